@@ -1,0 +1,317 @@
+"""The public face: an agent with handlers, in a folder.
+
+Constructing an `Agent` touches nothing. `run`, `load` and `async with` open its folder; several agents may live in one
+process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Self, TypeVar, overload
+
+from agents.errors import AgentError, AlreadyRunning, NotKnownYet
+from agents.errors import Refused as RefusedByHandler
+from agents.handle import JobHandle
+from agents.handlers import Handlers
+from agents.pairing import Wish
+from agents.running import Running, open_agent
+from agents.settings import Settings, default_home, load_settings
+from agents.views import JobView
+from grammar.instruction import Right
+from grammar.openportal import VOCABULARY
+from grammar.vocabulary import Vocabulary
+from invitations.invitation import Invitation
+from invitations.peers import PeerRow
+from mesh.errors import StoreLocked
+from mesh.storage.contract import Store
+from mesh.storage.sqlite import SqliteStore
+from mesh.transport.admission import ListenerLimits
+from mesh.transport.contract import Network
+from mesh.transport.websocket import WebsocketNetwork
+
+F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
+
+
+class Agent:
+    """An agent.
+
+    Args:
+        name: its name; None takes the one of the folder.
+        kind: what it is for; None takes the folder's. A name or kind that differs from `mesh.toml` is an error.
+        home: its folder; by default `MESH_HOME`, else the current one.
+        vocabulary: the instructions it can parse besides those of its handlers.
+        network, store: others than websockets and SQLite in the folder, for tests.
+    """
+
+    Refused: ClassVar[type[RefusedByHandler]] = RefusedByHandler
+    """Raise it in a handler to say no; the message reaches the origin word by word."""
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        kind: str | None = None,
+        home: str | Path | None = None,
+        vocabulary: Vocabulary = VOCABULARY,
+        network: Network | None = None,
+        store: Store | None = None,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self._home = None if home is None else Path(home)
+        self._handlers = Handlers(vocabulary)
+        self._network = network
+        self._store = store
+        self._running: Running | None = None
+
+    def __repr__(self) -> str:
+        return f"<agent {self.name or self._home or '.'}{' running' if self._running else ''}>"
+
+    @classmethod
+    def load(cls, home: str | Path | None = None) -> Agent:
+        """The agent of a folder, as `mesh init` made it, without handlers; open it with `async with`."""
+        return cls(home=home)
+
+    # -- handlers -----------------------------------------------------------------------------------------------
+
+    @overload
+    def handler(self, function: F) -> F: ...
+
+    @overload
+    def handler(
+        self,
+        function: None = None,
+        *,
+        keyword: str | None = None,
+        right: Right = "write",
+        read_only: bool = False,
+        idempotent: bool = True,
+    ) -> Callable[[F], F]: ...
+
+    def handler(
+        self,
+        function: F | None = None,
+        *,
+        keyword: str | None = None,
+        right: Right = "write",
+        read_only: bool = False,
+        idempotent: bool = True,
+    ) -> F | Callable[[F], F]:
+        """Register an async function as the handler of an instruction; see `agents.handlers`.
+
+        Args:
+            function: the function, when used without parentheses.
+            keyword: the instruction's name; the function's own by default.
+            right: what a caller must be allowed to do.
+            read_only: it changes nothing.
+            idempotent: it may run again after a crash; else such a job ends as `interrupted`.
+
+        Raises:
+            HandlerError: the function cannot be a handler.
+        """
+
+        def register(given: F) -> F:
+            self._handlers.add(given, keyword=keyword, right=right, read_only=read_only, idempotent=idempotent)
+            return given
+
+        return register if function is None else register(function)
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the folder and run until `stop`.
+
+        Raises:
+            AgentError: no agent there, or another name or kind than this object's.
+            AlreadyRunning: another process runs it.
+        """
+        if self._running is not None:
+            raise AgentError("this agent runs already")
+        settings = self.settings()
+        network = self._network or WebsocketNetwork(ListenerLimits.of(settings.limits))
+        store = self._store or SqliteStore(settings.store_path, keep_jobs=settings.config.store.keep_jobs)
+        try:
+            self._running = await open_agent(settings, self._handlers, store, network)
+        except StoreLocked as locked:
+            raise AlreadyRunning(
+                f'agent "{settings.name}" in {settings.home} runs already: {locked.message}',
+                fix="talk to the running one through agents.client.Client, which has the same verbs",
+            ) from locked
+        self.name, self.kind = settings.name, settings.kind
+
+    async def stop(self) -> None:
+        """Stop cleanly; handlers that run are taken away and will run again."""
+        running, self._running = self._running, None
+        if running is not None:
+            await running.stop()
+
+    def settings(self) -> Settings:
+        """What the folder says, checked against this object.
+
+        Raises:
+            AgentError: there is no agent, or it has another name or kind.
+        """
+        settings = load_settings(self._home if self._home is not None else default_home())
+        for what, mine, theirs in (("name", self.name, settings.name), ("kind", self.kind, settings.kind)):
+            if mine is not None and mine != theirs:
+                raise AgentError(
+                    f'the folder {settings.home} is of {what} "{theirs}", and the program says "{mine}"',
+                    fix=f"correct the {what} in the program, or make a folder for it: mesh init",
+                )
+        return settings
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def running(self) -> Running:
+        """The parts that are alive.
+
+        Raises:
+            AgentError: it does not run.
+        """
+        if self._running is None:
+            raise AgentError("the agent does not run", fix="use `async with agent:` or `await agent.start()`")
+        return self._running
+
+    # -- jobs ---------------------------------------------------------------------------------------------------
+
+    async def put(
+        self,
+        command: str,
+        *,
+        zone: str | None = None,
+        life_s: float | None = None,
+        key: str | None = None,
+        circle: str = "",
+        context: str = "",
+        wait_for_room: bool = False,
+    ) -> JobHandle:
+        """Put a job; it is durable when this returns.
+
+        Args:
+            command: dotted path and instruction, `portal.cluster add_user fred.proj.org`.
+            zone: where it travels; this agent's own zone by default.
+            life_s: seconds it may wait for its start; an hour by default.
+            key: idempotency key: the same key is the same job for as long as this agent keeps it.
+            circle, context: the namespace it acts in.
+            wait_for_room: wait instead of raising Busy while too many jobs wait for that branch.
+
+        Raises:
+            GrammarError: path or instruction are not of the language.
+            PutRefused: this agent knows it to be wrong; nothing was stored.
+        """
+        return await self.running.jobs.put(
+            command,
+            zone=zone,
+            life_s=life_s,
+            key=key,
+            circle=circle,
+            context=context,
+            wait_for_room=wait_for_room,
+        )
+
+    async def job(self, job_id: str) -> JobHandle:
+        """A handle to a job of this agent, by its id or the first characters that people type.
+
+        Raises:
+            NoSuchJob: none or several.
+        """
+        jobs = self.running.jobs
+        return jobs.handle(await jobs.find(job_id))
+
+    async def jobs(
+        self, *, live: bool | None = True, states: Iterable[str] = (), limit: int | None = None
+    ) -> list[JobView]:
+        """Jobs of this agent, newest first: live ones by default, finished ones (False) or both (None)."""
+        return await self.running.jobs.listed(live=live, states=tuple(states), limit=limit)
+
+    # -- peers --------------------------------------------------------------------------------------------------
+
+    async def invite(
+        self,
+        peer: str,
+        *,
+        kind: str | None = None,
+        zone: str | None = None,
+        urls: Iterable[str] = (),
+        ranges: Iterable[str] = (),
+    ) -> Invitation:
+        """Make an invitation for an agent called `peer`, good from now on; save it with `.save(path)`.
+
+        Raises:
+            MeshError: a value is not legal, or there is a peer of that name.
+        """
+        return await self.running.peering.invite(Wish(peer, kind, zone, tuple(urls), tuple(ranges)))
+
+    async def join(self, path: str | Path) -> PeerRow:
+        """Accept an invitation file and begin to dial the agent that wrote it.
+
+        Raises:
+            MeshError: it is no invitation, or not for this agent, or not now.
+        """
+        return await self.running.peering.join(Path(path))
+
+    async def wait_for_peer(
+        self, name: str | None = None, *, kind: str | None = None, timeout: float | None = None
+    ) -> str:
+        """Wait until a link to a peer stands, named or of a kind, or to any.
+
+        Returns:
+            The peer's name.
+
+        Raises:
+            NotKnownYet: `timeout` seconds passed first.
+        """
+        engine = self.running.engine
+
+        def found() -> str | None:
+            for board in engine.boards:
+                if board.open and name in (None, board.name) and kind in (None, board.kind):
+                    return board.name
+            return None
+
+        try:
+            async with asyncio.timeout(timeout):
+                await self.running.peering.until(lambda: found() is not None)
+        except TimeoutError:
+            wanted = name or (f"any {kind}" if kind else "any peer")
+            raise NotKnownYet(f"no link to {wanted} after {timeout:g} s", fix="see `mesh peers`") from None
+        peer = found()
+        assert peer is not None
+        return peer
+
+    # -- as a program -------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run until SIGINT or SIGTERM: what `mesh run` does, for `python handlers.py`."""
+        asyncio.run(self.run_until_signal())
+
+    async def run_until_signal(self, ready: Callable[[], None] | None = None) -> None:
+        """Run until SIGINT or SIGTERM; `ready` is called once the store is open and the port listens."""
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        try:
+            async with self:
+                if ready is not None:
+                    ready()
+                failed = self.running.failed
+                failed.add_done_callback(lambda _: stop.set())
+                await stop.wait()
+                if failed.done():
+                    raise failed.result()
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)

@@ -1,0 +1,136 @@
+"""A handle to one job: wait for it, take its result, follow it, stop it.
+
+A handle is not the job: dropping it changes nothing, and another can be had from the id at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+from agents.errors import JobFailed, NotKnownYet
+from agents.views import JobView, failure_of
+from agents.watching import Watch
+from grammar.results import decode
+from grammar.vocabulary import Vocabulary
+from mesh.facts import Outcome, id_text, short_text
+from mesh.lifecycle import State
+
+
+class Keeper(Protocol):
+    """What a handle needs of the agent that holds the job."""
+
+    async def view(self, job_id: bytes) -> JobView: ...
+
+    async def cancel_job(self, job_id: bytes) -> None: ...
+
+    async def delete_job(self, job_id: bytes) -> None: ...
+
+    def result_types(self) -> Vocabulary: ...
+
+
+class JobHandle:
+    """One job that this agent put, or watches."""
+
+    def __init__(self, keeper: Keeper, watch: Watch, last: str) -> None:
+        self._keeper = keeper
+        self._watch = watch
+        self._last = last
+
+    @property
+    def job_id(self) -> bytes:
+        return self._watch.job_id
+
+    @property
+    def id(self) -> str:
+        """The whole id, 52 hexadecimal digits."""
+        return id_text(self._watch.job_id)
+
+    @property
+    def short(self) -> str:
+        """The 8 characters that people type."""
+        return short_text(self._watch.job_id)
+
+    def __repr__(self) -> str:
+        return f"<handle of job {self.short}>"
+
+    async def view(self) -> JobView:
+        """The job as it is now."""
+        return await self._keeper.view(self._watch.job_id)
+
+    async def wait(self, timeout: float | None = None) -> JobView:
+        """Wait until the job is over, however it ends.
+
+        Args:
+            timeout: seconds of patience, None for any. It is the caller's and no state of the job.
+
+        Raises:
+            NotKnownYet: patience ended first; the job goes on.
+        """
+        await self._over(timeout)
+        view = self._watch.view
+        return view if view is not None and not view.live else await self.view()
+
+    async def result(self, timeout: float | None = None) -> Any:
+        """Wait for the result and return it as a typed value.
+
+        Raises:
+            JobFailed: the job ended otherwise than complete.
+            NotKnownYet: `timeout` seconds passed first; the job goes on.
+        """
+        await self._over(timeout)
+        fact = self._watch.outcome
+        if fact is None:
+            return (await self.wait()).value(self._keeper.result_types())
+        content = fact.content
+        assert isinstance(content, Outcome)
+        if content.state != State.COMPLETE:
+            failure = failure_of(content, self._last)
+            raise JobFailed(failure.message, kind=failure.kind, agent=failure.agent, job=self.id)
+        data = None if content.result is None else json.loads(content.result)
+        return decode(content.result_type or "None", data, self._keeper.result_types())
+
+    async def watch(self) -> AsyncIterator[JobView]:
+        """Follow the job: a view now and at each change, the last one when it is over."""
+        news: asyncio.Queue[JobView] = asyncio.Queue()
+        stop = self._watch.listen(news.put_nowait)
+        try:
+            view = await self.view()
+            yield view
+            while view.live:
+                following = await news.get()
+                if following == view:
+                    continue
+                view = following
+                yield view
+        finally:
+            stop()
+
+    async def cancel(self) -> None:
+        """Ask for the job to be stopped; durable when this returns. The job says what came of it.
+
+        Raises:
+            NotOurJob: this agent did not put it.
+        """
+        await self._keeper.cancel_job(self._watch.job_id)
+
+    async def delete(self) -> None:
+        """Stop and forget the job; durable when this returns.
+
+        Raises:
+            NotOurJob: this agent did not put it.
+        """
+        await self._keeper.delete_job(self._watch.job_id)
+
+    async def _over(self, timeout: float | None) -> None:
+        if self._watch.over:
+            return
+        try:
+            async with asyncio.timeout(timeout):
+                await self._watch.end()
+        except TimeoutError:
+            raise NotKnownYet(
+                f"job {self.short} is not over after {timeout:g} s", fix=f"it goes on: mesh watch {self.short}"
+            ) from None

@@ -1,0 +1,129 @@
+"""Handlers: the async functions that do instructions, told apart by their signatures.
+
+    @agent.handler
+    async def add_user(user: UserIdentifier, context: Context) -> str: ...
+
+The name is the keyword; parameters, types, help and result come from the signature. A parameter annotated `Context`
+gets the context and is no argument of the instruction. A function with one parameter annotated `Envelope` is the
+generic handler: it takes every instruction that has no handler of its own.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from agents.context import Context, Ended, Envelope
+from agents.errors import HandlerError
+from grammar.errors import GrammarError
+from grammar.instruction import Declaration, Instruction, Right
+from grammar.signatures import declare
+from grammar.vocabulary import Vocabulary
+
+Function = Callable[..., Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """One handler: its declaration, the function, and the name of the parameter that gets the context."""
+
+    declaration: Declaration
+    function: Function
+    context: str | None
+
+    async def call(self, instruction: Instruction, context: Context) -> Any:
+        """Run it on the arguments of `instruction`; raises whatever the function raises."""
+        named = dict(instruction.named)
+        if self.context is not None:
+            named[self.context] = context
+        return await self.function(**named)
+
+
+class Handlers:
+    """The handlers of one agent.
+
+    Args:
+        vocabulary: what the agent can parse besides what its handlers declare.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._by_keyword: dict[str, Handler] = {}
+        self.generic: Callable[[Envelope], Awaitable[Ended]] | None = None
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Everything this agent can parse; a handler's own declaration goes before a known one of that name."""
+        own = [handler.declaration for handler in self._by_keyword.values()]
+        kept = [known for known in self._vocabulary if known.keyword not in self._by_keyword]
+        return Vocabulary([*kept, *own])
+
+    @property
+    def keywords(self) -> frozenset[str] | None:
+        """What this agent runs; None when a generic handler takes anything of the vocabulary."""
+        return None if self.generic is not None else frozenset(self._by_keyword)
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The keywords that peers are told."""
+        own = set(self._by_keyword)
+        if self.generic is not None:
+            own.update(self._vocabulary.keywords)
+        return tuple(sorted(own))
+
+    def find(self, keyword: str) -> Handler | None:
+        """The handler of `keyword` itself, if there is one."""
+        return self._by_keyword.get(keyword)
+
+    def add(self, function: Function, *, keyword: str | None, right: Right, read_only: bool, idempotent: bool) -> None:
+        """Register a function.
+
+        Raises:
+            HandlerError: it is no async function, its signature cannot be an instruction's, or the keyword is
+                taken; nothing was registered.
+        """
+        name = keyword or getattr(function, "__name__", "?")
+        if not inspect.iscoroutinefunction(function):
+            raise HandlerError(f'handler "{name}" is not an async function', fix=f"write `async def {name}(...)`")
+        try:
+            hints = typing.get_type_hints(function)
+        except (NameError, TypeError) as error:
+            raise HandlerError(f'an annotation of handler "{name}" cannot be read: {error}') from error
+        parameters = [hints.get(parameter) for parameter in inspect.signature(function).parameters]
+        if parameters == [Envelope]:
+            if self.generic is not None:
+                raise HandlerError("there is a generic handler already", fix="one function can take an Envelope")
+            self.generic = function
+            return
+        if name in self._by_keyword:
+            raise HandlerError(f'there is a handler for "{name}" already', fix="give one of them another keyword")
+        contexts = [parameter for parameter, hint in hints.items() if hint is Context and parameter != "return"]
+        try:
+            declaration = declare(
+                function,
+                keyword=keyword,
+                right=right,
+                read_only=read_only,
+                idempotent=idempotent,
+                skip=contexts,
+            )
+            self._check_known(declaration)
+        except GrammarError as error:
+            raise HandlerError(f'handler "{name}": {error.message}', fix=error.fix) from error
+        self._by_keyword[declaration.keyword] = Handler(declaration, function, contexts[0] if contexts else None)
+
+    def _check_known(self, declaration: Declaration) -> None:
+        """A handler of a known instruction takes the arguments which that instruction has."""
+        known = self._vocabulary.get(declaration.keyword)
+        if known is None:
+            return
+        wanted = [parameter.type.name for parameter in known.parameters]
+        given = [parameter.type.name for parameter in declaration.parameters]
+        if wanted != given:
+            raise HandlerError(
+                f'"{declaration.keyword}" takes ({", ".join(wanted)}), its handler ({", ".join(given)})',
+                fix="annotate the handler's parameters with these types, or choose another keyword",
+            )

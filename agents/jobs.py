@@ -1,0 +1,261 @@
+"""The verbs on jobs at one running agent: put, look, find, cancel, delete.
+
+Every answer that promises something comes after the commit that makes it true.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+from agents.handle import JobHandle
+from agents.handlers import Handlers
+from agents.settings import Settings
+from agents.stepping import Clock, Stepping
+from agents.views import JobView, view_of
+from agents.watching import Watching
+from grammar.errors import GrammarError, MeshError
+from grammar.vocabulary import Vocabulary
+from mesh.effects import ById, Reply
+from mesh.engine import Engine
+from mesh.errors import Busy, NoSuchJob
+from mesh.facts import ID_BYTES, id_text
+from mesh.job import Job, Row
+from mesh.lifecycle import State
+from mesh.origin import Put
+from mesh.storage.contract import Store
+from mesh.storage.writer import Writer
+
+OVERDUE_SKEW_S: Final = 180.0
+PAGE: Final = 500
+
+Answered = Callable[[bytes | MeshError], None]
+
+
+class Jobs:
+    """The jobs of one running agent.
+
+    Args:
+        settings, handlers: of the agent.
+        engine, stepping, writer: what does it.
+        watching: who is told of changes.
+        clock: milliseconds of Unix time.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        handlers: Handlers,
+        engine: Engine,
+        stepping: Stepping,
+        writer: Writer,
+        watching: Watching,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._stepping = stepping
+        self._writer = writer
+        self._watching = watching
+        self._clock = clock
+        self._vocabulary = handlers.vocabulary
+        self._answers: dict[int, Answered] = {}
+        self._token = 0
+        self._room: list[asyncio.Future[None]] = []
+
+    # -- putting ------------------------------------------------------------------------------------------------
+
+    def put_nowait(self, put: Put, reply: Answered) -> None:
+        """Put a job; `reply` is called with its id once it is durable.
+
+        Raises:
+            PutRefused, GrammarError: this agent knows it to be wrong; `reply` is not called.
+        """
+        self._token += 1
+        self._answers[self._token] = reply
+        try:
+            self._engine.put(self._token, put, self._clock())
+        except MeshError:
+            del self._answers[self._token]
+            raise
+        self._stepping.poke()
+
+    async def put(
+        self,
+        command: str,
+        *,
+        zone: str | None = None,
+        life_s: float | None = None,
+        key: str | None = None,
+        circle: str = "",
+        context: str = "",
+        parent: bytes | None = None,
+        wait_for_room: bool = False,
+    ) -> JobHandle:
+        """Put a job and return its handle once it is durable; see `Agent.put`."""
+        path, _, instruction = command.strip().partition(" ")
+        if not instruction.strip():
+            raise GrammarError(
+                "a command is a path and an instruction",
+                text=command,
+                column=len(path) + 1,
+                expected="a keyword and its arguments",
+            )
+        put = Put(
+            zone or self._settings.zone,
+            path,
+            instruction.strip(),
+            life_s=life_s,
+            key=key,
+            circle=circle,
+            context=context,
+            parent=parent,
+        )
+        answer: asyncio.Future[JobHandle] = asyncio.get_running_loop().create_future()
+        last = path.rpartition(".")[2]
+
+        def reply(result: bytes | MeshError) -> None:
+            if answer.done():
+                return
+            if isinstance(result, MeshError):
+                answer.set_exception(result)
+            else:
+                answer.set_result(JobHandle(self, self._watching.of(result), last))
+
+        while True:
+            try:
+                self.put_nowait(put, reply)
+                return await answer
+            except Busy:
+                if not wait_for_room:
+                    raise
+                await self._wait_for_room()
+
+    async def _wait_for_room(self) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._room.append(waiter)
+        await waiter
+
+    async def cancel_job(self, job_id: bytes) -> None:
+        await self._command(partial(self._engine.cancel, job_id=job_id))
+
+    async def delete_job(self, job_id: bytes) -> None:
+        await self._command(partial(self._engine.delete, job_id=job_id))
+
+    async def _command(self, act: Callable[..., None]) -> None:
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def reply(result: bytes | MeshError) -> None:
+            if answer.done():
+                return
+            if isinstance(result, MeshError):
+                answer.set_exception(result)
+            else:
+                answer.set_result(None)
+
+        self._token += 1
+        self._answers[self._token] = reply
+        act(self._token, now_ms=self._clock())
+        self._stepping.poke()
+        await answer
+
+    def replied(self, replies: Sequence[Reply]) -> None:
+        """The engine answers puts and commands of earlier steps."""
+        for reply in replies:
+            self._answers.pop(reply.token)(reply.result)
+
+    def made_room(self) -> None:
+        """Jobs changed: whoever waits for room may try again."""
+        room, self._room = self._room, []
+        for waiter in room:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def look(self, job_id: bytes) -> JobView | None:
+        """A resident job as it is now, None if it is not in memory."""
+        job = self._engine.ledger.find(job_id)
+        return None if job is None else self._view(job)
+
+    def _view(self, job: Job) -> JobView | None:
+        boards = {board.id: board.name for board in self._engine.ledger.boards.values()}
+        overdue_ms = int((self._settings.limits.run_s + OVERDUE_SKEW_S) * 1000)
+        return view_of(job, boards, self._settings.name, now_ms=self._clock(), overdue_ms=overdue_ms)
+
+    def view_row(self, row: Row) -> JobView | None:
+        """A stored job as it was committed; a resident one as it is."""
+        job = self._engine.ledger.find(row.id)
+        return self._view(job if job is not None else Job.from_row(row, self._engine.ledger.names_of))
+
+    async def view(self, job_id: bytes) -> JobView:
+        """A job as it is now.
+
+        Raises:
+            NoSuchJob: it is not known here, or only its id is kept.
+        """
+        found = self.look(job_id)
+        if found is None:
+            answer = await self._writer.call(lambda store: store.read(ById((job_id,))))
+            found = self.view_row(answer.rows[0]) if answer.rows else None
+        if found is None:
+            raise NoSuchJob("this agent has no such job, or only remembers that it is over")
+        return found
+
+    async def find(self, text: str) -> bytes:
+        """The id that a person means: the whole id, or the first characters of its hash part.
+
+        Raises:
+            NoSuchJob: none or several; the message lists them.
+        """
+        word = text.strip().lower()
+        try:
+            raw = bytes.fromhex(word if len(word) % 2 == 0 else word + "0")
+        except ValueError:
+            raise NoSuchJob(f'"{text}" is no job id', fix="ids are hexadecimal; see `mesh jobs --all`") from None
+        if len(raw) == ID_BYTES:
+            return raw
+        prefix = bytes.fromhex(word[: len(word) // 2 * 2])
+        rows = await self._writer.call(lambda store: store.find_short(prefix, 16))
+        matches = [row.id for row in rows if id_text(row.id)[12:].startswith(word)]
+        if len(matches) == 1:
+            return matches[0]
+        if not matches:
+            raise NoSuchJob(f'no job starts with "{text}"', fix="see `mesh jobs --all`")
+        listed = ", ".join(id_text(one)[12:24] for one in matches)
+        raise NoSuchJob(f'several jobs start with "{text}": {listed}', fix="write more characters")
+
+    def handle(self, job_id: bytes, last: str = "") -> JobHandle:
+        """A handle to a job of this agent."""
+        return JobHandle(self, self._watching.of(job_id), last)
+
+    def result_types(self) -> Vocabulary:
+        return self._vocabulary
+
+    async def listed(
+        self, *, live: bool | None = True, states: Sequence[str] = (), limit: int | None = None
+    ) -> list[JobView]:
+        """Jobs for people, newest first.
+
+        Args:
+            live: only live ones, only finished ones, or both.
+            states: only these states; empty for all.
+            limit: at most so many; None for all.
+        """
+        numbers = tuple(list(State).index(State(state)) for state in states)
+        found: list[JobView] = []
+        after = 0
+        while limit is None or len(found) < limit:
+            wanted = PAGE if limit is None else min(PAGE, limit - len(found))
+            rows = await self._writer.call(partial(_page, live=live, states=numbers, after=after, limit=wanted))
+            found += [view for row in rows if (view := self.view_row(row)) is not None]
+            if len(rows) < wanted:
+                break
+            after = rows[-1].seq
+        return found
+
+
+def _page(store: Store, *, live: bool | None, states: Sequence[int], after: int, limit: int) -> list[Row]:
+    return store.list_jobs(live=live, states=states, after=after, limit=limit)

@@ -1,0 +1,225 @@
+"""An agent that runs: everything of it that is alive, wired in one place.
+
+    store -> writer thread -> stepping (the loop) -> engine
+                                  |-> peering, links (peers)     |-> executor (handlers)
+                                  |-> jobs, watches (callers)    |-> log (alarms)
+
+`Agent` is the public face; the local door and the command line use the same verbs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+
+from agents.children import ChildHandle
+from agents.context import Context
+from agents.executor import Executor
+from agents.handlers import Handlers
+from agents.jobs import Jobs
+from agents.pairing import card_of
+from agents.peering import Peering
+from agents.settings import Settings
+from agents.stepping import Stepping
+from agents.watching import Watching
+from invitations.card import Card
+from invitations.peers import PeerBook
+from mesh.access import Access
+from mesh.destination import Ending
+from mesh.effects import Effects, Start
+from mesh.engine import Engine, Snapshot
+from mesh.facts import id_text
+from mesh.storage.contract import Store
+from mesh.storage.writer import Writer
+from mesh.transport.contract import Network
+
+log = logging.getLogger("hopboard")
+
+
+class Running:
+    """One running agent. Made by `open_agent`.
+
+    Args:
+        settings: its folder.
+        handlers: what it does.
+        writer: its store, open.
+        snapshot: what the store told at its opening.
+        book: its peers and invitations.
+        network: how it reaches others.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        handlers: Handlers,
+        writer: Writer,
+        snapshot: Snapshot,
+        book: PeerBook,
+        network: Network,
+    ) -> None:
+        self.settings = settings
+        self.handlers = handlers
+        self.identity = settings.identity
+        self.book = book
+        self.started_ms = clock_ms()
+        self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._writer = writer
+        access = Access(
+            settings.name,
+            handlers.vocabulary,
+            handlers.keywords,
+            told=handlers.told,
+            portals=settings.portals,
+            allow=settings.allow,
+            block=settings.block,
+        )
+        self.engine = Engine(self.card(), self.identity.sign, os.urandom, settings.limits, access)
+        self.engine.open(snapshot)
+        self.stepping = Stepping(self.engine, writer, self, clock_ms)
+        self.watching = Watching()
+        self.jobs = Jobs(settings, handlers, self.engine, self.stepping, writer, self.watching, clock_ms)
+        self.executor = Executor(handlers, settings.limits, self._ended)
+        pages = {"/healthz": self._healthz, "/readyz": self._readyz}
+        self.peering = Peering(settings, self, network, pages)
+
+    async def start(self) -> None:
+        """Commit the opening, listen and dial."""
+        await self.stepping.settled()
+        await self.peering.start()
+
+    async def stop(self) -> None:
+        """Stop cleanly: no new starts, handlers taken away and noted, links and store closed."""
+        self.engine.destination.draining = True
+        await self.executor.close()
+        if not self.failed.done():
+            await self.stepping.settled()
+        await self.peering.stop()
+        if not self.failed.done():
+            await self.stepping.close()
+        await self._writer.close()
+
+    def random(self, size: int) -> bytes:
+        """`size` unpredictable bytes."""
+        return os.urandom(size)
+
+    def card(self) -> Card:
+        """Our card, for every zone we have peers or invitations in."""
+        return card_of(self.settings, self.book, clock_ms() / 1000)
+
+    def _healthz(self) -> tuple[int, str, str]:
+        return 200, "application/json", '{"status":"ok"}'
+
+    def _readyz(self) -> tuple[int, str, str]:
+        if self.failed.done():
+            return 503, "application/json", '{"status":"failed"}'
+        return 200, "application/json", '{"status":"ready"}'
+
+    # -- effects (see `stepping.Outlet`) ------------------------------------------------------------------------
+
+    def at_once(self, effects: Effects) -> None:
+        """What does not wait for the commit."""
+        links = self.peering.links
+        for board_id, packed in effects.ahead.items():
+            links.send(board_id, packed)
+        for told in effects.told:
+            watch = self.watching.find(told.job_id)
+            if watch is not None:
+                watch.told(told.fact)
+
+    def after_commit(self, effects: Effects) -> None:
+        """What is true now that it is durable."""
+        links = self.peering.links
+        for board_id, packed in effects.send.items():
+            links.send(board_id, packed)
+        for start in effects.start:
+            self._start(start)
+        for job_id in effects.stop:
+            self.executor.stop(job_id)
+        self.jobs.replied(effects.replies)
+        for job_id in effects.changed:
+            watch = self.watching.find(job_id)
+            if watch is not None and (watch.wants_views or watch.outcome is None):
+                view = self.jobs.look(job_id)
+                if view is not None:
+                    watch.changed(view)
+        for board_id, reason in effects.close:
+            links.close(board_id, reason)
+        for alarm in effects.alarms:
+            log.error("ALARM: %s", alarm)
+        if effects.changed:
+            self.jobs.made_room()
+
+    def store_failed(self, error: BaseException) -> None:
+        """The store failed for good: nothing may be acknowledged any more (R10)."""
+        log.critical("the store failed, the agent stops: %s", error)
+        if not self.failed.done():
+            self.failed.set_result(error)
+
+    # -- handlers -----------------------------------------------------------------------------------------------
+
+    def _start(self, start: Start) -> None:
+        job = self.engine.ledger.find(start.job_id)
+        assert job is not None, "a job whose handler runs is kept in memory"
+        request = job.request
+        self.executor.start(
+            Context(
+                job_id=job.id,
+                id=id_text(job.id),
+                attempt=start.attempt,
+                path=job.names,
+                instruction=start.instruction,
+                origin=request.origin,
+                zone=request.zone,
+                circle=request.circle,
+                context=request.context,
+                expires=request.expires_ms / 1000,
+                _desk=self,
+            )
+        )
+
+    def _ended(self, job_id: bytes, ending: Ending | None) -> None:
+        if ending is None:
+            self.engine.requeued(job_id, clock_ms())
+        else:
+            self.engine.finished(job_id, ending, clock_ms())
+        self.stepping.poke()
+
+    def report(self, job_id: bytes, message: str | None, fraction: float | None) -> None:
+        """A handler reports; see `Context.progress`."""
+        self.engine.progress(job_id, message, fraction, clock_ms())
+        self.stepping.poke()
+
+    async def put_child(self, parent: bytes, command: str, *, life_s: float | None, key: str | None) -> ChildHandle:
+        """A handler puts a job; see `Context.put`."""
+        zone = self.engine.zone_of(parent)
+        own_key = f"{id_text(parent)[12:]}/{key or command}"[:128]
+        handle = await self.jobs.put(command, zone=zone, life_s=life_s, key=own_key, parent=parent)
+        return ChildHandle(handle, parent, self.engine, self.stepping)
+
+
+def clock_ms() -> int:
+    """Unix time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+async def open_agent(settings: Settings, handlers: Handlers, store: Store, network: Network) -> Running:
+    """Open the store and start an agent on what it holds.
+
+    Raises:
+        StoreLocked, StoreError: the store cannot be opened.
+        ListenFailed: the port cannot be opened. Everything is closed again then.
+    """
+    writer = Writer(store)
+    snapshot = await writer.open()
+    try:
+        book = PeerBook(
+            await writer.call(lambda opened: opened.peers()), await writer.call(lambda opened: opened.invitations())
+        )
+        running = Running(settings, handlers, writer, snapshot, book, network)
+        await running.start()
+    except BaseException:
+        await writer.close()
+        raise
+    return running

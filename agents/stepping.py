@@ -1,0 +1,169 @@
+"""The one loop of an agent: inputs in, one step for all that wait, one commit, then the effects (rule R1).
+
+Inputs are plain calls of the engine; whoever makes one calls `poke` after it. Everything that arrives within one turn
+of the event loop becomes one step. Steps are computed while earlier commits run; their effects come out in order.
+
+Nothing here polls or sleeps: it waits for the next input or for the engine's next deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from mesh.effects import Answer, Effects, Query
+from mesh.engine import Engine
+from mesh.storage.writer import Writer
+
+Clock = Callable[[], int]
+"""The time in milliseconds of Unix time."""
+
+
+class Outlet(Protocol):
+    """What carries effects out into the world."""
+
+    def at_once(self, effects: Effects) -> None:
+        """`ahead` and `told`, which do not wait for the commit."""
+
+    def after_commit(self, effects: Effects) -> None:
+        """Everything else but the queries, which the loop asks itself."""
+
+    def store_failed(self, error: BaseException) -> None:
+        """The store failed for good: the process has to stop (R10)."""
+
+
+class _Pending:
+    __slots__ = ("after", "durable", "effects")
+
+    def __init__(self, effects: Effects, after: list[Callable[[], None]], *, durable: bool) -> None:
+        self.effects = effects
+        self.after = after
+        self.durable = durable
+
+
+class Stepping:
+    """Drives an engine.
+
+    Args:
+        engine: already opened.
+        writer: the store's thread.
+        outlet: where effects go.
+        clock: the time; the event loop's own clock only says when to look at it.
+    """
+
+    def __init__(self, engine: Engine, writer: Writer, outlet: Outlet, clock: Clock) -> None:
+        self._engine = engine
+        self._writer = writer
+        self._outlet = outlet
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._poked = False
+        self._closed = False
+        self._pending: deque[_Pending] = deque()
+        self._after: list[Callable[[], None]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ms = 0
+        self.steps = 0
+
+    def now_ms(self) -> int:
+        return self._clock()
+
+    def poke(self) -> None:
+        """An input was given: end the step once all that waits in this turn is in."""
+        if not self._poked and not self._closed:
+            self._poked = True
+            self._loop.call_soon(self._end_step)
+
+    def after(self, call: Callable[[], None]) -> None:
+        """Call `call` when everything given so far is durable and carried out."""
+        self._after.append(call)
+        self.poke()
+
+    async def settled(self) -> None:
+        """Wait until everything given so far is durable and carried out."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        self.after(partial(_release, done))
+        await done
+
+    async def close(self) -> None:
+        """Carry out what was given, then stop."""
+        await self.settled()
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _end_step(self) -> None:
+        self._poked = False
+        if self._closed:
+            return
+        self.steps += 1
+        effects = self._engine.end_step(self._clock())
+        after, self._after = self._after, []
+        if effects.ahead or effects.told:
+            self._outlet.at_once(effects)
+        if effects.batch:
+            self._pending.append(_Pending(effects, after, durable=False))
+            self._writer.commit(effects.batch, self._committed)
+        elif self._pending:
+            self._pending.append(_Pending(effects, after, durable=True))
+        else:
+            self._carry_out(effects, after)
+        self._set_timer()
+
+    def _committed(self, error: BaseException | None) -> None:
+        if error is not None:
+            self._closed = True
+            self._outlet.store_failed(error)
+            return
+        # Commits come back in their order; the first one not yet durable is the one that was meant.
+        pending = self._pending
+        pending[0].durable = True
+        while pending and pending[0].durable:
+            done = pending.popleft()
+            self._carry_out(done.effects, done.after)
+
+    def _carry_out(self, effects: Effects, after: list[Callable[[], None]]) -> None:
+        self._outlet.after_commit(effects)
+        for query in effects.queries:
+            self._ask(query)
+        for call in after:
+            call()
+
+    def _ask(self, query: Query) -> None:
+        def answered(answer: Answer | BaseException) -> None:
+            if isinstance(answer, BaseException):
+                self._closed = True
+                self._outlet.store_failed(answer)
+                return
+            if not self._closed:
+                self._engine.answer(answer, self._clock())
+                self.poke()
+
+        self._writer.read(query, answered)
+
+    def _set_timer(self) -> None:
+        deadline = self._engine.next_deadline_ms()
+        if deadline is None:
+            return
+        timer = self._timer
+        if timer is not None and not timer.cancelled() and self._timer_ms <= deadline:
+            return
+        if timer is not None:
+            timer.cancel()
+        self._timer_ms = deadline
+        delay_s = max(0.0, (deadline - self._clock()) / 1000)
+        self._timer = self._loop.call_later(delay_s, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if not self._closed:
+            self._engine.tick(self._clock())
+            self.poke()
+
+
+def _release(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -1,0 +1,94 @@
+"""Who waits for which job: from the changes a step makes to the callers that asked to be told.
+
+A watch exists from the put of a job, or from the first question about it, until the job is over and nobody holds the
+watch any more. It keeps the last word on the job, so that a caller who asks late is answered at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from weakref import WeakValueDictionary
+
+from agents.views import JobView
+from mesh.facts import Fact
+
+
+class Watch:
+    """What is known of one job here.
+
+    Attributes:
+        outcome: the destination's last word, maybe ahead of its commit here.
+        view: the last view that somebody asked for, or that ended the job.
+        over: whether the job is over.
+    """
+
+    __slots__ = ("__weakref__", "_listeners", "_waiters", "job_id", "outcome", "over", "view")
+
+    def __init__(self, job_id: bytes) -> None:
+        self.job_id = job_id
+        self.outcome: Fact | None = None
+        self.view: JobView | None = None
+        self.over = False
+        self._waiters: list[asyncio.Future[None]] = []
+        self._listeners: list[Callable[[JobView], None]] = []
+
+    @property
+    def wants_views(self) -> bool:
+        """Whether somebody follows each change."""
+        return bool(self._listeners)
+
+    async def end(self) -> None:
+        """Wait until the job is over."""
+        if self.over:
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def listen(self, listener: Callable[[JobView], None]) -> Callable[[], None]:
+        """Call `listener` with each new view; returns what ends it."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def told(self, fact: Fact) -> None:
+        """The destination ended the job."""
+        self.outcome = fact
+        self._end()
+
+    def changed(self, view: JobView) -> None:
+        """The job says something new."""
+        self.view = view
+        for listener in list(self._listeners):
+            listener(view)
+        if not view.live:
+            self._end()
+
+    def _end(self) -> None:
+        self.over = True
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class Watching:
+    """The watches of one agent. They are held weakly: whoever waits holds them."""
+
+    def __init__(self) -> None:
+        self._watches: WeakValueDictionary[bytes, Watch] = WeakValueDictionary()
+
+    def of(self, job_id: bytes) -> Watch:
+        """The watch of a job, made now if there is none."""
+        watch = self._watches.get(job_id)
+        if watch is None:
+            watch = self._watches[job_id] = Watch(job_id)
+        return watch
+
+    def find(self, job_id: bytes) -> Watch | None:
+        """The watch of a job, if anybody holds one."""
+        return self._watches.get(job_id)

@@ -1,0 +1,119 @@
+"""A vocabulary, described: what `mesh grammar` shows, as rows for people and as JSON schema for programs."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+
+from grammar.instruction import Declaration
+from grammar.parameters import Form, Parameter
+from grammar.vocabulary import Vocabulary
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+"""The version of JSON schema that is written."""
+
+
+def rows(vocabulary: Vocabulary) -> list[tuple[str, str, str, str]]:
+    """The table of a vocabulary: usage, result, right and the first line of help of each instruction."""
+    return [
+        (declaration.usage, declaration.result_name, declaration.right, declaration.help.partition("\n")[0])
+        for declaration in vocabulary
+    ]
+
+
+def describe(declaration: Declaration) -> dict[str, Any]:
+    """One instruction as plain JSON: what `mesh grammar KEYWORD --json` prints."""
+    return {
+        "keyword": declaration.keyword,
+        "aliases": list(declaration.aliases),
+        "usage": declaration.usage,
+        "help": declaration.help,
+        "example": declaration.example,
+        "right": declaration.right,
+        "read_only": declaration.read_only,
+        "idempotent": declaration.idempotent,
+        "parameters": [_describe(parameter) for parameter in declaration.parameters],
+        "result": declaration.result_name,
+    }
+
+
+def json_schema(vocabulary: Vocabulary) -> dict[str, Any]:
+    """The vocabulary as one JSON schema: an instruction is an object with `keyword` and `arguments`.
+
+    Each definition carries, besides what a schema has, `x-usage`, `x-right`, `x-read-only`, `x-idempotent`
+    and `x-result`, the schema of what the instruction gives back.
+    """
+    definitions: dict[str, Any] = {}
+    for declaration in vocabulary:
+        definitions[declaration.keyword] = _definition(declaration, definitions)
+    return {
+        "$schema": DIALECT,
+        "title": "Instructions",
+        "oneOf": [{"$ref": f"#/$defs/{declaration.keyword}"} for declaration in vocabulary],
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def _describe(parameter: Parameter) -> dict[str, Any]:
+    described = {
+        "name": parameter.name,
+        "type": parameter.type.name,
+        "required": parameter.required,
+        "help": parameter.help,
+        "given": parameter.form.value,
+        "takes_rest_of_line": parameter.rest,
+    }
+    if not parameter.required:
+        default = parameter.default
+        described["default"] = None if default is None else parameter.type.format(default)
+    return described
+
+
+def _definition(declaration: Declaration, definitions: dict[str, Any]) -> dict[str, Any]:
+    properties = {}
+    for parameter in declaration.parameters:
+        schema = _hoisted(parameter.type.schema, definitions)
+        described = schema | {"description": parameter.help} if parameter.help else schema
+        if parameter.default is not None and not parameter.required:
+            described = described | {"default": parameter.type.format(parameter.default)}
+        properties[parameter.name] = described
+    keywords = [declaration.keyword, *declaration.aliases]
+    return {
+        "type": "object",
+        "description": declaration.help,
+        "properties": {
+            "keyword": {"enum": keywords},
+            "arguments": {
+                "type": "object",
+                "properties": properties,
+                "required": [parameter.name for parameter in declaration.parameters if parameter.required],
+                "additionalProperties": False,
+            },
+        },
+        "required": ["keyword", "arguments"],
+        "examples": [declaration.example] if declaration.example else [],
+        "x-usage": declaration.usage,
+        "x-by-name": [p.name for p in declaration.parameters if p.form is not Form.POSITION],
+        "x-right": declaration.right,
+        "x-read-only": declaration.read_only,
+        "x-idempotent": declaration.idempotent,
+        "x-result": _hoisted(_result_schema(declaration.result), definitions),
+    }
+
+
+def _result_schema(result: Any) -> dict[str, Any]:
+    if result is None:
+        return {"type": "null"}
+    try:
+        return TypeAdapter(result).json_schema(mode="serialization")
+    except (PydanticSchemaGenerationError, PydanticUserError):
+        return {"title": getattr(result, "__name__", str(result))}
+
+
+def _hoisted(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """The schema without definitions of its own; they move to the one place where all of them are."""
+    inner = schema.get("$defs", {})
+    definitions.update(inner)
+    return {name: value for name, value in schema.items() if name != "$defs"}

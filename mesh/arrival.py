@@ -1,0 +1,325 @@
+"""A record arrives: is it true, what does it change, whose is it (rules R3, R5; DESIGN.md section 4).
+
+Every fact of a record is checked before any is merged: shape, place on the path, zone, signer, proof. What cannot be
+taken is refused by number with a reason; the table `REASONS` says what the sender does then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from mesh.board import Board, count
+from mesh.destination import Destination
+from mesh.dispatch import resend
+from mesh.effects import Told
+from mesh.errors import FactError
+from mesh.facts import Cancel, Delete, Fact, Kind, Outcome, Progress, Reject, Request, decode
+from mesh.hop import Hop
+from mesh.job import HAS, NEVER, Job, Lane, Merge, branch_of
+from mesh.ledger import Ledger
+from mesh.lifecycle import Role, State
+from mesh.messages import Ahead, Type, encode
+from mesh.routing import Place, route_down, route_up
+from mesh.trust import NO_CARD
+
+
+class Consequence(Enum):
+    """What the sender of a refused record does."""
+
+    SEND_AGAIN = "send everything of the job again, with the signer's card, at once"
+    WAIT = "wait for the next CREDIT or link"
+    END = "end the job by a Reject with this reason"
+    DROP = "nothing: the peer is right, or there is nothing to end"
+
+
+REASONS: Final[Mapping[str, Consequence]] = MappingProxyType(
+    {
+        NO_CARD: Consequence.SEND_AGAIN,
+        "unknown_job": Consequence.SEND_AGAIN,
+        "busy": Consequence.WAIT,
+        "malformed": Consequence.END,
+        "bad_proof": Consequence.END,
+        "identity_changed": Consequence.END,
+        "wrong_zone": Consequence.END,
+        "bad_path": Consequence.END,
+        "forgotten": Consequence.END,
+        "clock": Consequence.END,
+        "life": Consequence.END,
+    }
+)
+"""Every reason says that the receiver never held the job, but `forgotten`: it may have, long ago (effect unknown)."""
+
+SLACK: Final = 1.25
+"""A peer may exceed its credit by a quarter before it is refused as busy: both sides count at different moments."""
+
+
+class Refusal(NamedTuple):
+    """A record that is not taken: a reason of the table and a sentence."""
+
+    reason: str
+    detail: str
+
+
+class Arrival:
+    """Takes records in."""
+
+    def __init__(self, ledger: Ledger, destination: Destination, hop: Hop) -> None:
+        self._ledger = ledger
+        self._destination = destination
+        self._hop = hop
+
+    def take(
+        self, board: Board, number: int, facts: Sequence[Fact | FactError], *, reissued: bool, now_ms: int
+    ) -> Refusal | None:
+        """Take one whole record.
+
+        Returns:
+            None when everything in it is merged (or was known), else why nothing of it was.
+        """
+        good: list[Fact] = []
+        for fact in facts:
+            if isinstance(fact, FactError):
+                return Refusal("malformed", fact.message)
+            good.append(fact)
+        job_id = good[0].job_id
+        if any(fact.job_id != job_id for fact in good):
+            return Refusal("malformed", "a record is about one job")
+        good.sort(key=_by_kind)
+        job = self._ledger.find(job_id)
+        first = good[0]
+        if job is None:
+            if first.kind is not Kind.REQUEST:
+                return Refusal("unknown_job", f'agent "{self._ledger.name}" does not hold this job')
+            return self._new(board, number, good, reissued, now_ms)
+        lane = job.lane_of(board.id)
+        if lane is None:
+            return Refusal("bad_path", f'the job does not pass between "{self._ledger.name}" and "{board.name}"')
+        if job.facts[Kind.REQUEST] is None:
+            # Finished, home and trimmed: there is nothing left to learn or to say (R7).
+            return None
+        known = [fact for fact in good if _holds(job, fact)]
+        fresh = [fact for fact in good if fact not in known]
+        for fact in fresh:
+            refusal = self._doubt(board, job.request, Place(job.names, job.index), fact)
+            if refusal is not None:
+                return refusal
+        for fact in known:
+            lane.sent[fact.kind] = HAS
+        if reissued and first.kind is Kind.REQUEST:
+            # The peer lost what we had told it.
+            resend(lane, job)
+            for fact in good:
+                lane.sent[fact.kind] = HAS
+            self._ledger.touch(job)
+        self._merge(job, lane, fresh, number, now_ms)
+        if job.state is State.DELETED and first.kind is Kind.REQUEST:
+            lane.sent[Kind.DELETE] = NEVER
+            self._ledger.touch(job)
+        return None
+
+    # -- a job seen for the first time --------------------------------------------------------------------------
+
+    def _new(self, board: Board, number: int, facts: list[Fact], reissued: bool, now_ms: int) -> Refusal | None:
+        ledger = self._ledger
+        fact = facts[0]
+        request = fact.content
+        assert isinstance(request, Request)
+        place = ledger.place(request.path)
+        refusal = self._misplaced(board, request, place, len(fact.body), now_ms)
+        if refusal is not None:
+            return refusal
+        assert place is not None
+        for one in facts:
+            refusal = self._doubt(board, request, place, one)
+            if refusal is not None:
+                return refusal
+        job = ledger.create(fact.job_id, place.role, place, now_ms)
+        lane = Lane(board.id)
+        if board.name == place.before:
+            job.up = lane
+            lane.counted = True
+            count(board.accepted, branch_of(place.names, place.index - 1, request), 1)
+        else:
+            # Our own copy is lost and the peer gives it back: it counts as offered (R4).
+            job.down = lane
+            lane.offered = lane.counted = True
+            count(board.offered, branch_of(place.names, place.index, request), 1)
+        job.merge(fact, lane, now_ms)
+        ledger.changed(job)
+        self._merge(job, lane, facts[1:], number, now_ms)
+        if not job.live:
+            return None
+        if job.up is None:
+            self._restored(job, place)
+        elif place.role is Role.DESTINATION:
+            if job.facts[Kind.CANCEL] is not None:
+                self._destination.cancel(job, now_ms)
+            else:
+                self._destination.claim(job, now_ms, known_lost=reissued)
+        else:
+            self._hop.forward(job, now_ms)
+            if job.facts[Kind.CANCEL] is not None:
+                self._hop.cancel(job, now_ms)
+        return None
+
+    def _restored(self, job: Job, place: Place) -> None:
+        before = place.before
+        if before is None:
+            return
+        board = self._ledger.by_name.get((job.request.zone, before))
+        if board is not None:
+            job.up = Lane(board.id)
+            for fact in job.facts:
+                if fact is not None and fact.kind in (Kind.OUTCOME, Kind.PROGRESS, Kind.REJECT):
+                    job.up.sent[fact.kind] = NEVER
+
+    def _misplaced(self, board: Board, request: Request, place: Place | None, size: int, now_ms: int) -> Refusal | None:
+        ledger, limits = self._ledger, self._ledger.limits
+        me = ledger.name
+        if request.zone != board.zone:
+            return Refusal("wrong_zone", f'the job is of zone "{request.zone}", the link of "{board.zone}"')
+        if place is None or board.name not in (place.before, place.after):
+            return Refusal("bad_path", f'the path "{request.path}" does not lead from "{board.name}" to "{me}"')
+        if size > limits.request_bytes or len(request.instruction) > limits.instruction_bytes:
+            return Refusal("malformed", f'agent "{me}" takes requests of at most {limits.request_bytes} bytes')
+        if request.created_ms > now_ms + int(limits.future_s * 1000):
+            ahead = (request.created_ms - now_ms) / 1000
+            return Refusal(
+                "clock", f'the job was made {ahead:.0f} s ahead of the clock of "{me}": set the clocks right'
+            )
+        if request.expires_ms - request.created_ms > int(limits.life_max_s * 1000):
+            return Refusal("life", f'agent "{me}" takes jobs that wait at most {limits.life_max_s:.0f} s')
+        if now_ms > request.expires_ms + int(limits.horizon_s * 1000):
+            return Refusal("forgotten", f'agent "{me}" may have known this job and has forgotten it: effect unknown')
+        branch = branch_of(place.names, place.index - 1, request)
+        if board.name == place.before and board.accepted.get(branch, 0) >= limits.credit_jobs * SLACK:
+            return Refusal("busy", f'agent "{me}" has {limits.credit_jobs} unfinished jobs from "{board.name}"')
+        return None
+
+    # -- who signed ---------------------------------------------------------------------------------------------
+
+    def _doubt(self, board: Board, request: Request, place: Place, fact: Fact) -> Refusal | None:
+        ledger = self._ledger
+        content = fact.content
+        names, index = place.names, place.index
+        match content:
+            case Request():
+                signer, target = content.origin, 0
+            case Cancel() | Delete():
+                signer, target = content.signer, 0
+                if signer != request.origin:
+                    return Refusal("bad_proof", "only the origin of a job cancels or deletes it")
+            case Progress() | Outcome():
+                signer, target = content.signer, len(names) - 1
+                if request.destination is not None and signer != request.destination:
+                    return Refusal("bad_proof", "only the destination that the request names reports on it")
+            case Reject():
+                if content.agent not in names[index + 1 : -1]:
+                    return Refusal("bad_proof", "a job is rejected by a hop further down")
+                signer, target = content.signer, names.index(content.agent)
+        if target == index:
+            # A fact of our own that comes back: it has to be under our key.
+            reason = None if self._is_ours(fact, signer) else "bad_proof"
+            return None if reason is None else Refusal(reason, "the fact names this agent and is not its own")
+        route = route_up(names, index, target) if target < index else route_down(names, index, target)
+        near = ledger.by_name.get((request.zone, route.partition(".")[0]))
+        reason = ledger.trust.doubt(fact, signer, request.zone, route, None if near is None else near.fingerprint)
+        if reason is None:
+            if ledger.trust.pin(request.zone, route, signer):
+                ledger.effects.batch.pins.append((request.zone, route, signer))
+            return None
+        if reason == "identity_changed":
+            ledger.alarm(f'"{board.name}" brought a fact of "{names[target]}" under another key than the one pinned')
+        return Refusal(
+            reason,
+            f'agent "{ledger.name}" does not believe the {fact.kind.name.lower()} of "{names[target]}"',
+        )
+
+    def _is_ours(self, fact: Fact, signer: bytes) -> bool:
+        ledger = self._ledger
+        card = ledger.trust.cards.get(ledger.fingerprint)
+        return (
+            signer == ledger.fingerprint
+            and card is not None
+            and ledger.trust.verifier.holds(fact.kind, fact.body, fact.proof, card.public_key)
+        )
+
+    # -- merging ------------------------------------------------------------------------------------------------
+
+    def _merge(self, job: Job, lane: Lane, facts: Sequence[Fact], number: int, now_ms: int) -> None:
+        ledger = self._ledger
+        for fact in facts:
+            merged = job.merge(fact, lane, now_ms)
+            if merged is Merge.CONFLICT:
+                ledger.touch(job)
+                ledger.alarm(f"{ledger.describe(job.id)} has two outcomes: the first one committed here is kept")
+                continue
+            if merged is not Merge.CHANGED:
+                continue
+            ledger.changed(job)
+            kind = fact.kind
+            if kind is Kind.CANCEL:
+                self._cancelled(job, now_ms)
+            elif kind is Kind.DELETE:
+                self._deleted(job)
+            elif kind in (Kind.OUTCOME, Kind.REJECT):
+                self._ended(job, lane, fact, number)
+
+    def _cancelled(self, job: Job, now_ms: int) -> None:
+        if job.role is Role.DESTINATION:
+            if job.attempt or job.state is State.CLAIMED:
+                self._destination.cancel(job, now_ms)
+        elif job.role is Role.HOP:
+            self._hop.cancel(job, now_ms)
+
+    def _deleted(self, job: Job) -> None:
+        if job.role is Role.DESTINATION:
+            self._destination.deleted(job)
+        if job.down is not None and not job.down.offered:
+            job.down.sent = [HAS] * len(job.down.sent)
+
+    def _ended(self, job: Job, lane: Lane, fact: Fact, number: int) -> None:
+        if lane is not job.down:
+            return
+        if job.role is Role.HOP:
+            job.arrived = number
+            self._ledger.boards[lane.board].inbox.away[number] = None
+        if fact.kind is Kind.OUTCOME:
+            self.pass_ahead(job, fact)
+
+    def pass_ahead(self, job: Job, fact: Fact) -> None:
+        """An Outcome is durable at its destination: pass it on, or tell the waiter, before our own commit (R1)."""
+        ledger = self._ledger
+        if job.role is Role.ORIGIN:
+            ledger.effects.told.append(Told(job.id, fact))
+        elif job.up is not None:
+            board = ledger.boards[job.up.board]
+            content = fact.content
+            assert isinstance(content, Outcome)
+            if board.open and content.signer in board.cards:
+                packed = encode(Type.AHEAD, Ahead(fact.body, fact.proof))
+                ledger.effects.ahead.setdefault(board.id, []).append(packed)
+
+    def ahead(self, board: Board, body: bytes, proof: bytes) -> None:
+        """An Outcome came ahead of its record: believe it as one, keep nothing; the record follows."""
+        try:
+            fact = decode(Kind.OUTCOME, body, proof)
+        except FactError:
+            return
+        job = self._ledger.find(fact.job_id)
+        if job is None or not job.live or job.down is None or job.down.board != board.id:
+            return
+        if self._doubt(board, job.request, Place(job.names, job.index), fact) is None:
+            self.pass_ahead(job, fact)
+
+
+def _by_kind(fact: Fact) -> int:
+    return fact.kind
+
+
+def _holds(job: Job, fact: Fact) -> bool:
+    held = job.facts[fact.kind]
+    return held is not None and held.body == fact.body

@@ -1,0 +1,189 @@
+"""A board: the jobs that two peers share in one zone, as this side keeps its part of it.
+
+A board exists from the moment its peer is expected (an invitation was written or accepted), so that jobs can wait
+for an agent that has never connected. It has at most one link at a time (R11). Its durable part is a `BoardRow`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from mesh.codec import pack, unpack
+from mesh.errors import FactError
+from mesh.facts import Fact
+from mesh.limits import Limits
+from mesh.messages import Message
+from mesh.positions import Incarnations
+from mesh.replication import Inbox, Outbox, unconfirmed
+
+
+class BoardRow(NamedTuple):
+    """What a store keeps of a board. `fingerprint` is None until the peer's key is pinned."""
+
+    id: int
+    zone: str
+    name: str
+    fingerprint: bytes | None
+    record: bytes
+
+
+class Board:
+    """One board.
+
+    Attributes:
+        id: its number in this store; lanes name it.
+        fingerprint: the peer's pinned key, None before it was ever here.
+        open: a link stands and both sides have exchanged positions on it.
+        proved: positions were exchanged since this store was opened, and any full exchange is done (R5).
+        credit: unfinished jobs the peer accepts per branch on this link, None before it said so.
+        offered: by branch, Requests the peer was offered that are not finished.
+        accepted: by branch, unfinished jobs of the peer that we took.
+        waiting: by branch, Requests on disk that have no number yet.
+        halted: branches whose last Request was refused for lack of room; tried again at the next CREDIT.
+        cards: fingerprints whose card went out on this link.
+        keywords: the instructions the peer says it runs; None when it did not say.
+        exchanging, exchange_after, all_sent, peer_all_sent: how far a full exchange is (R4).
+        theirs: the openings of the peer's store, as it told them on this link.
+        heard_ms, pinged_ms: when the link last carried something to us, and when we last asked for a sign of life.
+        awaited: jobs that are being fetched for the first of the parked messages.
+        parked: messages that wait until the store has given what the first of them concerns.
+    """
+
+    __slots__ = (
+        "accepted",
+        "all_sent",
+        "awaited",
+        "cards",
+        "credit",
+        "credit_reason",
+        "exchange_after",
+        "exchanging",
+        "facts",
+        "fingerprint",
+        "halted",
+        "heard_ms",
+        "id",
+        "inbox",
+        "keywords",
+        "kind",
+        "last_refusal",
+        "name",
+        "offered",
+        "open",
+        "outbox",
+        "paging",
+        "parked",
+        "peer_all_sent",
+        "pinged_ms",
+        "proved",
+        "skew_ms",
+        "theirs",
+        "waiting",
+        "zone",
+    )
+
+    def __init__(self, board_id: int, zone: str, name: str, fingerprint: bytes | None, limits: Limits) -> None:
+        self.id = board_id
+        self.zone = zone
+        self.name = name
+        self.kind = ""
+        self.fingerprint = fingerprint
+        self.outbox = Outbox(limits)
+        self.inbox = Inbox()
+        self.exchanging = False
+        self.offered: dict[str, int] = {}
+        self.accepted: dict[str, int] = {}
+        self.waiting: dict[str, int] = {}
+        self.keywords: frozenset[str] | None = None
+        self.last_refusal = ""
+        self.proved = False
+        self.skew_ms = 0
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<board {self.name}@{self.zone}>"
+
+    def close(self) -> None:
+        """Forget everything that belonged to the link; what is kept in the store stays."""
+        self.open = False
+        self.credit: int | None = None
+        self.credit_reason = ""
+        self.halted: set[str] = set()
+        self.cards: set[bytes] = set()
+        self.facts: list[Fact | FactError] = []
+        self.parked: deque[Message] = deque()
+        self.awaited: set[bytes] = set()
+        self.paging = False
+        self.all_sent = False
+        self.peer_all_sent: int | None = None
+        self.exchange_after = 0
+        self.theirs = Incarnations(())
+        self.heard_ms = 0
+        self.pinged_ms = 0
+
+    def may_offer(self, branch: str) -> bool:
+        """Whether a Request of `branch` may go out now: link, credit and window allow it (R12, R13)."""
+        return (
+            self.open
+            and self.credit is not None
+            and self.offered.get(branch, 0) < self.credit
+            and branch not in self.halted
+            and self.outbox.room
+            and not self.outbox.behind
+        )
+
+    def row(self) -> BoardRow:
+        """The durable part."""
+        inbox, outbox = self.inbox, self.outbox
+        record = pack(
+            [
+                outbox.last,
+                outbox.acked,
+                outbox.home,
+                inbox.incarnation,
+                inbox.number,
+                inbox.home,
+                self.exchanging,
+                [[number, reason, detail] for number, (reason, detail) in inbox.refused.items()],
+                sorted(inbox.superseded),
+                self.kind,
+                None if self.keywords is None else sorted(self.keywords),
+            ]
+        )
+        return BoardRow(self.id, self.zone, self.name, self.fingerprint, record)
+
+    @classmethod
+    def from_row(cls, row: BoardRow, limits: Limits) -> Board:
+        """Read a stored board; its link is closed and nothing of it is proved yet."""
+        board = cls(row.id, row.zone, row.name, row.fingerprint, limits)
+        (
+            last,
+            acked,
+            outgoing_home,
+            incarnation,
+            number,
+            home,
+            exchanging,
+            refused,
+            superseded,
+            kind,
+            keywords,
+        ) = unpack(row.record)
+        board.outbox = Outbox(limits, last=last, acked=acked, home=outgoing_home)
+        board.inbox = Inbox((incarnation, number), floor=home)
+        unconfirmed(refused, board.inbox)
+        board.inbox.superseded = frozenset(superseded)
+        board.exchanging = exchanging
+        board.kind = kind
+        board.keywords = None if keywords is None else frozenset(keywords)
+        return board
+
+
+def count(counts: dict[str, int], branch: str, change: int) -> None:
+    """Add `change` to the count of `branch`; a count that reaches zero is dropped."""
+    value = counts.get(branch, 0) + change
+    if value > 0:
+        counts[branch] = value
+    else:
+        counts.pop(branch, None)

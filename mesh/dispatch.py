@@ -1,0 +1,221 @@
+"""Giving numbers and sending records: the outgoing half of every board (rules R1, R2, R6, R12, R13).
+
+At the end of a step every touched job whose lane holds something unsent gets a new number, or goes on waiting on disk:
+a Request needs a link, credit of its branch and room in the window before it is *offered*; everything else gets its
+number at once and is sent when the window allows. A record on disk is fetched by number when its turn has come. All
+sending happens after the commit of the step that gave the number.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mesh.board import Board, count
+from mesh.effects import Numbered, Query, Shared, Waiting
+from mesh.facts import Kind
+from mesh.job import HAS, NEVER, Job, Lane, Row
+from mesh.ledger import Ledger
+from mesh.lifecycle import Role
+from mesh.messages import END, REISSUED, Ack, AllSent, CardMessage, Type, encode, encode_fact
+
+PAGE: Final = 256
+"""Rows that are fetched at a time."""
+TOLD_REFUSALS: Final = 128
+"""Refusals repeated in one acknowledgement."""
+
+
+def number_all(ledger: Ledger) -> None:
+    """Number and send what this step changed."""
+    for job in ledger.dirty.values():
+        for lane in job.lanes:
+            if NEVER in lane.sent:
+                _number(ledger, job, lane)
+
+
+def _number(ledger: Ledger, job: Job, lane: Lane) -> None:
+    board = ledger.boards[lane.board]
+    outbox = board.outbox
+    if lane.sent[Kind.REQUEST] == NEVER and lane is job.down and not lane.offered:
+        branch = job.branch
+        if not lane.waiting:
+            # First come, first served: nobody overtakes those that wait already.
+            if board.waiting.get(branch) or not board.may_offer(branch):
+                lane.waiting = True
+                count(board.waiting, branch, 1)
+                return
+        elif not board.may_offer(branch):
+            return
+        else:
+            lane.waiting = False
+            count(board.waiting, branch, -1)
+        lane.offered = lane.counted = True
+        count(board.offered, branch, 1)
+    sendable = board.open and not outbox.behind and outbox.room
+    number = ledger.next_number
+    ledger.next_number += 1
+    lane.carry(number, outbox.acked)
+    outbox.last = number
+    ledger.touch_board(board)
+    if job.arrived and job.role is Role.HOP and lane is job.up:
+        assert job.down is not None
+        outbox.relayed[number] = (job.down.board, job.arrived)
+        job.arrived = 0
+    if sendable:
+        board.outbox.sent(number, job.id, 0)
+        ledger.sending.append((board, job, lane, lane.number))
+
+
+def build_records(ledger: Ledger) -> None:
+    """Pack the records of this step; every fact has its proof by now."""
+    for board, job, lane, number in ledger.sending:
+        # Fetched to be sent, and changed in the same step: it goes out under its later number only.
+        if lane.number == number:
+            _build(ledger, board, job, lane)
+
+
+def _build(ledger: Ledger, board: Board, job: Job, lane: Lane) -> None:
+    number = lane.number
+    facts = [fact for fact in job.facts if fact is not None and lane.sent[fact.kind] == number]
+    out = ledger.effects.send.setdefault(board.id, [])
+    if not facts:
+        return
+    size = 0
+    flags = REISSUED if lane.reissued else 0
+    last = len(facts) - 1
+    cards = board.cards
+    for index, fact in enumerate(facts):
+        content = fact.content
+        signer = content.origin if fact.kind is Kind.REQUEST else content.signer  # type: ignore[union-attr]
+        if signer not in cards:
+            cards.add(signer)
+            card = ledger.trust.cards.get(signer)
+            if card is not None and signer != board.fingerprint:
+                out.append(encode(Type.CARD, CardMessage(card.data)))
+        packed = encode_fact(number, flags | END if index == last else flags, fact.kind, fact.body, fact.proof)
+        size += len(packed)
+        out.append(packed)
+    board.outbox.resize(number, size)
+
+
+def acknowledge(ledger: Ledger) -> None:
+    """Tell every board that received something in this step what is durable after its commit."""
+    for board in ledger.acks.values():
+        if board.open:
+            inbox = board.inbox
+            ack = Ack(inbox.number, inbox.home, inbox.refusals(TOLD_REFUSALS))
+            ledger.effects.send.setdefault(board.id, []).append(encode(Type.ACK, ack))
+
+
+def pump(ledger: Ledger, board: Board) -> None:
+    """Fetch the next rows to send, if the link can take any; one fetch at a time per board.
+
+    Called at the end of a step, when its numbers are given: the fetch comes after the step's commit, so it meets
+    every number up to the present `last`.
+    """
+    if not board.open or board.paging or not board.outbox.room:
+        return
+    query = _next_page(board)
+    if query is not None:
+        board.paging = True
+        ledger.effects.queries.append(query)
+
+
+def _next_page(board: Board) -> Query | None:
+    if board.exchanging and not board.all_sent:
+        return Shared(board.id, board.exchange_after, PAGE)
+    if board.outbox.behind:
+        return Numbered(board.id, board.outbox.cursor, board.outbox.last, PAGE)
+    for branch in board.waiting:
+        if board.may_offer(branch):
+            free = (board.credit or 0) - board.offered.get(branch, 0)
+            return Waiting(board.id, branch, min(PAGE, free))
+    return None
+
+
+def page(ledger: Ledger, query: Numbered | Waiting | Shared, rows: list[Row]) -> None:
+    """Rows that were fetched for a board."""
+    board = ledger.boards[query.board]
+    board.paging = False
+    if not board.open:
+        return
+    match query:
+        case Numbered():
+            _send_numbered(ledger, board, query, rows)
+        case Waiting():
+            _offer_waiting(ledger, board, query, rows)
+        case Shared():
+            _exchange(ledger, board, query, rows)
+    ledger.pumped[board.id] = board
+
+
+def _send_numbered(ledger: Ledger, board: Board, query: Numbered, rows: list[Row]) -> None:
+    outbox = board.outbox
+    for row in rows:
+        found = row.up_number if row.up_board == board.id else row.down_number
+        job = ledger.adopt(row)
+        lane = None if job is None else job.lane_of(board.id)
+        # A row fetched under an old number: the job has moved on and will be met there.
+        if job is None or lane is None or lane.number != found:
+            continue
+        if not outbox.room:
+            return
+        outbox.sent(lane.number, job.id, 0)
+        ledger.sending.append((board, job, lane, lane.number))
+    if len(rows) < query.limit:
+        outbox.cursor = max(outbox.cursor, query.upto)
+
+
+def _offer_waiting(ledger: Ledger, board: Board, query: Waiting, rows: list[Row]) -> None:
+    if not rows:
+        board.waiting.pop(query.branch, None)
+    for row in rows:
+        job = ledger.adopt(row)
+        if job is None or job.down is None or not job.down.waiting:
+            continue
+        if not board.may_offer(query.branch):
+            return
+        ledger.touch(job)
+        _number(ledger, job, job.down)
+
+
+def _exchange(ledger: Ledger, board: Board, query: Shared, rows: list[Row]) -> None:
+    for row in rows:
+        board.exchange_after = row.seq
+        job = ledger.adopt(row)
+        lane = None if job is None else job.lane_of(board.id)
+        if job is None or lane is None or lane.waiting:
+            continue
+        resend(lane, job)
+        ledger.touch(job)
+    if len(rows) < query.limit:
+        board.all_sent = True
+        ledger.told_all.append(board)
+
+
+def resend(lane: Lane, job: Job) -> None:
+    """Make every fact of the job unsent on `lane`: the peer may have lost its copy."""
+    if lane is job.down and lane.offered:
+        lane.reissued = True
+    for fact in job.facts:
+        if fact is not None:
+            lane.sent[fact.kind] = NEVER
+
+
+def tell_all_sent(ledger: Ledger) -> None:
+    """End our half of a full exchange: the peer has everything once it has the present last number (R4)."""
+    for board in ledger.told_all:
+        if board.open:
+            out = ledger.effects.send.setdefault(board.id, [])
+            out.append(encode(Type.ALL_SENT, AllSent(board.outbox.last)))
+
+
+def withdraw(board: Board, job: Job, lane: Lane) -> None:
+    """The peer never held the job: what was sent counts as never sent, and the Request as not offered (R3, R6)."""
+    for kind, number in enumerate(lane.sent):
+        if number != HAS:
+            lane.sent[kind] = NEVER
+    lane.number = 0
+    lane.offered = False
+    if lane.counted:
+        lane.counted = False
+        count(board.offered, job.branch, -1)

@@ -1,0 +1,196 @@
+"""What a step of the engine wants done, as a value with an order (rule R1).
+
+    1. at once:        `ahead` (Outcomes that are durable at their destination), `told` (waiters of such an Outcome)
+    2. durable:        `batch`, in one commit
+    3. after commit:   `send`, `start`, `stop`, `replies`, `changed`, `close`, `alarms`
+    4. reads:          `queries`, answered after all commits before them; the answer is an input like any other
+
+A shell that keeps this order keeps every promise; one that sends before it commits breaks the first one, and the
+simulation finds it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from grammar.errors import MeshError
+from grammar.instruction import Instruction
+from invitations.peers import InvitationRow, PeerRow
+from mesh.board import BoardRow
+from mesh.facts import Fact
+from mesh.job import Row
+from mesh.messages import Position
+
+
+@dataclass(slots=True)
+class Batch:
+    """Everything one step makes durable. A store applies it whole or not at all.
+
+    Attributes:
+        rows: jobs, whole, to be inserted or replaced by `seq`.
+        boards: boards, to be inserted or replaced by `id`.
+        incarnations: the list of openings, when it changed.
+        cards: (fingerprint, card bytes).
+        pins: (zone, route, fingerprint): who an agent down a route is.
+        portals: (zone, portal, fingerprint): which origin speaks for a portal.
+        peers, invitations: rows of the peer book.
+        trims: (board, after, upto): facts of finished jobs numbered so on that upstream board may go (R7).
+        collect_ms: finished jobs whose horizon lies before this may be forgotten, or None.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    boards: list[BoardRow] = field(default_factory=list)
+    incarnations: tuple[Position, ...] | None = None
+    cards: list[tuple[bytes, bytes]] = field(default_factory=list)
+    pins: list[tuple[str, str, bytes]] = field(default_factory=list)
+    portals: list[tuple[str, str, bytes]] = field(default_factory=list)
+    peers: list[PeerRow] = field(default_factory=list)
+    invitations: list[InvitationRow] = field(default_factory=list)
+    trims: list[tuple[int, int, int]] = field(default_factory=list)
+    collect_ms: int | None = None
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.rows
+            or self.boards
+            or self.incarnations
+            or self.cards
+            or self.pins
+            or self.portals
+            or self.peers
+            or self.invitations
+            or self.trims
+            or self.collect_ms is not None
+        )
+
+
+class ById(NamedTuple):
+    """Rows of these jobs."""
+
+    ids: tuple[bytes, ...]
+
+
+class ByKey(NamedTuple):
+    """The job that was put with this idempotency key."""
+
+    key: str
+
+
+class Numbered(NamedTuple):
+    """Jobs of a board with a number above `after` and up to `upto`, in order of that number."""
+
+    board: int
+    after: int
+    upto: int
+    limit: int
+
+
+class AtNumber(NamedTuple):
+    """The jobs that have one of these numbers on a board: the peer refused them as [number, reason, detail]."""
+
+    board: int
+    refused: tuple[tuple[int, str, str], ...]
+
+
+class Waiting(NamedTuple):
+    """Jobs whose Request has no number on a board yet, in the order they came."""
+
+    board: int
+    branch: str
+    limit: int
+
+
+class Shared(NamedTuple):
+    """All jobs of a board that still have their facts, in the order they came, after `after`."""
+
+    board: int
+    after: int
+    limit: int
+
+
+class Unfinished(NamedTuple):
+    """Live jobs of a board that end here, in the order they came, after `after`."""
+
+    board: int
+    after: int
+    limit: int
+
+
+class Due(NamedTuple):
+    """Live jobs that this agent has to expire by `now_ms`, earliest first, with the time of the next one. Jobs before
+    `first_seq` that share one of the boards `unproved` are left out: they prove themselves first (R5)."""
+
+    now_ms: int
+    limit: int
+    first_seq: int
+    unproved: tuple[int, ...]
+
+
+Query = ById | ByKey | Numbered | AtNumber | Waiting | Shared | Unfinished | Due
+
+
+class Answer(NamedTuple):
+    """What the store found for a query; `next_ms` only for `Due`."""
+
+    query: Query
+    rows: list[Row]
+    next_ms: int | None = None
+
+
+class Start(NamedTuple):
+    """Run the handler of a job: `attempt` is durable, `instruction` is parsed and allowed."""
+
+    job_id: bytes
+    attempt: int
+    instruction: Instruction
+
+
+class Told(NamedTuple):
+    """An Outcome that may be told to whoever waits at the origin, though it is not committed here yet."""
+
+    job_id: bytes
+    fact: Fact
+
+
+class Reply(NamedTuple):
+    """The answer to a put, cancel or delete, true once the commit is."""
+
+    token: int
+    result: bytes | MeshError
+
+
+@dataclass(slots=True)
+class Effects:
+    """The outcome of one step; see the head of this file for the order.
+
+    `send` and `ahead` hold packed messages by board; `changed` the ids of jobs that say something new;
+    `close` boards whose link is to be closed, with the reason.
+    """
+
+    batch: Batch = field(default_factory=Batch)
+    ahead: dict[int, list[bytes]] = field(default_factory=dict)
+    told: list[Told] = field(default_factory=list)
+    send: dict[int, list[bytes]] = field(default_factory=dict)
+    start: list[Start] = field(default_factory=list)
+    stop: list[bytes] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
+    changed: list[bytes] = field(default_factory=list)
+    close: list[tuple[int, str]] = field(default_factory=list)
+    alarms: list[str] = field(default_factory=list)
+    queries: list[Query] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.batch
+            or self.ahead
+            or self.told
+            or self.send
+            or self.start
+            or self.stop
+            or self.replies
+            or self.changed
+            or self.close
+            or self.alarms
+            or self.queries
+        )

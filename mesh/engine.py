@@ -1,0 +1,356 @@
+"""The engine: the whole agent without the world (DESIGN.md section 3).
+
+It takes inputs (a put, messages of a peer, the end of a handler, what the store found, the time) and gives `Effects`.
+It never waits, reads no clock, draws no random number but through the function it was given: the same inputs give the
+same effects, so every run can be replayed from a seed.
+
+The duties of whoever drives it:
+
+1. Call `open` once with what the store holds, then feed inputs, each with the time in milliseconds of Unix time.
+2. After each input, or after many that wait at once, call `end_step` and carry its effects out in the order that
+   `effects` names. Steps may be carried out while later ones are computed, but their commits keep their order.
+3. Answer every query, after the commits before it, by `answer`.
+4. Call `tick` at `next_deadline_ms`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from grammar.errors import MeshError
+from invitations.card import Card
+from invitations.peers import InvitationRow, PeerRow
+from mesh.access import Access
+from mesh.arrival import Arrival
+from mesh.board import Board, BoardRow
+from mesh.destination import Destination, Ending
+from mesh.dispatch import acknowledge, build_records, number_all, page, pump, tell_all_sent
+from mesh.effects import (
+    Answer,
+    AtNumber,
+    ById,
+    ByKey,
+    Due,
+    Effects,
+    Numbered,
+    Reply,
+    Shared,
+    Unfinished,
+    Waiting,
+)
+from mesh.errors import NoSuchJob
+from mesh.exchange import Exchange
+from mesh.facts import Kind
+from mesh.hop import Hop
+from mesh.job import Job, Row
+from mesh.known import Known
+from mesh.ledger import Ledger
+from mesh.lifecycle import Role
+from mesh.limits import Limits
+from mesh.messages import Hello, Message, Position
+from mesh.origin import Origin, Put, hash_of_key
+from mesh.positions import INCARNATION_BYTES, Incarnations
+from mesh.trust import Trust
+
+DUE_PAGE: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a store tells at its opening; everything else is fetched when it is needed.
+
+    Attributes:
+        boards, cards, pins, portals, incarnations: as they were committed.
+        last_seq, last_number: the highest ones in use.
+        ids: of all jobs, finished ones too; read once, in any order.
+        keys: idempotency keys of the jobs that have one.
+        waiting, offered, accepted: counts of live jobs by (board, branch).
+        strays: by board, how many finished jobs that came by it are not home yet.
+        next_due_ms: the earliest time at which a job falls due, None without any.
+    """
+
+    boards: tuple[BoardRow, ...] = ()
+    cards: tuple[tuple[bytes, bytes], ...] = ()
+    pins: tuple[tuple[str, str, bytes], ...] = ()
+    portals: tuple[tuple[str, str, bytes], ...] = ()
+    incarnations: tuple[Position, ...] = ()
+    last_seq: int = 0
+    last_number: int = 0
+    ids: Iterable[bytes] = ()
+    keys: Iterable[str] = ()
+    waiting: tuple[tuple[int, str, int], ...] = ()
+    offered: tuple[tuple[int, str, int], ...] = ()
+    accepted: tuple[tuple[int, str, int], ...] = ()
+    strays: tuple[tuple[int, int], ...] = field(default=())
+    next_due_ms: int | None = None
+
+
+class Engine:
+    """One agent's boards and jobs.
+
+    Args:
+        card: this agent's own card.
+        sign: gives the Ed25519 signature of its argument under the key of that card.
+        random: `random(n)` gives n bytes.
+        limits, access: what it accepts and runs.
+    """
+
+    def __init__(
+        self,
+        card: Card,
+        sign: Callable[[bytes], bytes],
+        random: Callable[[int], bytes],
+        limits: Limits,
+        access: Access,
+    ) -> None:
+        self.card = card
+        self.ledger = Ledger(card.name, card.fingerprint, sign, random, limits, access)
+        self.destination = Destination(self.ledger)
+        self._hop = Hop(self.ledger)
+        self._origin = Origin(self.ledger, self._hop)
+        self._arrival = Arrival(self.ledger, self.destination, self._hop)
+        self._exchange = Exchange(self.ledger, self._arrival, self.destination, self._hop)
+        self._wanted: dict[bytes, list[Callable[[Job | None], None]]] = {}
+        self._due_asked = False
+
+    # -- opening ------------------------------------------------------------------------------------------------
+
+    def open(self, snapshot: Snapshot) -> None:
+        """Begin on what the store holds: a new incarnation is committed with the first step (R4)."""
+        ledger = self.ledger
+        for row in snapshot.boards:
+            ledger.add_board(row)
+        ledger.trust = Trust(snapshot.cards, snapshot.pins, snapshot.portals)
+        ledger.trust.cards[ledger.fingerprint] = self.card
+        ledger.next_seq = ledger.first_seq = snapshot.last_seq + 1
+        last = max((board.outbox.last for board in ledger.boards.values()), default=0)
+        ledger.next_number = max(last, snapshot.last_number) + 1
+        ledger.incarnations = Incarnations(snapshot.incarnations).opened(
+            ledger.random(INCARNATION_BYTES), ledger.next_number
+        )
+        ledger.effects.batch.incarnations = ledger.incarnations.entries
+        ledger.known = Known(snapshot.ids)
+        ledger.keys = Known(hash_of_key(key) for key in snapshot.keys)
+        for board_id, branch, jobs in snapshot.waiting:
+            ledger.boards[board_id].waiting[branch] = jobs
+        for board_id, branch, jobs in snapshot.offered:
+            ledger.boards[board_id].offered[branch] = jobs
+        for board_id, branch, jobs in snapshot.accepted:
+            ledger.boards[board_id].accepted[branch] = jobs
+        for board_id, jobs in snapshot.strays:
+            ledger.boards[board_id].inbox.strays = jobs
+        ledger.next_due_ms = snapshot.next_due_ms
+
+    def show(self, card: Card) -> None:
+        """Use a newer card of our own from now on: a zone was added."""
+        self.card = card
+        self.ledger.trust.cards[card.fingerprint] = card
+
+    # -- peers --------------------------------------------------------------------------------------------------
+
+    @property
+    def boards(self) -> tuple[Board, ...]:
+        """Every board, in the order in which they were made."""
+        return tuple(self.ledger.boards.values())
+
+    def zone_of(self, job_id: bytes) -> str:
+        """The zone of a job whose handler runs."""
+        return self.ledger.jobs[job_id].request.zone
+
+    def board(self, zone: str, name: str) -> Board | None:
+        """The board shared with `name` in `zone`, if there is one."""
+        return self.ledger.by_name.get((zone, name))
+
+    def expect(self, invitation: InvitationRow) -> None:
+        """An invitation was written: jobs may be put for its agent from now on."""
+        self.ledger.effects.batch.invitations.append(invitation)
+        self.ledger.expect(invitation.zone, invitation.name, invitation.kind or "", None)
+
+    def pair(self, peer: PeerRow, invitation: InvitationRow | None = None) -> Board:
+        """Pin a peer, with the invitation it used, in one commit (section 6)."""
+        batch = self.ledger.effects.batch
+        batch.peers.append(peer)
+        if invitation is not None:
+            batch.invitations.append(invitation)
+        if self.ledger.trust.learn(peer.card) is not None:
+            batch.cards.append((peer.fingerprint, peer.card))
+        return self.ledger.expect(peer.zone, peer.name, peer.kind, peer.fingerprint)
+
+    def greet(self, board: Board, now_ms: int) -> None:
+        """Begin a new link of `board`: what is sent on that board from this step on belongs to the new link, and
+        starts with our HELLO. An older link of the board is replaced (R11)."""
+        self._exchange.hello(board, self.ledger.access.told, now_ms)
+
+    def connected(self, board: Board, hello: Hello, now_ms: int) -> None:
+        """The peer's HELLO arrived on the link that `greet` began, and its other end was admitted."""
+        self._exchange.connected(board, hello, now_ms)
+
+    def disconnected(self, board: Board) -> None:
+        """The link of `board` is gone."""
+        self._exchange.disconnected(board)
+
+    def received(self, board: Board, messages: list[Message], now_ms: int) -> None:
+        """Messages came over the link of `board`."""
+        if board.open:
+            self._exchange.received(board, messages, now_ms)
+
+    # -- jobs ---------------------------------------------------------------------------------------------------
+
+    def put(self, token: int, put: Put, now_ms: int) -> None:
+        """Make a job; its id is replied under `token`, once durable.
+
+        Raises:
+            PutRefused, GrammarError: the origin knows it to be wrong; nothing is stored.
+        """
+        self._origin.put(token, put, now_ms)
+
+    def cancel(self, token: int, job_id: bytes, now_ms: int) -> None:
+        """Ask for a job to be stopped; replied under `token` once that wish is durable."""
+        self._command(token, job_id, lambda job: self._origin.cancel(job, now_ms))
+
+    def delete(self, token: int, job_id: bytes, now_ms: int) -> None:
+        """Stop and forget a job; replied under `token` once the tombstone is durable."""
+        self._command(token, job_id, lambda job: self._origin.delete(job, now_ms))
+
+    def _command(self, token: int, job_id: bytes, act: Callable[[Job], None]) -> None:
+        def run(job: Job | None) -> None:
+            result: bytes | MeshError = job_id
+            if job is None or job.facts[Kind.REQUEST] is None:
+                result = NoSuchJob("this agent has no such job, or only remembers that it is over")
+            else:
+                try:
+                    act(job)
+                except MeshError as error:
+                    result = error
+            self.ledger.effects.replies.append(Reply(token, result))
+
+        self._with_job(job_id, run)
+
+    def _with_job(self, job_id: bytes, run: Callable[[Job | None], None]) -> None:
+        if not self.ledger.missing(job_id):
+            run(self.ledger.find(job_id))
+            return
+        self._wanted.setdefault(job_id, []).append(run)
+        self.ledger.effects.queries.append(ById((job_id,)))
+
+    # -- handlers -----------------------------------------------------------------------------------------------
+
+    def finished(self, job_id: bytes, ending: Ending, now_ms: int) -> None:
+        """The handler of a job ended."""
+        job = self.ledger.find(job_id)
+        if job is not None:
+            self.destination.finished(job, ending, now_ms)
+
+    def requeued(self, job_id: bytes, now_ms: int) -> None:
+        """The handler of a job was stopped by a clean stop of this agent."""
+        job = self.ledger.find(job_id)
+        if job is not None:
+            self.destination.requeued(job, now_ms)
+
+    def progress(self, job_id: bytes, message: str | None, fraction: float | None, now_ms: int) -> None:
+        """The handler of a job reports."""
+        job = self.ledger.find(job_id)
+        if job is not None:
+            self.destination.progress(job, message, fraction, now_ms)
+
+    # -- the store ----------------------------------------------------------------------------------------------
+
+    def answer(self, answer: Answer, now_ms: int) -> None:
+        """The store found this for a query of an earlier step."""
+        query = answer.query
+        match query:
+            case ById():
+                self._found(query.ids, answer.rows, now_ms)
+            case ByKey():
+                job = self.ledger.adopt(answer.rows[0]) if answer.rows else None
+                self._origin.keyed(query.key, job, now_ms)
+            case Numbered() | Waiting() | Shared():
+                page(self.ledger, query, answer.rows)
+            case AtNumber():
+                self._refused(query, answer.rows, now_ms)
+            case Unfinished():
+                self._recover(query, answer.rows, now_ms)
+            case Due():
+                self._fall_due(answer, now_ms)
+
+    def _found(self, ids: tuple[bytes, ...], rows: list[Row], now_ms: int) -> None:
+        ledger = self.ledger
+        for row in rows:
+            ledger.adopt(row)
+        for job_id in ids:
+            if job_id not in ledger.jobs:
+                ledger.absent.add(job_id)
+            self.destination.fetched(job_id)
+            for run in self._wanted.pop(job_id, ()):
+                run(ledger.find(job_id))
+        for board in ledger.boards.values():
+            if board.awaited and board.awaited.issubset(ids):
+                board.awaited = set()
+                self._exchange.drain(board, now_ms)
+
+    def _refused(self, query: AtNumber, rows: list[Row], now_ms: int) -> None:
+        board = self.ledger.boards[query.board]
+        jobs = [job for row in rows if (job := self.ledger.adopt(row)) is not None]
+        for number, reason, detail in query.refused:
+            for job in jobs:
+                self._exchange.refused(board, job, number, reason, detail, now_ms)
+        self._exchange.confirm(board, query.refused)
+
+    def _recover(self, query: Unfinished, rows: list[Row], now_ms: int) -> None:
+        for row in rows:
+            if row.seq >= self.ledger.first_seq:
+                continue
+            job = self.ledger.adopt(row)
+            if job is not None:
+                self.destination.recover(job, now_ms)
+        if len(rows) == query.limit:
+            self.ledger.effects.queries.append(Unfinished(query.board, rows[-1].seq, query.limit))
+
+    def _fall_due(self, answer: Answer, now_ms: int) -> None:
+        self._due_asked = False
+        self.ledger.next_due_ms = answer.next_ms
+        for row in answer.rows:
+            job = self.ledger.adopt(row)
+            if job is None or not job.live or not self.ledger.proved(job) or job.request.expires_ms > now_ms:
+                continue
+            if job.role is Role.DESTINATION:
+                self.destination.expire(job, now_ms)
+            else:
+                self._hop.expire(job, now_ms)
+
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    def next_deadline_ms(self) -> int | None:
+        """When `tick` has something to do, if nothing else happens before."""
+        due = None if self._due_asked else self.ledger.next_due_ms
+        times = (due, self.destination.next_deadline_ms(), self._exchange.next_deadline_ms())
+        return min((time for time in times if time is not None), default=None)
+
+    def tick(self, now_ms: int) -> None:
+        """Do what time asks for."""
+        self.destination.report(now_ms)
+        self._exchange.watch(now_ms)
+        ledger = self.ledger
+        if ledger.next_due_ms is not None and ledger.next_due_ms <= now_ms and not self._due_asked:
+            self._due_asked = True
+            unproved = tuple(board.id for board in ledger.boards.values() if not board.proved)
+            ledger.effects.queries.append(Due(now_ms, DUE_PAGE, ledger.first_seq, unproved))
+            ledger.effects.batch.collect_ms = now_ms
+
+    # -- the end of a step --------------------------------------------------------------------------------------
+
+    def end_step(self, now_ms: int) -> Effects:
+        """Close the step: fill free slots, sign, number, store, pack; see `effects` for what to do with it."""
+        ledger = self.ledger
+        self.destination.fill(now_ms)
+        number_all(ledger)
+        ledger.sign()
+        build_records(ledger)
+        tell_all_sent(ledger)
+        acknowledge(ledger)
+        for board in ledger.pumped.values():
+            pump(ledger, board)
+        ledger.store()
+        return ledger.end()

@@ -1,0 +1,77 @@
+"""The hop's part: forward what is for others, or refuse *instead of* forwarding, never after (rules R6, R9).
+
+A hop needs neither the vocabulary nor a handler. It may end a job only while it has not offered it to the next agent,
+by a Reject in its own name.
+"""
+
+from __future__ import annotations
+
+from mesh.access import CONTROL
+from mesh.board import Board
+from mesh.facts import VERSION, Kind, Reject
+from mesh.job import HAS, Job, Lane
+from mesh.ledger import Ledger
+from mesh.lifecycle import Role
+
+
+class Hop:
+    """The jobs that pass through this agent; and, for any role, the ending of a job that was never offered."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def forward(self, job: Job, now_ms: int) -> None:
+        """A Request for somebody further down, seen for the first time."""
+        ledger = self._ledger
+        request = job.request
+        following = job.names[job.index + 1]
+        board = ledger.by_name.get((request.zone, following))
+        if board is None:
+            message = f'agent "{ledger.name}" has no peer "{following}" in zone "{request.zone}"'
+            fix = f'correct the path, or invite "{following}" there: mesh invite {following}'
+            self.refuse(job, "no_route", message, fix, now_ms)
+            return
+        if refused := self._another_key(job, board):
+            self.refuse(job, "identity_changed", *refused, now_ms)
+            return
+        keyword = request.instruction.split(" ", 1)[0]
+        denial = ledger.access.by_rules(keyword, request.zone, job.names[0], request.origin)
+        if denial is not None and denial.kind == "denied" and keyword not in CONTROL:
+            self.refuse(job, "denied", denial.message, "", now_ms)
+            return
+        job.down = Lane(board.id)
+        job.down.sent[Kind.REQUEST] = 0
+        ledger.changed(job)
+
+    def _another_key(self, job: Job, board: Board) -> tuple[str, str] | None:
+        """The last hop knows the destination's key; a Request that names another one does not pass."""
+        wanted = job.request.destination
+        last = job.index + 2 == len(job.names)
+        if not last or wanted is None or board.fingerprint in (None, wanted):
+            return None
+        self._ledger.alarm(f'a job names another key for "{board.name}" than the one this agent has pinned')
+        return (
+            f'agent "{self._ledger.name}" knows "{board.name}" under another key than the origin does',
+            f"verify who is right, then at the origin: mesh trust {'.'.join(job.names[1:])} --accept",
+        )
+
+    def refuse(self, job: Job, reason: str, message: str, fix: str, now_ms: int) -> None:
+        """End a job that was never offered to the next agent."""
+        ledger = self._ledger
+        assert job.down is None or not job.down.offered, "a job that was offered is its destination's to end"
+        if job.down is not None:
+            job.down.sent = [HAS] * len(job.down.sent)
+        content = Reject(VERSION, job.id, ledger.fingerprint, ledger.name, reason, message, fix, now_ms)
+        ledger.make(job, Kind.REJECT, content, now_ms)
+
+    def cancel(self, job: Job, now_ms: int) -> None:
+        """A Cancel on its way down: a job that was never offered further ends here."""
+        if job.live and job.down is not None and not job.down.offered:
+            self.refuse(job, "cancelled", f'cancelled at "{self._ledger.name}", before it went on', "", now_ms)
+
+    def expire(self, job: Job, now_ms: int) -> None:
+        """Time is up for a job that waits here and was never offered further."""
+        if job.role is not Role.DESTINATION and job.live and job.down is not None and not job.down.offered:
+            where = job.names[job.index + 1]
+            message = f'expired at "{self._ledger.name}" while waiting for "{where}"'
+            self.refuse(job, "expired", message, f'see why "{where}" is not connected: mesh peers', now_ms)

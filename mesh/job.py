@@ -1,0 +1,414 @@
+"""One job at one agent: its facts, its place on the path, and what each neighbour has of it.
+
+A job is a join of signed facts (DESIGN.md section 4): merging is commutative, associative and idempotent, and no
+clock decides it. Around the facts lies what only this agent knows: its role, the state people see, the attempts of
+the handler, and one *lane* per board that shares the job.
+
+A job does nothing by itself: it is changed by the roles in `origin`, `hop` and `destination`, and turned into a `Row`
+that a store keeps. A row carries a hash of its content, so that a damaged one is noticed before it is used (R10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+from mesh.codec import pack, unpack
+from mesh.errors import CodecError, CorruptRow, FactError
+from mesh.facts import Fact, Kind, Outcome, Progress, Reject, Request, decode, event_of, short_text
+from mesh.lifecycle import LIVE, Role, State, advance
+
+NEVER: Final = 0
+"""Lane entry of a fact the peer has not been sent."""
+HAS: Final = -1
+"""Lane entry of a fact that the peer has without our telling, or need not have."""
+
+_KINDS: Final = tuple(Kind)
+_SLOTS: Final = len(_KINDS) + 1
+_UPWARD: Final = frozenset({Kind.PROGRESS, Kind.OUTCOME, Kind.REJECT})
+_ROLES: Final = tuple(Role)
+_STATES: Final = tuple(State)
+
+
+NamesOf = Callable[[str], tuple[tuple[str, ...], int]]
+"""Gives the names of a path and this agent's place in it."""
+
+
+class Merge(IntEnum):
+    """What a fact did to a job."""
+
+    SAME = 0
+    CHANGED = 1
+    CONFLICT = 2
+    """A second, different Outcome: kept as evidence, not shown."""
+
+
+class Lane:
+    """What one board knows of one job.
+
+    Attributes:
+        board: the board's number in this store.
+        number: the job's number in our sequence on that board, 0 before it has one. A job that changes again moves
+            to a new number, so that the backlog is never longer than the live jobs (R2).
+        sent: by kind, the number a fact was last sent under, or `NEVER`, or `HAS`.
+        offered: the Request has been given a number here: it may have been sent, and only the destination may now
+            say that the job expired (R6).
+        reissued: the Request was acknowledged once and has to be sent again (R5).
+        waiting: the Request has no number yet and is counted in the board's `waiting`.
+        counted: the job is counted in the board's `offered` (downwards) or `accepted` (upwards).
+    """
+
+    __slots__ = ("board", "counted", "number", "offered", "reissued", "sent", "waiting")
+
+    def __init__(self, board: int) -> None:
+        self.board = board
+        self.number = 0
+        self.sent = [HAS] * _SLOTS
+        self.offered = False
+        self.reissued = False
+        self.waiting = False
+        self.counted = False
+
+    def unsent(self) -> bool:
+        """Whether a fact waits for a number."""
+        return NEVER in self.sent
+
+    def carry(self, number: int, acked: int) -> None:
+        """Move the job to `number`: its record carries every fact that is above the acknowledged number (R2)."""
+        self.number = number
+        sent = self.sent
+        for kind in range(1, _SLOTS):
+            if sent[kind] == NEVER or sent[kind] > acked:
+                sent[kind] = number
+
+    def record(self) -> list[object]:
+        return [self.board, self.number, *self.sent[1:], self.offered, self.reissued]
+
+    @classmethod
+    def from_record(cls, record: list[object]) -> Lane:
+        lane = cls.__new__(cls)
+        lane.board, lane.number = record[0], record[1]  # type: ignore[assignment]
+        lane.sent = [HAS, *record[2:-2]]  # type: ignore[list-item]
+        lane.offered, lane.reissued = record[-2], record[-1]  # type: ignore[assignment]
+        lane.waiting = lane.counted = False
+        return lane
+
+
+class Row(NamedTuple):
+    """What a store keeps of a job: the two blobs are the truth, the other columns are there to find it.
+
+    `due_ms` is when a live job may be expired by this agent (None when it may not) or when a finished one may be
+    collected. `waiting` is 1 while the Request has no number on `down_board` yet. `facts` is None once trimmed.
+    """
+
+    seq: int
+    id: bytes
+    role: int
+    state: int
+    live: int
+    up_board: int | None
+    up_number: int
+    down_board: int | None
+    down_number: int
+    up_branch: str | None
+    down_branch: str | None
+    waiting: int
+    due_ms: int | None
+    key: str | None
+    record: bytes
+    facts: bytes | None
+    check: bytes
+
+
+def branch_of(names: tuple[str, ...], index: int, request: Request) -> str:
+    """What credit is counted by between the agent at `index` and the next one: the depth of children, and the agent
+    beyond that next one ("" for none), so that an absent branch blocks no other (R13)."""
+    beyond = index + 2
+    depth = len(request.lineage) if request.lineage else 0
+    return f"{depth}:{names[beyond] if beyond < len(names) else ''}"
+
+
+class Job:
+    """A job as this agent holds it. Mutable, owned by the engine; nobody outside keeps a reference across a step."""
+
+    __slots__ = (
+        "alone",
+        "arrived",
+        "attempt",
+        "changed_ms",
+        "crashes",
+        "down",
+        "evidence",
+        "facts",
+        "id",
+        "index",
+        "key",
+        "names",
+        "role",
+        "seq",
+        "started_ms",
+        "state",
+        "up",
+        "version",
+    )
+
+    def __init__(self, job_id: bytes, seq: int, role: Role, now_ms: int) -> None:
+        self.id = job_id
+        self.seq = seq
+        self.role = role
+        self.state = State.PENDING
+        self.changed_ms = now_ms
+        self.version = 1
+        self.attempt = 0
+        self.started_ms = 0
+        self.crashes = 0
+        self.alone = 0
+        self.arrived = 0
+        self.key: str | None = None
+        self.up: Lane | None = None
+        self.down: Lane | None = None
+        self.facts: list[Fact | None] = [None] * _SLOTS
+        self.evidence: list[bytes] = []
+        self.names: tuple[str, ...] = ()
+        self.index = 0
+
+    def __repr__(self) -> str:
+        return f"<job {short_text(self.id)} {self.role} {self.state}>"
+
+    @property
+    def request(self) -> Request:
+        """The content of the Request. A tombstone that never saw one has none; ask `facts[Kind.REQUEST]` first."""
+        fact = self.facts[Kind.REQUEST]
+        assert fact is not None, "the job has no request"
+        assert isinstance(fact.content, Request)
+        return fact.content
+
+    @property
+    def outcome(self) -> Outcome | None:
+        fact = self.facts[Kind.OUTCOME]
+        return None if fact is None else fact.content  # type: ignore[return-value]
+
+    @property
+    def reject(self) -> Reject | None:
+        fact = self.facts[Kind.REJECT]
+        return None if fact is None else fact.content  # type: ignore[return-value]
+
+    @property
+    def progress(self) -> Progress | None:
+        fact = self.facts[Kind.PROGRESS]
+        return None if fact is None else fact.content  # type: ignore[return-value]
+
+    @property
+    def live(self) -> bool:
+        return self.state in LIVE
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        return tuple(lane for lane in (self.up, self.down) if lane is not None)
+
+    @property
+    def depth(self) -> int:
+        """How many parents the job has: 0 for one that a person or program put."""
+        lineage = self.request.lineage
+        return len(lineage) if lineage else 0
+
+    @property
+    def branch(self) -> str:
+        """What our credit at the next agent is counted by."""
+        return branch_of(self.names, self.index, self.request)
+
+    def place(self, names: tuple[str, ...], index: int) -> None:
+        """Say where on the path this agent stands: `names` are the path's agents, `index` is ours."""
+        self.names = names
+        self.index = index
+
+    def lane_of(self, board: int) -> Lane | None:
+        """The lane of `board`, if it shares the job."""
+        if self.down is not None and self.down.board == board:
+            return self.down
+        return self.up if self.up is not None and self.up.board == board else None
+
+    def merge(self, fact: Fact, source: Lane | None, now_ms: int) -> Merge:
+        """Join one verified fact.
+
+        Args:
+            fact: a fact of this job whose signer was checked by the caller.
+            source: the lane it came by; None when it was made here.
+            now_ms: shown as the time of the change; it decides nothing.
+
+        Returns:
+            CHANGED when the job says something new now, SAME when it was known or comes too late, CONFLICT when it
+            is a second Outcome.
+        """
+        kind = fact.kind
+        if source is not None:
+            source.sent[kind] = HAS
+        held = self.facts[kind]
+        if held is not None and held.body == fact.body:
+            return Merge.SAME
+        if self.state is State.DELETED and kind is not Kind.REQUEST:
+            return Merge.SAME
+        if kind is Kind.OUTCOME and held is not None:
+            if fact.body not in self.evidence:
+                self.evidence += [fact.body, fact.proof]
+            return Merge.CONFLICT
+        if held is not None and kind is not Kind.PROGRESS:
+            return Merge.SAME
+        if kind is Kind.PROGRESS and not self._is_later(fact):
+            return Merge.SAME
+        event = event_of(fact.content)
+        if event is not None:
+            state = advance(self.role, self.state, event)
+            if state is None:
+                return Merge.SAME
+            self.move(state, now_ms)
+        self.facts[kind] = fact
+        self._spread(kind, source)
+        if kind is Kind.OUTCOME:
+            self.version = fact.content.number  # type: ignore[union-attr]
+            self._drop(Kind.PROGRESS)
+        elif kind is Kind.PROGRESS:
+            self.version = fact.content.number  # type: ignore[union-attr]
+        elif kind is Kind.DELETE:
+            for other in (Kind.CANCEL, Kind.PROGRESS, Kind.OUTCOME, Kind.REJECT):
+                self._drop(other)
+        return Merge.CHANGED
+
+    def move(self, state: State, now_ms: int) -> None:
+        """Set the state after an event; the caller asked the lifecycle table."""
+        self.state = state
+        self.changed_ms = now_ms
+
+    def hold(self, fact: Fact) -> None:
+        """Keep a report of our own about the present state, which it does not change."""
+        self.facts[fact.kind] = fact
+        self._spread(fact.kind, None)
+
+    def _is_later(self, fact: Fact) -> bool:
+        held = self.facts[Kind.PROGRESS]
+        if self.facts[Kind.OUTCOME] is not None:
+            return False
+        if held is None:
+            return True
+        new, old = fact.content, held.content
+        assert isinstance(new, Progress)
+        assert isinstance(old, Progress)
+        return (new.number, fact.digest()) > (old.number, held.digest())
+
+    def _spread(self, kind: Kind, source: Lane | None) -> None:
+        # Requests, cancels and deletes travel down; reports, outcomes and rejects travel up.
+        target = self.up if kind in _UPWARD else self.down
+        if target is not None and target is not source:
+            target.sent[kind] = NEVER
+
+    def _drop(self, kind: Kind) -> None:
+        self.facts[kind] = None
+        for lane in self.lanes:
+            lane.sent[kind] = HAS
+
+    # -- rows ---------------------------------------------------------------------------------------------------
+
+    def row(self, due_ms: int | None) -> Row:
+        """The job as a store keeps it; every fact of it must have its proof."""
+        facts = pack([[int(f.kind), f.body, f.proof] for f in self.facts if f is not None])
+        up, down = self.up, self.down
+        role, state = _ROLES.index(self.role), _STATES.index(self.state)
+        outcome = self.facts[Kind.OUTCOME]
+        record = pack(
+            [
+                self.seq,
+                role,
+                state,
+                self.changed_ms,
+                self.version,
+                self.attempt,
+                self.started_ms,
+                self.crashes,
+                self.alone,
+                None if up is None else up.record(),
+                None if down is None else down.record(),
+                self.evidence,
+                None if outcome is None else outcome.digest(),
+                blake2b(facts, digest_size=16).digest(),
+            ]
+        )
+        live = self.state in LIVE
+        request = self.request if self.facts[Kind.REQUEST] is not None else None
+        return Row(
+            self.seq,
+            self.id,
+            role,
+            state,
+            int(live),
+            None if up is None else up.board,
+            0 if up is None else up.number,
+            None if down is None else down.board,
+            0 if down is None else down.number,
+            branch_of(self.names, self.index - 1, request) if live and request and up is not None else None,
+            branch_of(self.names, self.index, request) if live and request and down is not None else None,
+            int(down is not None and down.waiting),
+            due_ms,
+            self.key,
+            record,
+            facts,
+            blake2b(self.id + record, digest_size=16).digest(),
+        )
+
+    @classmethod
+    def from_row(cls, row: Row, names_of: NamesOf) -> Job:
+        """Read a stored job.
+
+        Args:
+            row: what the store kept; its facts may be gone (trimmed).
+            names_of: gives (names of the path, our index) for a Request's path.
+
+        Raises:
+            CorruptRow: a hash does not match or a part is not readable; the row must be quarantined.
+        """
+        if blake2b(row.id + row.record, digest_size=16).digest() != row.check:
+            raise CorruptRow(f"the stored row of job {short_text(row.id)} is damaged")
+        try:
+            return cls._read(row, names_of)
+        except (CodecError, FactError, ValueError, TypeError, IndexError, KeyError) as error:
+            raise CorruptRow(f"the stored row of job {short_text(row.id)} is not readable: {error}") from error
+
+    @classmethod
+    def _read(cls, row: Row, names_of: NamesOf) -> Job:
+        (
+            seq,
+            role,
+            state,
+            changed,
+            version,
+            attempt,
+            started,
+            crashes,
+            alone,
+            up,
+            down,
+            evidence,
+            _,
+            digest,
+        ) = unpack(row.record)
+        job = cls(row.id, seq, _ROLES[role], changed)
+        job.state = _STATES[state]
+        job.version, job.attempt, job.started_ms = version, attempt, started
+        job.crashes, job.alone, job.evidence = crashes, alone, evidence
+        job.up = None if up is None else Lane.from_record(up)
+        job.down = None if down is None else Lane.from_record(down)
+        if job.down is not None:
+            job.down.waiting = bool(row.waiting)
+            job.down.counted = job.live and job.down.offered
+        if job.up is not None:
+            job.up.counted = job.live
+        job.key = row.key
+        if row.facts is not None:
+            if blake2b(row.facts, digest_size=16).digest() != digest:
+                raise CorruptRow(f"the stored facts of job {short_text(row.id)} are damaged")
+            for kind, body, proof in unpack(row.facts):
+                job.facts[kind] = decode(kind, body, proof)
+            if job.facts[Kind.REQUEST] is not None:
+                job.place(*names_of(job.request.path))
+        return job

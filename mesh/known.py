@@ -1,0 +1,59 @@
+"""Which ids this agent has ever stored: a filter that answers most questions without the disk.
+
+De-duplication is complete (R7), so every Request that arrives asks "do I know this id?". Almost always the answer is
+no, and a Bloom filter gives it from memory in a microsecond; a maybe is looked up in the store. Memory is bounded by
+the ids that are kept: about 2 bytes for each, in layers that double, so that nothing is ever rebuilt while it grows.
+
+The k positions of an id are cut out of its own hash part, which is uniformly distributed already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+_FIRST_BITS: Final = 1 << 17
+_BITS_PER_ID: Final = 16
+_PROBES: Final = 5
+
+
+class Known:
+    """Ids that may be known. Ids are bytes whose last 20 are a hash."""
+
+    __slots__ = ("_count", "_layers")
+
+    def __init__(self, ids: Iterable[bytes] = ()) -> None:
+        self._layers = [bytearray(_FIRST_BITS // 8)]
+        self._count = 0
+        for one in ids:
+            self.add(one)
+
+    def add(self, job_id: bytes) -> None:
+        """Remember an id."""
+        layer = self._layers[-1]
+        if self._count * _BITS_PER_ID >= len(layer) * 8:
+            layer = bytearray(len(layer) * 2)
+            self._layers.append(layer)
+            self._count = 0
+        self._count += 1
+        mask = len(layer) * 8 - 1
+        hashed = int.from_bytes(job_id[-20:], "big")
+        for _ in range(_PROBES):
+            bit = hashed & mask
+            layer[bit >> 3] |= 1 << (bit & 7)
+            hashed >>= 32
+
+    def maybe(self, job_id: bytes) -> bool:
+        """False when the id was certainly never added."""
+        hashed = int.from_bytes(job_id[-20:], "big")
+        for layer in self._layers:
+            mask = len(layer) * 8 - 1
+            rest = hashed
+            for _ in range(_PROBES):
+                bit = rest & mask
+                if not layer[bit >> 3] & (1 << (bit & 7)):
+                    break
+                rest >>= 32
+            else:
+                return True
+        return False

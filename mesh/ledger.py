@@ -1,0 +1,302 @@
+"""What an agent knows, and what the present step changes: the state that the roles share.
+
+The ledger holds the boards, the resident jobs, the cards and pins; and, for the step that runs, which facts have to be
+signed, which jobs and boards have to be stored, and what is to be done after the commit. It decides nothing: `origin`,
+`hop` and `destination` do, `dispatch` gives numbers, and `engine` ends the step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Final
+
+from invitations.fingerprint import fingerprint_text
+from mesh.access import Access
+from mesh.board import Board, BoardRow, count
+from mesh.effects import Effects
+from mesh.errors import CorruptRow
+from mesh.facts import Content, Fact, Kind, make, short_text
+from mesh.job import Job, Lane, Row, branch_of
+from mesh.known import Known
+from mesh.lifecycle import Role
+from mesh.limits import Limits
+from mesh.positions import Incarnations
+from mesh.proof import BATCH, leaf_of, sign_batch
+from mesh.routing import Place, place_of
+from mesh.trust import Trust
+
+TRIM: Final = 512
+"""Numbers that come home before their jobs are trimmed in one go."""
+
+
+class Ledger:
+    """The shared state of one engine.
+
+    Args:
+        name: this agent's name.
+        fingerprint: of its identity key.
+        sign: gives the Ed25519 signature of its argument.
+        random: `random(n)` gives n bytes; every nonce and incarnation comes from it.
+        limits, access: what it accepts.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        fingerprint: bytes,
+        sign: Callable[[bytes], bytes],
+        random: Callable[[int], bytes],
+        limits: Limits,
+        access: Access,
+    ) -> None:
+        self.name = name
+        self.fingerprint = fingerprint
+        self.random = random
+        self.limits = limits
+        self.access = access
+        self._sign = sign
+        self.trust = Trust()
+        self.boards: dict[int, Board] = {}
+        self.by_name: dict[tuple[str, str], Board] = {}
+        self.incarnations = Incarnations(())
+        self.next_number = 1
+        self.next_seq = 1
+        self.first_seq = 1
+        self.known = Known()
+        self.keys = Known()
+        self.jobs: dict[bytes, Job] = {}
+        self.absent: set[bytes] = set()
+        self.pinned: dict[bytes, int] = {}
+        self.quarantined: dict[bytes, int] = {}
+        self.next_due_ms: int | None = None
+        self.lazy_boards: dict[int, Board] = {}
+        """Boards whose watermarks changed, to be stored with the next commit, for which they are no reason."""
+        self._places: dict[str, Place | None] = {}
+        self._finished: list[bytes] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self.effects = Effects()
+        self.dirty: dict[bytes, Job] = {}
+        self.dirty_boards: dict[int, Board] = {}
+        self.acks: dict[int, Board] = {}
+        self.pumped: dict[int, Board] = {}
+        self.sending: list[tuple[Board, Job, Lane, int]] = []
+        self.told_all: list[Board] = []
+        self._unsigned: list[Fact] = []
+
+    # -- places -------------------------------------------------------------------------------------------------
+
+    def place(self, path: str) -> Place | None:
+        """Where this agent stands on `path`; remembered for the paths in use."""
+        places = self._places
+        if path in places:
+            return places[path]
+        if len(places) >= 1_024:
+            places.clear()
+        found = places[path] = place_of(path, self.name)
+        return found
+
+    def names_of(self, path: str) -> tuple[tuple[str, ...], int]:
+        """The names on a stored path and our index; ValueError if we are not on it."""
+        place = self.place(path)
+        if place is None:
+            raise ValueError("the stored path does not name this agent")
+        return place.names, place.index
+
+    # -- boards -------------------------------------------------------------------------------------------------
+
+    def add_board(self, row: BoardRow) -> Board:
+        """Take a stored board."""
+        board = Board.from_row(row, self.limits)
+        self.boards[board.id] = board
+        self.by_name[board.zone, board.name] = board
+        return board
+
+    def expect(self, zone: str, name: str, kind: str, fingerprint: bytes | None) -> Board:
+        """The board shared with `name` in `zone`, made now if there is none, bound to `fingerprint` once known."""
+        board = self.by_name.get((zone, name))
+        if board is None:
+            board = Board(max(self.boards, default=0) + 1, zone, name, fingerprint, self.limits)
+            self.boards[board.id] = board
+            self.by_name[zone, name] = board
+        if fingerprint is not None:
+            board.fingerprint = fingerprint
+        board.kind = kind or board.kind
+        self.touch_board(board)
+        return board
+
+    def touch_board(self, board: Board) -> None:
+        """The board's durable part changed in this step."""
+        self.dirty_boards[board.id] = board
+
+    def board_of(self, lane: Lane) -> Board:
+        return self.boards[lane.board]
+
+    def proved(self, job: Job) -> bool:
+        """Whether a stored row may be acted on: it is of this opening, or its boards proved themselves (R5)."""
+        return job.seq >= self.first_seq or all(self.boards[lane.board].proved for lane in job.lanes)
+
+    # -- jobs ---------------------------------------------------------------------------------------------------
+
+    def find(self, job_id: bytes) -> Job | None:
+        """The resident job, if it is resident."""
+        return self.jobs.get(job_id)
+
+    def missing(self, job_id: bytes) -> bool:
+        """Whether the store has to be asked before anything can be said about `job_id`."""
+        return job_id not in self.jobs and job_id not in self.absent and self.known.maybe(job_id)
+
+    def create(self, job_id: bytes, role: Role, place: Place, now_ms: int) -> Job:
+        """A job that was not known; the caller merges its Request and touches it."""
+        seq = self.quarantined.pop(job_id, 0)
+        if not seq:
+            seq = self.next_seq
+            self.next_seq += 1
+        job = Job(job_id, seq, role, now_ms)
+        job.place(place.names, place.index)
+        self.jobs[job_id] = job
+        self.known.add(job_id)
+        self.absent.discard(job_id)
+        return job
+
+    def adopt(self, row: Row) -> Job | None:
+        """Make a stored job resident; a resident one stays as it is, since memory is ahead of the disk.
+
+        A row that does not match its hash is quarantined: it counts as unknown, and its number is used again for the
+        copy that a neighbour sends (R10). None is returned then.
+        """
+        job = self.jobs.get(row.id)
+        if job is not None:
+            return job
+        try:
+            job = Job.from_row(row, self.names_of)
+        except CorruptRow as error:
+            self.quarantined[row.id] = row.seq
+            self.absent.add(row.id)
+            self.effects.alarms.append(f"{error.message}: it is quarantined and fetched from the neighbours")
+            return None
+        self.jobs[row.id] = job
+        return job
+
+    def touch(self, job: Job) -> None:
+        """The job changed in this step: it gets numbers where facts wait for one, and its row is stored."""
+        self.dirty[job.id] = job
+
+    def make(self, job: Job, kind: Kind, content: Content, now_ms: int) -> Fact:
+        """Make a fact of our own, merge it, and have it signed at the end of the step."""
+        fact = make(kind, content)
+        self._unsigned.append(fact)
+        job.merge(fact, None, now_ms)
+        self.changed(job)
+        return fact
+
+    def unsigned(self, fact: Fact) -> None:
+        """Have a fact signed at the end of the step that makes it."""
+        self._unsigned.append(fact)
+
+    def changed(self, job: Job) -> None:
+        """The job says something new: store it and tell whoever watches."""
+        self.dirty[job.id] = job
+        self.effects.changed.append(job.id)
+
+    def _uncount(self, job: Job) -> None:
+        # A finished job no longer waits and takes no credit.
+        down, up = job.down, job.up
+        if down is not None and down.waiting:
+            down.waiting = False
+            count(self.boards[down.board].waiting, job.branch, -1)
+        if down is not None and down.counted:
+            down.counted = False
+            count(self.boards[down.board].offered, job.branch, -1)
+        if up is not None and up.counted:
+            up.counted = False
+            branch = branch_of(job.names, job.index - 1, job.request)
+            count(self.boards[up.board].accepted, branch, -1)
+
+    def due_ms(self, job: Job) -> int | None:
+        """When this agent has to look at the job again: its expiry while it may still say so (R6), its horizon once
+        it is finished (R7)."""
+        if job.facts[Kind.REQUEST] is None:
+            return job.changed_ms + int(self.limits.life_max_s * 1000)
+        expires = job.request.expires_ms
+        if not job.live:
+            return expires + int(self.limits.horizon_s * 1000)
+        if job.role is Role.DESTINATION:
+            return None if job.attempt else expires
+        lane = job.down
+        return expires if lane is not None and not lane.offered else None
+
+    # -- the end of a step --------------------------------------------------------------------------------------
+
+    def sign(self) -> None:
+        """Give every fact of this step its proof: one signature for up to 64."""
+        unsigned = self._unsigned
+        for start in range(0, len(unsigned), BATCH):
+            batch = unsigned[start : start + BATCH]
+            proofs = sign_batch([leaf_of(fact.kind, fact.body) for fact in batch], self._sign)
+            for fact, proof in zip(batch, proofs, strict=True):
+                fact.proof = proof
+
+    def store(self) -> None:
+        """Write down every touched job and board."""
+        rows = self.effects.batch.rows
+        for job in self.dirty.values():
+            if not job.live:
+                self._uncount(job)
+            due = self.due_ms(job)
+            row = job.row(due)
+            rows.append(row)
+            if due is not None and row.live and (self.next_due_ms is None or due < self.next_due_ms):
+                self.next_due_ms = due
+            if not row.live:
+                self._finished.append(job.id)
+        if self.lazy_boards and (self.dirty_boards or self.effects.batch):
+            self.dirty_boards |= self.lazy_boards
+            self.lazy_boards.clear()
+        for board in self.dirty_boards.values():
+            self.effects.batch.boards.append(board.row())
+
+    def trim(self, board: Board) -> None:
+        """Let go of the facts of jobs that are home, many at a time (R7)."""
+        outbox = board.outbox
+        if outbox.home - outbox.trimmed >= TRIM:
+            self.effects.batch.trims.append((board.id, outbox.trimmed, outbox.home))
+            outbox.trimmed = outbox.home
+
+    def end(self) -> Effects:
+        """Hand out the effects of the step, and let go of jobs that memory need not hold."""
+        effects = self.effects
+        self._begin()
+        self.absent.clear()
+        self._evict()
+        return effects
+
+    def _evict(self) -> None:
+        # Finished jobs go first: nothing is expected of them but an acknowledgement, which does not need the job.
+        keep = self.limits.resident_jobs
+        if len(self._finished) > keep // 8:
+            for job_id in self._finished:
+                job = self.jobs.get(job_id)
+                if job is not None and not job.live:
+                    del self.jobs[job_id]
+            self._finished.clear()
+        if len(self.jobs) > keep:
+            spare = len(self.jobs) - keep
+            for job_id in [
+                job_id for job_id in islice(self.jobs, spare + len(self.pinned)) if job_id not in self.pinned
+            ]:
+                del self.jobs[job_id]
+
+    def alarm(self, text: str) -> None:
+        self.effects.alarms.append(text)
+
+    def describe(self, job_id: bytes) -> str:
+        """How messages to people name a job."""
+        return f"job {short_text(job_id)}"
+
+
+def card_names(fingerprints: Iterable[bytes]) -> list[str]:
+    """Fingerprints as text, for messages."""
+    return [fingerprint_text(one) for one in fingerprints]

@@ -1,0 +1,274 @@
+"""The origin's part: make, cancel and delete jobs (rules R6, R7, R9; DESIGN.md section 7).
+
+A put is answered once the job is durable. What the origin can know to be wrong is refused at once, and nothing of it
+is stored. The same idempotency key gives the same job for as long as the origin keeps it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final
+
+from grammar.destination import Destination
+from grammar.errors import MeshError
+from grammar.names import nearest
+from mesh.board import Board
+from mesh.effects import ByKey, Reply
+from mesh.errors import Busy, Denied, NotOurJob, PutRefused, TooLarge, UnknownForPeer, UnknownPeer
+from mesh.facts import NONCE_BYTES, VERSION, Cancel, Delete, Kind, Request, make
+from mesh.hop import Hop
+from mesh.job import HAS, NEVER, Job, Lane
+from mesh.ledger import Ledger
+from mesh.lifecycle import Role
+from mesh.routing import Place, route_down
+
+MAX_KEY: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A wish for a job.
+
+    Attributes:
+        zone: the zone it travels in.
+        path: dotted path, this agent first.
+        instruction: its text.
+        life_s: how long it may wait for its first start, in seconds; None for the default.
+        key: idempotency key, or None.
+        circle, context: the namespace it acts in.
+        parent: the job on whose behalf this one is put, or None.
+        options: further settings, as the instruction's destination understands them.
+    """
+
+    zone: str
+    path: str
+    instruction: str
+    life_s: float | None = None
+    key: str | None = None
+    circle: str = ""
+    context: str = ""
+    parent: bytes | None = None
+    options: Mapping[str, object] | None = None
+
+
+class Origin:
+    """The jobs that start at this agent."""
+
+    def __init__(self, ledger: Ledger, hop: Hop) -> None:
+        self._ledger = ledger
+        self._hop = hop
+        self._by_key: dict[str, list[tuple[int, Put, int]]] = {}
+
+    # -- put ----------------------------------------------------------------------------------------------------
+
+    def put(self, token: int, put: Put, now_ms: int) -> None:
+        """Make a job; the reply under `token` comes with the commit.
+
+        Raises:
+            PutRefused: the origin knows it to be wrong; nothing is stored.
+            GrammarError: the path or the instruction is not of the language.
+        """
+        place, board, text = self._check(put, now_ms)
+        key = put.key
+        if key is None:
+            self._make(token, put, place, board, text, now_ms)
+            return
+        if not 0 < len(key) <= MAX_KEY or not key.isprintable():
+            raise PutRefused(f"an idempotency key has 1 to {MAX_KEY} printable characters")
+        if key in self._by_key:
+            self._by_key[key].append((token, put, now_ms))
+        elif self._ledger.keys.maybe(hash_of_key(key)):
+            self._by_key[key] = [(token, put, now_ms)]
+            self._ledger.effects.queries.append(ByKey(key))
+        else:
+            self._make(token, put, place, board, text, now_ms)
+
+    def keyed(self, key: str, job: Job | None, now_ms: int) -> None:
+        """The store says which job was put with `key`, if any."""
+        held = job
+        for token, put, _ in self._by_key.pop(key, ()):
+            try:
+                place, board, text = self._check(put, now_ms)
+                if held is None:
+                    held = self._make(token, put, place, board, text, now_ms)
+                    continue
+                if held.request.path != put.path or held.request.instruction != text:
+                    raise PutRefused(
+                        f'the key "{key}" was used for another job, {self._ledger.describe(held.id)}',
+                        fix="use a new key for a new job",
+                    )
+                self._ledger.effects.replies.append(Reply(token, held.id))
+            except MeshError as error:
+                self._ledger.effects.replies.append(Reply(token, error))
+
+    def _make(self, token: int, put: Put, place: Place, board: Board, text: str, now_ms: int) -> Job:
+        ledger = self._ledger
+        life_s = ledger.limits.life_s if put.life_s is None else put.life_s
+        parent = self._parent(put)
+        content = Request(
+            VERSION,
+            ledger.random(NONCE_BYTES),
+            put.zone,
+            put.path,
+            ledger.fingerprint,
+            self._destination(place, board, put.zone),
+            text,
+            None,
+            put.circle,
+            put.context,
+            now_ms,
+            now_ms + int(life_s * 1000),
+            dict(put.options) if put.options else None,
+            None if parent is None else parent.id,
+            None if parent is None else self._lineage(parent),
+        )
+        fact = make(Kind.REQUEST, content)
+        if len(fact.body) > ledger.limits.request_bytes:
+            raise TooLarge(f"the request has {len(fact.body)} bytes, at most {ledger.limits.request_bytes} are taken")
+        job = ledger.create(fact.job_id, Role.ORIGIN, place, now_ms)
+        job.down = Lane(board.id)
+        ledger.unsigned(fact)
+        job.merge(fact, None, now_ms)
+        job.key = put.key
+        if put.key is not None:
+            ledger.keys.add(hash_of_key(put.key))
+        ledger.changed(job)
+        ledger.effects.replies.append(Reply(token, job.id))
+        return job
+
+    def _parent(self, put: Put) -> Job | None:
+        if put.parent is None:
+            return None
+        parent = self._ledger.find(put.parent)
+        if parent is None or parent.role is not Role.DESTINATION:
+            raise PutRefused(
+                "the parent is not a job that runs here", fix="put a child from within its parent's handler"
+            )
+        return parent
+
+    def _destination(self, place: Place, board: Board, zone: str) -> bytes | None:
+        if len(place.names) == 2:
+            return board.fingerprint
+        return self._ledger.trust.pins.get((zone, route_down(place.names, 0, len(place.names) - 1)))
+
+    def _lineage(self, parent: Job) -> list[list[bytes]]:
+        ledger = self._ledger
+        fact = parent.facts[Kind.REQUEST]
+        card = ledger.trust.cards.get(parent.request.origin)
+        if fact is None or card is None:
+            raise PutRefused("the parent's request is not at hand", fix="put the job without a parent")
+        lineage = [[fact.body, fact.proof, card.data], *(parent.request.lineage or [])]
+        if len(lineage) > ledger.limits.children_depth:
+            raise PutRefused(
+                f"jobs may be {ledger.limits.children_depth} deep, this one would be deeper",
+                fix="put it without a parent, or raise children_depth under [limits]",
+            )
+        return lineage
+
+    def _check(self, put: Put, now_ms: int) -> tuple[Place, Board, str]:
+        ledger, limits = self._ledger, self._ledger.limits
+        place = ledger.place(put.path)
+        if place is None or place.index:
+            names = Destination.parse(put.path).agents
+            raise PutRefused(
+                f'the path starts with "{names[0]}", and this agent is "{ledger.name}"',
+                fix=f'start it with "{ledger.name}", or put the job at "{names[0]}"',
+            )
+        board = self._first_hop(put.zone, place.names[1])
+        if len(put.instruction.encode()) > limits.instruction_bytes:
+            raise TooLarge(f"an instruction has at most {limits.instruction_bytes} bytes")
+        text = self._instruction(put, place, board)
+        if put.life_s is not None and not 0 < put.life_s <= limits.life_max_s:
+            raise PutRefused(f"a job may wait between 0 and {limits.life_max_s:.0f} seconds, not {put.life_s}")
+        beyond = place.names[2] if len(place.names) > 2 else ""
+        parent = self._parent(put)
+        depth = 0 if parent is None else parent.depth + 1
+        waiting = board.waiting.get(f"{depth}:{beyond}", 0)
+        if waiting >= limits.waiting_jobs:
+            raise Busy(
+                f'{waiting} jobs wait for "{board.name}" already',
+                fix=f'wait until some are through, or see why "{board.name}" is not connected: mesh peers',
+            )
+        return place, board, text
+
+    def _first_hop(self, zone: str, name: str) -> Board:
+        board = self._ledger.by_name.get((zone, name))
+        if board is not None:
+            return board
+        elsewhere = [other for other, known in self._ledger.by_name if known == name]
+        if elsewhere:
+            raise UnknownPeer(
+                f'"{name}" is a peer in zone "{elsewhere[0]}", not in "{zone}"',
+                fix=f"add --zone {elsewhere[0]}",
+            )
+        close = nearest(name, [known for known_zone, known in self._ledger.by_name if known_zone == zone])
+        raise UnknownPeer(
+            f'agent "{self._ledger.name}" has no peer "{name}" in zone "{zone}"',
+            fix=f'did you mean "{close}"?' if close else f"invite it first: mesh invite {name}",
+        )
+
+    def _instruction(self, put: Put, place: Place, board: Board) -> str:
+        """The canonical text, checked as far as this agent can know (DESIGN.md section 7)."""
+        ledger = self._ledger
+        vocabulary = ledger.access.vocabulary
+        instruction = vocabulary.read(put.instruction)
+        keyword = instruction.keyword
+        direct = len(place.names) == 2
+        if direct and board.keywords is not None and keyword not in board.keywords:
+            close = nearest(keyword, board.keywords)
+            raise UnknownForPeer(
+                f'"{board.name}" has no instruction "{keyword}"',
+                fix=f'did you mean "{close}"?' if close else f"see what it has: mesh services {board.name}",
+            )
+        for portal in instruction.portals:
+            denial = ledger.access.claims(portal, ledger.fingerprint, None, None)
+            if denial is not None:
+                raise Denied(denial.message)
+        return str(instruction)
+
+    # -- cancel and delete --------------------------------------------------------------------------------------
+
+    def cancel(self, job: Job, now_ms: int) -> None:
+        """Ask for a job to be stopped; nothing happens to one that is over.
+
+        Raises:
+            NotOurJob: this agent is not its origin.
+        """
+        self._ours(job)
+        if not job.live or job.facts[Kind.CANCEL] is not None:
+            return
+        if job.down is not None and not job.down.offered and self._ledger.proved(job):
+            self._hop.refuse(job, "cancelled", "cancelled before it was sent", "", now_ms)
+        else:
+            self._ledger.make(job, Kind.CANCEL, Cancel(VERSION, job.id, self._ledger.fingerprint, now_ms), now_ms)
+
+    def delete(self, job: Job, now_ms: int) -> None:
+        """Stop and forget a job; a tombstone stays until its horizon.
+
+        Raises:
+            NotOurJob: this agent is not its origin.
+        """
+        self._ours(job)
+        if job.facts[Kind.DELETE] is not None:
+            return
+        lane = job.down
+        unsent = lane is not None and not lane.offered and self._ledger.proved(job)
+        self._ledger.make(job, Kind.DELETE, Delete(VERSION, job.id, self._ledger.fingerprint, now_ms), now_ms)
+        if unsent and lane is not None:
+            lane.sent = [HAS] * len(lane.sent)
+        elif lane is not None and lane.sent[Kind.REQUEST] == NEVER:
+            lane.sent[Kind.REQUEST] = HAS
+
+    def _ours(self, job: Job) -> None:
+        if job.role is not Role.ORIGIN:
+            raise NotOurJob(
+                f'{self._ledger.describe(job.id)} was made by "{job.names[0] if job.names else "another agent"}"',
+                fix="only the agent that put a job can cancel or delete it",
+            )
+
+
+def hash_of_key(key: str) -> bytes:
+    """The 20 bytes by which a key is remembered in a filter."""
+    return blake2b(key.encode(), digest_size=20).digest()

@@ -1,0 +1,200 @@
+"""Both directions of one board: what is in flight, and what has been received (rules R2, R3, R7, R12).
+
+`Outbox` is our sequence of changed jobs towards the peer: numbers are given out by the store, rise, and have gaps;
+acknowledgement is cumulative. `Inbox` is the watermark of the peer's sequence, the refusals it has to be told until it
+confirms them, and the second watermark `home`. Neither sends nor stores anything; the board does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from mesh.limits import Limits
+from mesh.messages import Position
+
+NO_POSITION: Final[Position] = (b"", 0)
+
+
+class Outbox:
+    """Our numbered records to one peer.
+
+    Attributes:
+        last: highest number given out on this board. Kept in the store.
+        acked: the peer has everything up to here. Kept, but lazily: an older value only means sending again.
+        cursor: highest number sent on the present link.
+        home: every Outcome of ours up to here is committed at its origin.
+        trimmed: the facts of finished jobs up to here were asked to be dropped.
+        flight: number -> (job id, bytes) of records sent on the present link and not acknowledged.
+    """
+
+    __slots__ = (
+        "acked",
+        "cursor",
+        "flight",
+        "flight_bytes",
+        "home",
+        "last",
+        "relayed",
+        "trimmed",
+        "window_bytes",
+        "window_records",
+    )
+
+    def __init__(self, limits: Limits, *, last: int = 0, acked: int = 0, home: int = 0) -> None:
+        self.window_records = limits.window_records
+        self.window_bytes = limits.window_bytes
+        self.last = last
+        self.acked = acked
+        self.home = self.trimmed = home
+        self.cursor = acked
+        self.flight: dict[int, tuple[bytes, int]] = {}
+        self.flight_bytes = 0
+        # Outcomes a hop passed on: our number -> (board it came from, number there), so that `home` can be told on.
+        self.relayed: dict[int, tuple[int, int]] = {}
+
+    @property
+    def behind(self) -> bool:
+        """Whether numbers were given out that the present link has not carried: they are on disk, to be paged."""
+        return self.last > self.cursor
+
+    @property
+    def room(self) -> bool:
+        """Whether the window takes another record (R12)."""
+        return len(self.flight) < self.window_records and self.flight_bytes < self.window_bytes
+
+    def resume(self, received: int) -> None:
+        """Start a link whose peer has everything up to `received`."""
+        self.acked = max(self.acked, received)
+        self.cursor = self.acked
+        self.flight.clear()
+        self.flight_bytes = 0
+
+    def restart(self) -> None:
+        """Begin a full exchange: what had a number gets a new one, above `last` (R4)."""
+        self.acked = self.cursor = self.last
+        self.flight.clear()
+        self.flight_bytes = 0
+
+    def sent(self, number: int, job_id: bytes, size: int) -> None:
+        """Note that record `number` went out on the present link."""
+        self.cursor = number
+        self.flight[number] = (job_id, size)
+        self.flight_bytes += size
+
+    def resize(self, number: int, size: int) -> None:
+        """Say how many bytes record `number`, just sent, has."""
+        job_id, before = self.flight[number]
+        self.flight[number] = (job_id, size)
+        self.flight_bytes += size - before
+
+    def acknowledge(self, number: int) -> bool:
+        """The peer committed everything up to `number`.
+
+        Returns:
+            Whether it makes sense: a number never sent on this link is a lie, and the link is to be closed.
+        """
+        if number > self.cursor:
+            return False
+        if number <= self.acked:
+            return True
+        self.acked = number
+        flight = self.flight
+        while flight:
+            first = next(iter(flight))
+            if first > number:
+                break
+            self.flight_bytes -= flight.pop(first)[1]
+        return True
+
+    def went_home(self, number: int) -> list[tuple[int, int]]:
+        """Our Outcomes up to `number` are at their origins.
+
+        Returns:
+            What was relayed under them, as (board, number there).
+        """
+        if number <= self.home or number > self.last:
+            return []
+        self.home = number
+        gone = []
+        relayed = self.relayed
+        while relayed:
+            first = next(iter(relayed))
+            if first > number:
+                break
+            gone.append(relayed.pop(first))
+        return gone
+
+
+class Inbox:
+    """The peer's numbered records to us.
+
+    Attributes:
+        received: the position up to which everything is committed here, in the peer's numbering.
+        refused: number -> (reason, detail) of records that were not taken; repeated until confirmed (R3).
+        away: numbers of records whose Outcome is not yet known to be committed at its origin.
+        strays: how many Outcomes from before this store was opened are still away; while there are any, `home` stays
+            at `floor`, since their numbers are not known any more.
+        superseded: incarnations of the peer that a later list of its did not hold: whoever comes with one as its
+            current is a clone (R4).
+    """
+
+    __slots__ = ("away", "floor", "incarnation", "number", "refused", "strays", "superseded")
+
+    def __init__(self, position: Position = NO_POSITION, *, floor: int = 0) -> None:
+        self.incarnation, self.number = position
+        self.refused: dict[int, tuple[str, str]] = {}
+        self.away: dict[int, None] = {}
+        self.floor = floor
+        self.strays = 0
+        self.superseded: frozenset[bytes] = frozenset()
+
+    @property
+    def received(self) -> Position:
+        return (self.incarnation, self.number)
+
+    @property
+    def home(self) -> int:
+        """Every Outcome up to here is committed at its origin, as far as we know (R7)."""
+        if self.strays:
+            return self.floor
+        if self.away:
+            return max(self.floor, next(iter(self.away)) - 1)
+        return self.number
+
+    def start(self, position: Position) -> None:
+        """Begin at `position`: first contact, a new incarnation of the peer, or a full exchange."""
+        self.incarnation, self.number = position
+
+    def take(self, number: int, incarnation: bytes) -> None:
+        """Record `number` was taken in this step; `incarnation` is the opening of the peer's store that gave it."""
+        self.number = number
+        self.incarnation = incarnation
+
+    def came_home(self, number: int) -> None:
+        """The Outcome of record `number` is committed at its origin; 0 stands for one from before the opening."""
+        if number:
+            self.away.pop(number, None)
+        elif self.strays:
+            self.strays -= 1
+
+    def refuse(self, number: int, reason: str, detail: str) -> None:
+        """Record `number`, just taken note of, was not merged."""
+        self.refused[number] = (reason, detail)
+
+    def confirmed(self, number: int) -> bool:
+        """The peer committed our refusals up to `number`; says whether any was dropped."""
+        done = [refused for refused in self.refused if refused <= number]
+        for refused in done:
+            del self.refused[refused]
+        return bool(done)
+
+    def refusals(self, most: int) -> list[list[object]]:
+        """The refusals to repeat in an acknowledgement, oldest first, `most` at a time."""
+        return [[number, *self.refused[number]] for number in sorted(self.refused)[:most]]
+
+
+def unconfirmed(refused: Iterable[tuple[int, str, str]], inbox: Inbox) -> None:
+    """Give `inbox` back the refusals that its store kept."""
+    for number, reason, detail in refused:
+        inbox.refused[number] = (reason, detail)

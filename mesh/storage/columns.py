@@ -1,0 +1,29 @@
+"""What every store has to understand of the rows that it keeps, beside the columns it looks them up by."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mesh.board import Board, BoardRow
+from mesh.job import Row
+from mesh.lifecycle import Role
+from mesh.limits import Limits
+
+ORIGIN: Final = tuple(Role).index(Role.ORIGIN)
+HOP: Final = tuple(Role).index(Role.HOP)
+DESTINATION: Final = tuple(Role).index(Role.DESTINATION)
+"""How `Row.role` tells the role."""
+
+_LIMITS: Final = Limits()
+
+
+def number_on(row: Row, board: int) -> int:
+    """The job's number in our sequence on `board`; 0 without one, or on a board that does not share it."""
+    if row.up_board == board:
+        return row.up_number
+    return row.down_number if row.down_board == board else 0
+
+
+def home_of(board: BoardRow) -> int:
+    """Up to which of our numbers on that board every Outcome is at its origin (R7)."""
+    return Board.from_row(board, _LIMITS).outbox.home

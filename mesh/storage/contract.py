@@ -1,0 +1,70 @@
+"""What an agent needs of a store, as one interface with a durable implementation and a memory twin.
+
+The calls block; whoever must not block makes them on a thread of the store's own (`writer`). One test suite runs on
+every implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from invitations.peers import InvitationRow, PeerRow
+from mesh.effects import Answer, Batch, Query
+from mesh.engine import Snapshot
+from mesh.job import Row
+
+SLICE: Final = 2_000
+"""Most rows that one `apply` trims or collects, so that no commit takes long; what is left over comes with the next
+ones. A store that is closed before has merely kept some rows for longer."""
+
+
+class Store(Protocol):
+    """A store of jobs, boards and peers. Not thread-safe; used by one thread at a time."""
+
+    def open(self) -> Snapshot:
+        """Open for writing and tell what is there.
+
+        Raises:
+            StoreLocked: another process has it.
+            StoreError: it cannot be read; the message says what to do.
+        """
+        ...
+
+    def apply(self, batches: Sequence[Batch]) -> None:
+        """Make all of `batches` durable, in order, in one transaction.
+
+        Raises:
+            StoreFull: no room; nothing of them is kept, and the store goes on working.
+            StoreError: durability failed; nothing may be acknowledged any more and the process has to stop.
+        """
+        ...
+
+    def read(self, query: Query) -> Answer:
+        """Answer a query from what was applied before."""
+        ...
+
+    def list_jobs(self, *, live: bool | None, states: Sequence[int], after: int, limit: int) -> list[Row]:
+        """Rows for people, newest first: those with `seq` below `after` (0 for all).
+
+        Args:
+            live: only live jobs, only finished ones, or both.
+            states: only these states; empty for all.
+        """
+        ...
+
+    def find_short(self, prefix: bytes, limit: int) -> list[Row]:
+        """Rows whose id's hash part starts with `prefix`."""
+        ...
+
+    def peers(self) -> list[PeerRow]:
+        """Every row of the peer book."""
+        ...
+
+    def invitations(self) -> list[InvitationRow]:
+        """Every invitation that was written."""
+        ...
+
+    def close(self) -> None:
+        """Close it; a closed store can be opened again."""
+        ...

@@ -1,0 +1,137 @@
+"""Opening a file as a store of ours, and no other: its mode, its format, its schema and the settings of a connection."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from importlib import resources
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from mesh.errors import StoreError
+from mesh.storage.faults import faults_explained
+
+APPLICATION: Final = int.from_bytes(b"Hopb", "big")
+"""`PRAGMA application_id` of our files, so that no other program's database is taken for ours."""
+SCHEMA: Final = 1
+"""`PRAGMA user_version`: the schema that this version reads and writes."""
+
+_STATEMENTS: Final = 128
+_PREPARE: Final = ("PRAGMA page_size = 4096", "PRAGMA journal_mode = WAL")
+_SETTINGS: Final = (
+    "PRAGMA synchronous = FULL",
+    "PRAGMA cache_size = -65536",
+    "PRAGMA mmap_size = 268435456",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA wal_autocheckpoint = 4000",
+    "PRAGMA journal_size_limit = 67108864",
+)
+
+
+def connect_writer(path: Path) -> sqlite3.Connection:
+    """Open the store at `path` for the thread that calls, and make it if there is none.
+
+    Raises:
+        StoreError: exposed to others, foreign, newer than this version, damaged, or not to be opened. Nothing of the
+            file was changed.
+    """
+    _make_private(path)
+    with faults_explained(path):
+        connection = sqlite3.connect(path, isolation_level=None, cached_statements=_STATEMENTS)
+        try:
+            if _is_empty(connection):
+                _create(connection)
+            _check_format(connection, path)
+            for setting in _SETTINGS:
+                connection.execute(setting).fetchall()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """Open the store at `path` for reading, beside the agent that writes to it or without one.
+
+    Raises:
+        StoreError: there is none, or as `connect_writer`.
+    """
+    check_private(path)
+    with faults_explained(path):
+        connection = sqlite3.connect(
+            f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, cached_statements=_STATEMENTS
+        )
+        try:
+            connection.execute("PRAGMA mmap_size = 268435456").fetchall()
+            _check_format(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def check_private(path: Path) -> None:
+    """Whether `path` is a file that only its owner can read: the peer book in it holds secrets.
+
+    Raises:
+        StoreError: it is not.
+    """
+    try:
+        # The name is judged, not a descriptor: closing one would drop the locks that SQLite holds on the file.
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise StoreError(
+            f"cannot open the store {path}: {error.strerror}", fix="check the folder's name; `mesh run` makes a store"
+        ) from error
+    if not stat.S_ISREG(mode):
+        raise StoreError(f"{path} is not a regular file", fix="name the store itself")
+    if mode & 0o077:
+        raise StoreError(
+            f"{path} can be read or written by others (mode {stat.S_IMODE(mode):04o})", fix=f"chmod 600 {path}"
+        )
+
+
+def _make_private(path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        check_private(path)
+    except OSError as error:
+        raise StoreError(
+            f"cannot make the store {path}: {error.strerror}", fix=f"check its folder: ls -ld {path.parent}"
+        ) from error
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
+    return value
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    # Also one that was being made when its process died: nothing is in it before everything is.
+    (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
+    return not tables and not _pragma(connection, "application_id") and not _pragma(connection, "user_version")
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    for setting in _PREPARE:
+        connection.execute(setting).fetchall()
+    schema = resources.files("mesh.storage").joinpath("schema.sql").read_text("utf-8")
+    connection.executescript(
+        f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA application_id = {APPLICATION};\nPRAGMA user_version = {SCHEMA};\nCOMMIT;"
+    )
+
+
+def _check_format(connection: sqlite3.Connection, path: Path) -> None:
+    if _pragma(connection, "application_id") != APPLICATION:
+        raise StoreError(
+            f"{path} is a database of another program", fix="name another file as the store, or move this one away"
+        )
+    version = _pragma(connection, "user_version")
+    if version != SCHEMA:
+        raise StoreError(
+            f"{path} has schema {version}, and this version of Hopboard reads schema {SCHEMA}",
+            fix="start the version that wrote it, or a newer one",
+        )

@@ -1,0 +1,68 @@
+"""What SQLite reports, in our words: which faults leave the store working, and what a person can do about the others."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from mesh.errors import StoreError, StoreFull
+
+_PRIMARY: Final = 0xFF
+_FULL: Final = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        # The index of the write-ahead log, a file of its own, could not grow: ENOSPC by another name.
+        sqlite3.SQLITE_IOERR_SHMSIZE,
+    }
+)
+
+
+def explained(error: sqlite3.Error, path: Path) -> StoreError:
+    """The error to raise instead of `error`, which SQLite raised for the store at `path`."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code in _FULL:
+        return StoreFull(
+            f"no room to write to {path}; nothing of this commit was kept",
+            fix="free space on its disk, or raise its quota; the agent goes on by itself",
+        )
+    match code & _PRIMARY:
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return StoreError(
+                f"{path} is damaged or is no store: {error}",
+                fix=f"move {path} and the files beside it away and restore a copy, or start without one: the "
+                "neighbours then send what they hold",
+            )
+        case sqlite3.SQLITE_IOERR:
+            return StoreError(
+                f"the disk under {path} failed ({_name(error)}): what was not acknowledged may be lost, and this "
+                "process has to stop",
+                fix="check the disk (dmesg), then start the agent again",
+            )
+        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+            return StoreError(
+                f"{path} cannot be opened or written: {error}",
+                fix=f"check who owns it and its folder: ls -ld {path.parent} {path}",
+            )
+        case sqlite3.SQLITE_BUSY:
+            return StoreError(
+                f"another program holds {path}: {error}",
+                fix=f"end it (fuser {path}); only the agent writes to its store",
+            )
+    return StoreError(f"the store {path} failed ({_name(error)}): {error}", fix="start the agent again")
+
+
+@contextmanager
+def faults_explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite raises within into a `StoreError` about `path`."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise explained(error, path) from error
+
+
+def _name(error: sqlite3.Error) -> str:
+    name: str = getattr(error, "sqlite_errorname", type(error).__name__)
+    return name

@@ -1,0 +1,202 @@
+"""A store in memory, for tests and simulations; the durable one answers the same suite of tests.
+
+It can be copied at any moment, which is how a simulation restores an agent from an old copy.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from invitations.peers import InvitationRow, PeerRow
+from mesh.board import BoardRow
+from mesh.effects import (
+    Answer,
+    AtNumber,
+    Batch,
+    ById,
+    ByKey,
+    Due,
+    Numbered,
+    Query,
+    Shared,
+    Unfinished,
+    Waiting,
+)
+from mesh.engine import Snapshot
+from mesh.facts import ID_BYTES
+from mesh.job import Row
+from mesh.messages import Position
+from mesh.storage.columns import DESTINATION, HOP, ORIGIN, home_of, number_on
+from mesh.storage.contract import SLICE
+
+
+class MemoryStore:
+    """A `Store` that forgets when the process ends. `keep_jobs` finished jobs of our own stay after their horizon."""
+
+    def __init__(self, *, keep_jobs: int = 100_000) -> None:
+        self._keep_jobs = keep_jobs
+        self.rows: dict[int, Row] = {}
+        self._ids: dict[bytes, int] = {}
+        self._boards: dict[int, BoardRow] = {}
+        self._incarnations: tuple[Position, ...] = ()
+        self._cards: dict[bytes, bytes] = {}
+        self._pins: dict[tuple[str, str], bytes] = {}
+        self._portals: dict[tuple[str, str], bytes] = {}
+        self._peers: dict[tuple[bytes, str], PeerRow] = {}
+        self._invitations: dict[bytes, InvitationRow] = {}
+
+    def copy(self) -> MemoryStore:
+        """A store with the same content, sharing nothing that changes."""
+        twin = MemoryStore(keep_jobs=self._keep_jobs)
+        for name, value in vars(self).items():
+            setattr(twin, name, dict(value) if isinstance(value, dict) else value)
+        return twin
+
+    def open(self) -> Snapshot:
+        live = [row for row in self.rows.values() if row.live]
+        homes = {board.id: home_of(board) for board in self._boards.values()}
+        strays = Counter(
+            row.down_board
+            for row in self.rows.values()
+            if row.role == HOP
+            and not row.live
+            and row.down_board is not None
+            and row.up_board is not None
+            and row.up_number > homes[row.up_board]
+        )
+        return Snapshot(
+            boards=tuple(self._boards.values()),
+            cards=tuple(self._cards.items()),
+            pins=tuple((zone, route, pinned) for (zone, route), pinned in self._pins.items()),
+            portals=tuple((zone, portal, pinned) for (zone, portal), pinned in self._portals.items()),
+            incarnations=self._incarnations,
+            last_seq=max(self.rows, default=0),
+            last_number=max((max(row.up_number, row.down_number) for row in self.rows.values()), default=0),
+            ids=list(self._ids),
+            keys=[row.key for row in self.rows.values() if row.key is not None],
+            waiting=_counted((row.down_board, row.down_branch) for row in live if row.waiting),
+            offered=_counted((row.down_board, row.down_branch) for row in live if not row.waiting),
+            accepted=_counted((row.up_board, row.up_branch) for row in live),
+            strays=tuple((board, jobs) for board, jobs in strays.items() if board is not None),
+            next_due_ms=min((row.due_ms for row in live if row.due_ms is not None), default=None),
+        )
+
+    def apply(self, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            self._apply(batch)
+
+    def _apply(self, batch: Batch) -> None:
+        for row in batch.rows:
+            self.rows[row.seq] = row
+            self._ids[row.id] = row.seq
+        for board in batch.boards:
+            self._boards[board.id] = board
+        if batch.incarnations is not None:
+            self._incarnations = batch.incarnations
+        self._cards.update(batch.cards)
+        for zone, route, pinned in batch.pins:
+            self._pins[zone, route] = pinned
+        for zone, portal, pinned in batch.portals:
+            self._portals[zone, portal] = pinned
+        for peer in batch.peers:
+            self._peers[peer.fingerprint, peer.zone] = peer
+        for invitation in batch.invitations:
+            self._invitations[invitation.id] = invitation
+        for board_id, after, upto in batch.trims:
+            for seq, row in self.rows.items():
+                if row.up_board == board_id and after < row.up_number <= upto and not row.live:
+                    self.rows[seq] = row._replace(facts=None)
+        if batch.collect_ms is not None:
+            self._collect(batch.collect_ms)
+
+    def _collect(self, now_ms: int) -> None:
+        over = [row for row in self.rows.values() if not row.live and row.due_ms is not None and row.due_ms <= now_ms]
+        over.sort(key=lambda row: row.due_ms or 0)
+        ours = [row for row in over if row.role == ORIGIN]
+        spare = sum(1 for row in self.rows.values() if row.role == ORIGIN and not row.live) - self._keep_jobs
+        gone = [row for row in over if row.role != ORIGIN] + ours[: max(0, spare)]
+        for row in gone:
+            del self.rows[row.seq]
+            del self._ids[row.id]
+
+    def read(self, query: Query) -> Answer:
+        rows = self.rows.values()
+        next_ms = None
+        match query:
+            case ById():
+                found = [self.rows[self._ids[job_id]] for job_id in query.ids if job_id in self._ids]
+            case ByKey():
+                found = [row for row in rows if row.key == query.key][:1]
+            case Numbered():
+                found = [row for row in rows if query.after < number_on(row, query.board) <= query.upto]
+                found.sort(key=lambda row: number_on(row, query.board))
+                found = found[: query.limit]
+            case AtNumber():
+                wanted = {number for number, _, _ in query.refused}
+                found = [row for row in rows if number_on(row, query.board) in wanted]
+            case Waiting():
+                found = [
+                    row
+                    for row in rows
+                    if row.waiting and (row.down_board, row.down_branch) == (query.board, query.branch)
+                ]
+                found = sorted(found)[: query.limit]
+            case Shared():
+                found = [
+                    row
+                    for row in rows
+                    if query.board in (row.up_board, row.down_board) and row.facts is not None and row.seq > query.after
+                ]
+                found = sorted(found)[: query.limit]
+            case Unfinished():
+                found = [
+                    row
+                    for row in rows
+                    if row.live and row.role == DESTINATION and row.up_board == query.board and row.seq > query.after
+                ]
+                found = sorted(found)[: query.limit]
+            case Due():
+                due = sorted(
+                    (row.due_ms, row.seq)
+                    for row in rows
+                    if row.live and row.due_ms is not None and not _is_unproved(row, query)
+                )
+                found = [self.rows[seq] for due_ms, seq in due if due_ms <= query.now_ms][: query.limit]
+                later = due[len(found) :]
+                next_ms = later[0][0] if later else None
+        return Answer(query, found, next_ms)
+
+    def list_jobs(self, *, live: bool | None, states: Sequence[int], after: int, limit: int) -> list[Row]:
+        found = [
+            row
+            for row in self.rows.values()
+            if (live is None or bool(row.live) is live)
+            and (not states or row.state in states)
+            and (not after or row.seq < after)
+        ]
+        return sorted(found, reverse=True)[:limit]
+
+    def find_short(self, prefix: bytes, limit: int) -> list[Row]:
+        hashed = ID_BYTES - 20
+        return [row for row in self.rows.values() if row.id[hashed:].startswith(prefix)][:limit]
+
+    def peers(self) -> list[PeerRow]:
+        return list(self._peers.values())
+
+    def invitations(self) -> list[InvitationRow]:
+        return list(self._invitations.values())
+
+    def close(self) -> None:
+        """Nothing to close; the content stays."""
+
+
+def _is_unproved(row: Row, query: Due) -> bool:
+    return row.seq < query.first_seq and (row.up_board in query.unproved or row.down_board in query.unproved)
+
+
+def _counted(pairs: Iterable[tuple[int | None, str | None]]) -> tuple[tuple[int, str, int], ...]:
+    counts = Counter(pairs)
+    return tuple(
+        (board, branch, jobs) for (board, branch), jobs in counts.items() if board is not None and branch is not None
+    )

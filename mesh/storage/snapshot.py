@@ -1,0 +1,75 @@
+"""What a store tells at its opening, from counts and indexes alone: no job's row is read."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from mesh.board import BoardRow
+from mesh.engine import Snapshot
+from mesh.storage import statements
+from mesh.storage.columns import HOP, home_of
+
+_CHUNK: Final = 4_096
+
+
+class Stream:
+    """One column of text or bytes, read by whoever iterates, over a connection of its own.
+
+    The opening of a store gives its ids to the engine, which goes through them once. Ten million of them need not
+    be in memory for that, and the connection that writes belongs to another thread.
+
+    Args:
+        connect: opens a connection that only reads, in the thread that calls it.
+        statement: gives the column.
+    """
+
+    __slots__ = ("_connect", "_statement")
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], statement: str) -> None:
+        self._connect = connect
+        self._statement = statement
+
+    def __iter__(self) -> Iterator[Any]:
+        connection = self._connect()
+        try:
+            cursor = connection.execute(self._statement)
+            while chunk := cursor.fetchmany(_CHUNK):
+                for (value,) in chunk:
+                    yield value
+        finally:
+            connection.close()
+
+
+def take_snapshot(
+    connection: sqlite3.Connection, boards: list[BoardRow], connect: Callable[[], sqlite3.Connection]
+) -> Snapshot:
+    """Read the snapshot of an open store; its `ids` and `keys` are streamed over a connection that `connect` opens."""
+
+    def found(statement: str, *arguments: object) -> list[Any]:
+        return connection.execute(statement, arguments).fetchall()
+
+    strays: Counter[int] = Counter()
+    last_number = 0
+    for board in boards:
+        strays.update(dict(found(statements.STRAYS, board.id, home_of(board), HOP)))
+        last_number = max(last_number, *connection.execute(statements.LAST_NUMBERS, {"board": board.id}).fetchone())
+    downward = found(statements.COUNT_DOWN)
+    return Snapshot(
+        boards=tuple(boards),
+        cards=tuple(found(statements.CARDS)),
+        pins=tuple(found(statements.PINS)),
+        portals=tuple(found(statements.PORTALS)),
+        incarnations=tuple(found(statements.INCARNATIONS)),
+        last_seq=found(statements.LAST_SEQ)[0][0],
+        last_number=last_number,
+        ids=Stream(connect, statements.IDS),
+        keys=Stream(connect, statements.KEYS),
+        waiting=tuple((board_id, branch, jobs) for waiting, board_id, branch, jobs in downward if waiting),
+        offered=tuple((board_id, branch, jobs) for waiting, board_id, branch, jobs in downward if not waiting),
+        accepted=tuple(found(statements.COUNT_UP)),
+        strays=tuple(strays.items()),
+        next_due_ms=found(statements.FIRST_DUE)[0][0],
+    )

@@ -1,0 +1,140 @@
+"""The durable store: one SQLite file in WAL mode, written by one process (R1, R10).
+
+A commit is on the disk when `apply` returns (`synchronous=FULL`). What is slow is never done in one go: trimming and
+collecting take at most `SLICE` rows of a commit, and the rest with the commits after it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from invitations.peers import InvitationRow, PeerRow
+from mesh.codec import STORED, pack
+from mesh.effects import Answer, Batch, Query
+from mesh.engine import Snapshot
+from mesh.errors import StoreError, StoreFull
+from mesh.job import Row
+from mesh.storage import statements
+from mesh.storage.database import connect_reader, connect_writer
+from mesh.storage.faults import explained, faults_explained
+from mesh.storage.lock import StoreLock
+from mesh.storage.queries import Queries
+from mesh.storage.snapshot import take_snapshot
+from mesh.storage.sweep import Sweep
+
+
+class SqliteStore:
+    """A `Store` in a file. Every call is made by one thread, the one that opened it.
+
+    Args:
+        path: the file; `-wal`, `-shm` and `.lock` files stand beside it.
+        keep_jobs: finished jobs of our own that stay after their horizon, for people to look up.
+    """
+
+    def __init__(self, path: Path, *, keep_jobs: int = 100_000) -> None:
+        self._path = path
+        self._lock = StoreLock(Path(f"{path}.lock"))
+        self._connection: sqlite3.Connection | None = None
+        self._failed: StoreError | None = None
+        self._sweep = Sweep(keep_jobs)
+
+    def open(self) -> Snapshot:
+        self._lock.take()
+        try:
+            self._failed = None
+            self._sweep = self._sweep.begun()
+            connection = self._connection = connect_writer(self._path)
+            with faults_explained(self._path):
+                boards = Queries(connection).boards()
+                return take_snapshot(connection, boards, self._connect_reader)
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect_reader(self) -> sqlite3.Connection:
+        return connect_reader(self._path)
+
+    def apply(self, batches: Sequence[Batch]) -> None:
+        connection = self._opened()
+        sweep = self._sweep
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for batch in batches:
+                _write(connection, batch)
+                sweep = sweep.asked(connection, batch)
+            sweep = sweep.advanced(connection)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            failure = explained(error, self._path)
+            if not isinstance(failure, StoreFull):
+                self._failed = failure
+            self._roll_back(connection)
+            raise failure from error
+        except BaseException:
+            self._roll_back(connection)
+            raise
+        self._sweep = sweep
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        # On a full disk SQLite has rolled back itself, as a rule.
+        if connection.in_transaction:
+            with faults_explained(self._path):
+                connection.execute("ROLLBACK")
+
+    def read(self, query: Query) -> Answer:
+        with faults_explained(self._path):
+            return Queries(self._opened()).read(query)
+
+    def list_jobs(self, *, live: bool | None, states: Sequence[int], after: int, limit: int) -> list[Row]:
+        with faults_explained(self._path):
+            return Queries(self._opened()).list_jobs(live=live, states=states, after=after, limit=limit)
+
+    def find_short(self, prefix: bytes, limit: int) -> list[Row]:
+        with faults_explained(self._path):
+            return Queries(self._opened()).find_short(prefix, limit)
+
+    def peers(self) -> list[PeerRow]:
+        with faults_explained(self._path):
+            return Queries(self._opened()).peers()
+
+    def invitations(self) -> list[InvitationRow]:
+        with faults_explained(self._path):
+            return Queries(self._opened()).invitations()
+
+    def close(self) -> None:
+        """Close the file and give the lock back; without effect on a store that is not open."""
+        connection, self._connection = self._connection, None
+        try:
+            if connection is not None:
+                connection.close()
+        finally:
+            self._lock.release()
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._failed is not None:
+            raise self._failed
+        assert self._connection is not None, "the store is not open"
+        return self._connection
+
+
+def _write(connection: sqlite3.Connection, batch: Batch) -> None:
+    write = connection.executemany
+    if batch.rows:
+        write(statements.PUT_ROW, batch.rows)
+    if batch.boards:
+        write(statements.PUT_BOARD, batch.boards)
+    if batch.incarnations is not None:
+        connection.execute(statements.FORGET_INCARNATIONS)
+        write(statements.PUT_INCARNATION, batch.incarnations)
+    if batch.cards:
+        write(statements.PUT_CARD, batch.cards)
+    if batch.pins:
+        write(statements.PUT_PIN, batch.pins)
+    if batch.portals:
+        write(statements.PUT_PORTAL, batch.portals)
+    for peer in batch.peers:
+        connection.execute(statements.PUT_PEER, (peer.fingerprint, peer.zone, pack(peer.to_record(), STORED)))
+    for invitation in batch.invitations:
+        connection.execute(statements.PUT_INVITATION, (invitation.id, pack(invitation.to_record(), STORED)))

@@ -1,0 +1,148 @@
+"""Every statement that the store runs again and again, in one place; the tables are in `schema.sql`.
+
+Each is a constant, so that SQLite compiles it once per connection. `INDEXED BY` states which index a query is made
+for: without that index it fails at once instead of scanning the table.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_ROW: Final = """seq, id, role, state, live, up_board, up_number, down_board, down_number, up_branch, down_branch,
+    waiting, due_ms, key, record, facts, "check" """
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+PUT_ROW: Final = f"""
+INSERT INTO jobs ({_ROW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (seq) DO UPDATE SET
+    id = excluded.id, role = excluded.role, state = excluded.state, live = excluded.live,
+    up_board = excluded.up_board, up_number = excluded.up_number,
+    down_board = excluded.down_board, down_number = excluded.down_number,
+    up_branch = excluded.up_branch, down_branch = excluded.down_branch,
+    waiting = excluded.waiting, due_ms = excluded.due_ms, key = excluded.key,
+    record = excluded.record, facts = excluded.facts, "check" = excluded."check"
+"""
+PUT_BOARD: Final = """
+INSERT INTO boards (id, zone, name, fingerprint, record) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET
+    zone = excluded.zone, name = excluded.name, fingerprint = excluded.fingerprint, record = excluded.record
+"""
+FORGET_INCARNATIONS: Final = "DELETE FROM incarnations"
+PUT_INCARNATION: Final = "INSERT INTO incarnations (incarnation, first) VALUES (?, ?)"
+PUT_CARD: Final = "INSERT OR REPLACE INTO cards (fingerprint, card) VALUES (?, ?)"
+PUT_PIN: Final = "INSERT OR REPLACE INTO pins (zone, route, fingerprint) VALUES (?, ?, ?)"
+PUT_PORTAL: Final = "INSERT OR REPLACE INTO portals (zone, portal, fingerprint) VALUES (?, ?, ?)"
+PUT_PEER: Final = "INSERT OR REPLACE INTO peers (fingerprint, zone, record) VALUES (?, ?, ?)"
+PUT_INVITATION: Final = "INSERT OR REPLACE INTO invitations (id, record) VALUES (?, ?)"
+
+# -- trimming and collecting ------------------------------------------------------------------------------------------
+
+TRIM_END: Final = """
+SELECT up_number FROM jobs INDEXED BY jobs_up
+WHERE up_board = ? AND up_number > ? AND up_number <= ? AND up_number > 0
+ORDER BY up_number LIMIT 1 OFFSET ?
+"""
+TRIM: Final = """
+UPDATE jobs INDEXED BY jobs_up SET facts = NULL
+WHERE up_board = ? AND up_number > ? AND up_number <= ? AND up_number > 0 AND live = 0 AND facts IS NOT NULL
+"""
+FINISHED: Final = "SELECT COUNT(*) FROM jobs INDEXED BY jobs_over WHERE live = 0 AND role = ?"
+COLLECT: Final = """
+DELETE FROM jobs WHERE seq IN (
+    SELECT seq FROM jobs INDEXED BY jobs_over WHERE live = 0 AND role = ? AND due_ms <= ? ORDER BY due_ms, seq LIMIT ?
+)
+"""
+
+# -- queries of the engine --------------------------------------------------------------------------------------------
+
+BY_ID: Final = f"SELECT {_ROW} FROM jobs INDEXED BY jobs_id WHERE id = ?"
+BY_KEY: Final = f"SELECT {_ROW} FROM jobs INDEXED BY jobs_key WHERE key = ? ORDER BY seq LIMIT 1"
+NUMBERED_UP: Final = f"""
+SELECT {_ROW} FROM jobs INDEXED BY jobs_up
+WHERE up_board = ? AND up_number > ? AND up_number <= ? AND up_number > 0 ORDER BY up_number, seq LIMIT ?
+"""
+NUMBERED_DOWN: Final = f"""
+SELECT {_ROW} FROM jobs INDEXED BY jobs_down
+WHERE down_board = ? AND down_number > ? AND down_number <= ? AND down_number > 0 ORDER BY down_number, seq LIMIT ?
+"""
+WAITING: Final = f"""
+SELECT {_ROW} FROM jobs INDEXED BY jobs_waiting
+WHERE waiting = 1 AND down_board = ? AND down_branch = ? ORDER BY seq LIMIT ?
+"""
+SHARED_UP: Final = f"""
+SELECT {_ROW} FROM jobs INDEXED BY jobs_shared_up
+WHERE facts IS NOT NULL AND up_board = ? AND seq > ? ORDER BY seq LIMIT ?
+"""
+SHARED_DOWN: Final = f"""
+SELECT {_ROW} FROM jobs INDEXED BY jobs_shared_down
+WHERE facts IS NOT NULL AND down_board = ? AND seq > ? ORDER BY seq LIMIT ?
+"""
+UNFINISHED: Final = f"""
+SELECT {_ROW} FROM jobs INDEXED BY jobs_shared_up
+WHERE facts IS NOT NULL AND up_board = ? AND seq > ? AND live = 1 AND role = ? ORDER BY seq LIMIT ?
+"""
+_PROVED: Final = """
+    live = 1 AND due_ms IS NOT NULL
+    AND (seq >= :first_seq OR (
+        ifnull(up_board, -1) NOT IN (SELECT value FROM json_each(:unproved))
+        AND ifnull(down_board, -1) NOT IN (SELECT value FROM json_each(:unproved))
+    ))
+"""
+DUE: Final = f"""
+SELECT {_ROW} FROM jobs INDEXED BY jobs_live
+WHERE due_ms <= :now_ms AND {_PROVED} ORDER BY due_ms, seq LIMIT :limit
+"""
+NEXT_DUE: Final = f"""
+SELECT due_ms FROM jobs INDEXED BY jobs_live WHERE {_PROVED} ORDER BY due_ms, seq LIMIT 1 OFFSET :found
+"""
+
+# -- queries of people ------------------------------------------------------------------------------------------------
+
+LIST_LIVE: Final = f"""
+SELECT {_ROW} FROM jobs WHERE seq IN (SELECT seq FROM jobs INDEXED BY jobs_live WHERE live = 1 AND seq < :before)
+    AND (1 << state) & :states ORDER BY seq DESC LIMIT :limit
+"""
+LIST_FINISHED: Final = f"""
+SELECT {_ROW} FROM jobs WHERE seq < :before AND live = 0 AND (1 << state) & :states ORDER BY seq DESC LIMIT :limit
+"""
+LIST_ALL: Final = f"""
+SELECT {_ROW} FROM jobs WHERE seq < :before AND (1 << state) & :states ORDER BY seq DESC LIMIT :limit
+"""
+FIND_SHORT: Final = f"""
+SELECT {_ROW} FROM jobs WHERE seq IN (
+    SELECT seq FROM (SELECT seq, id FROM jobs INDEXED BY jobs_id ORDER BY id DESC LIMIT :newest)
+    WHERE substr(id, :start, length(:prefix)) = :prefix LIMIT :limit
+) ORDER BY id DESC
+"""
+
+# -- the opening ------------------------------------------------------------------------------------------------------
+
+IDS: Final = "SELECT id FROM jobs INDEXED BY jobs_id"
+KEYS: Final = "SELECT key FROM jobs INDEXED BY jobs_key WHERE key IS NOT NULL"
+LAST_SEQ: Final = "SELECT ifnull(max(seq), 0) FROM jobs"
+LAST_NUMBERS: Final = """
+SELECT ifnull((SELECT max(up_number) FROM jobs INDEXED BY jobs_up WHERE up_number > 0 AND up_board = :board), 0),
+    ifnull((SELECT max(down_number) FROM jobs INDEXED BY jobs_down WHERE down_number > 0 AND down_board = :board), 0)
+"""
+COUNT_DOWN: Final = """
+SELECT waiting, down_board, down_branch, COUNT(*) FROM jobs INDEXED BY jobs_live
+WHERE live = 1 AND down_board IS NOT NULL AND down_branch IS NOT NULL GROUP BY waiting, down_board, down_branch
+"""
+COUNT_UP: Final = """
+SELECT up_board, up_branch, COUNT(*) FROM jobs INDEXED BY jobs_live
+WHERE live = 1 AND up_board IS NOT NULL AND up_branch IS NOT NULL GROUP BY up_board, up_branch
+"""
+STRAYS: Final = """
+SELECT down_board, COUNT(*) FROM jobs INDEXED BY jobs_up
+WHERE up_board = ? AND up_number > ? AND up_number > 0 AND live = 0 AND role = ? AND down_board IS NOT NULL
+GROUP BY down_board
+"""
+FIRST_DUE: Final = "SELECT min(due_ms) FROM jobs INDEXED BY jobs_live WHERE live = 1"
+BOARDS: Final = "SELECT id, zone, name, fingerprint, record FROM boards ORDER BY id"
+INCARNATIONS: Final = "SELECT incarnation, first FROM incarnations ORDER BY place"
+CARDS: Final = "SELECT fingerprint, card FROM cards"
+PINS: Final = "SELECT zone, route, fingerprint FROM pins"
+PORTALS: Final = "SELECT zone, portal, fingerprint FROM portals"
+PEERS: Final = "SELECT record FROM peers"
+INVITATIONS: Final = "SELECT record FROM invitations"

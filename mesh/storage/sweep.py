@@ -1,0 +1,72 @@
+"""Letting go of what is not needed any more (R7), a slice with each commit, so that none takes long."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, replace
+from typing import Final
+
+from mesh.effects import Batch
+from mesh.storage import statements
+from mesh.storage.columns import DESTINATION, HOP, ORIGIN
+from mesh.storage.contract import SLICE
+
+_OTHERS: Final = (HOP, DESTINATION)
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What is still to be trimmed and collected. A value: a commit that fails leaves the one before it in force.
+
+    Attributes:
+        keep_jobs: finished jobs of our own that stay after their horizon.
+        trims: (board, after, upto), as in `Batch.trims`.
+        collect_ms: jobs whose horizon lies before this may go; None once they are gone.
+        spare: finished jobs of our own above `keep_jobs`, when `collect_ms` was asked for.
+    """
+
+    keep_jobs: int
+    trims: tuple[tuple[int, int, int], ...] = ()
+    collect_ms: int | None = None
+    spare: int = 0
+
+    def begun(self) -> Sweep:
+        """With nothing to do: as it is when a store is opened."""
+        return Sweep(self.keep_jobs)
+
+    def asked(self, connection: sqlite3.Connection, batch: Batch) -> Sweep:
+        """With what `batch` asks for, whose rows are written."""
+        sweep = self
+        if batch.trims:
+            sweep = replace(sweep, trims=(*sweep.trims, *batch.trims))
+        if batch.collect_ms is not None:
+            (finished,) = connection.execute(statements.FINISHED, (ORIGIN,)).fetchone()
+            sweep = replace(sweep, collect_ms=batch.collect_ms, spare=max(0, finished - self.keep_jobs))
+        return sweep
+
+    def advanced(self, connection: sqlite3.Connection) -> Sweep:
+        """After one slice of the work."""
+        if not self.trims and self.collect_ms is None:
+            return self
+        left = SLICE
+        trims = self.trims
+        while trims and left > 0:
+            board, after, upto = trims[0]
+            left, reached = _trim(connection, board, after, upto, left)
+            trims = trims[1:] if reached == upto else ((board, reached, upto), *trims[1:])
+        if self.collect_ms is None or not left:
+            return replace(self, trims=trims)
+        for role in _OTHERS:
+            left -= connection.execute(statements.COLLECT, (role, self.collect_ms, left)).rowcount
+        ours = connection.execute(statements.COLLECT, (ORIGIN, self.collect_ms, min(left, self.spare))).rowcount
+        if left > ours:
+            return self.begun()
+        return replace(self, trims=(), spare=self.spare - ours)
+
+
+def _trim(connection: sqlite3.Connection, board: int, after: int, upto: int, most: int) -> tuple[int, int]:
+    """Trim a range as far as `most` rows go; gives how many more may be done, and the number it came to."""
+    last = connection.execute(statements.TRIM_END, (board, after, upto, most - 1)).fetchone()
+    reached: int = upto if last is None else last[0]
+    done = connection.execute(statements.TRIM, (board, after, reached)).rowcount
+    return (most - done if last is None else 0), reached

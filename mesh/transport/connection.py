@@ -1,0 +1,230 @@
+"""One websocket: the contract's `Connection` over `websockets.asyncio`, and the guard below it at both ends.
+
+`Guarded` is mixed into the library's connection classes. The library bounds the size of one message; what it
+leaves open is what a stranger could use: how many messages, how many tiny fragments, pings to somebody who
+does not read the answers, a closing that never closes. Two things are not in the library's documentation, so
+`Guarded` checks them when a connection is made and the tests pin them: the name of the size limit, which is
+raised after authentication, and `Protocol.fail`, which is where the library chooses a close code. Works with
+websockets 15 to 17.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from websockets.asyncio.connection import Connection as LibraryConnection
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
+from websockets.protocol import OPEN, Event, Protocol
+from websockets.typing import Subprotocol
+
+from mesh.transport.contract import (
+    MESSAGE_BYTES,
+    NORMAL,
+    NOT_BINARY,
+    PREAUTH_MESSAGES,
+    UNPROVEN,
+    VANISHED,
+)
+from mesh.transport.errors import ConnectionLost
+
+SUBPROTOCOL: Final = Subprotocol("hopboard.v1")
+QUEUE_FRAMES: Final = 4
+"""Messages read ahead of `receive`; above it the socket is left unread and TCP slows the sender down."""
+CLOSE_S: Final = 3.0
+"""How long the other side may take over the closing handshake before the socket is dropped."""
+FRAGMENTS: Final = 64
+"""Frames of one message. We never fragment; a proxy may, and hardly below a kilobyte."""
+BACKLOG_BYTES: Final = 262_144
+"""Unsent bytes at which a side that goes on sending is not reading: pongs do not wait, as `send` does."""
+
+
+class Guarded(LibraryConnection):
+    """Limits on what the other side may make this process do or keep. The library's class is listed after it.
+
+    `end_reason` is the specific cause if the guard ended the connection; the other side is not told.
+    """
+
+    def __init__(self, protocol: Protocol, *args: Any, **kwargs: Any) -> None:
+        super().__init__(protocol, *args, **kwargs)
+        self.is_authenticated = False
+        self.end_reason = ""
+        self._size_limit = _name_of_size_limit(protocol)
+        self._preauth_budget = PREAUTH_MESSAGES * int(getattr(protocol, self._size_limit))
+        self._library_fail = protocol.fail
+        protocol.fail = self._fail  # type: ignore[method-assign]
+        self._is_discarding = False
+        self._messages = 0
+        self._fragments = 0
+        self._closing: asyncio.TimerHandle | None = None
+
+    def authenticated(self) -> None:
+        """Take messages of full size from now on. Idempotent."""
+        self.is_authenticated = True
+        setattr(self.protocol, self._size_limit, MESSAGE_BYTES)
+
+    async def send_message(self, data: bytes) -> None:
+        """Send one binary message and wait while the write buffer is full.
+
+        The library's `send` by its own parts (those of its `broadcast`), without the context manager around
+        them: half as many messages again per second. What is not open goes the library's way and raises
+        there.
+
+        Raises:
+            ConnectionClosed, OSError: it is over, or ended while waiting.
+        """
+        if self.protocol.state is not OPEN or self.transport.is_closing():
+            await self.send(data)
+            return
+        self.protocol.send_binary(data)
+        self.send_data()
+        if self.paused:
+            await self.drain()
+
+    def data_received(self, data: bytes) -> None:
+        """Feed what arrived to the library, within the budget of an unproven side."""
+        if not self.is_authenticated:
+            # A single read can hold thousands of frames, so the budget is checked before they are parsed.
+            self._preauth_budget -= len(data)
+            if self._preauth_budget < 0:
+                self._abort("too much was sent before authentication")
+                return
+        super().data_received(data)
+        if self.transport.get_write_buffer_size() > BACKLOG_BYTES:
+            self._abort("the other side sends and does not read")
+        elif self._closing is None and self.protocol.close_expected():
+            # The library only notes a deadline here and leaves it to the next call of `send` or `close`.
+            self._closing = self.loop.call_later(CLOSE_S, self.transport.abort)
+
+    def process_event(self, event: Event) -> None:
+        """Count frames of data, then hand the event on."""
+        is_data = isinstance(event, Frame) and event.opcode < Opcode.CLOSE
+        if is_data and self._is_discarding:
+            return
+        super().process_event(event)
+        if not is_data:
+            return
+        self._fragments = self._fragments + 1 if event.opcode is Opcode.CONT else 0
+        self._messages += 1
+        if self._fragments >= FRAGMENTS:
+            self._abort("a message came in too many fragments")
+        elif self._messages > PREAUTH_MESSAGES and not self.is_authenticated:
+            self._abort("too many messages were sent before authentication")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of timers and of the reference cycle made in the constructor."""
+        if self._closing is not None:
+            self._closing.cancel()
+        super().connection_lost(exc)
+        self.protocol.fail = self._library_fail  # type: ignore[method-assign]
+
+    def discard_input(self) -> None:
+        """Read on and drop what comes: the answer to our close frame may stand behind a full queue."""
+        self._is_discarding = True
+        self.transport.resume_reading()
+
+    def drop(self, reason: str) -> None:
+        """End an unproven connection without waiting; `UNPROVEN` is said if the socket takes it at once."""
+        self.end_reason = reason
+        if self.protocol.state is OPEN:
+            self.protocol.fail(UNPROVEN)
+            self.send_data()
+            self.transport.close()
+        if self.transport.get_write_buffer_size() or not self.transport.is_closing():
+            self.transport.abort()
+
+    def _abort(self, reason: str) -> None:
+        self.end_reason = reason
+        self.transport.abort()
+
+    def _fail(self, code: int, reason: str = "") -> None:
+        if self.is_authenticated or code == VANISHED:
+            self._library_fail(code, reason)
+        else:
+            self._library_fail(UNPROVEN)
+
+
+def _name_of_size_limit(protocol: Protocol) -> str:
+    for name in ("max_message_size", "max_size"):  # websockets 16 and later; 15
+        if isinstance(getattr(protocol, name, None), int):
+            return name
+    raise RuntimeError("this version of websockets keeps its size limit under a name we do not know")
+
+
+class WebsocketConnection:
+    """The contract's `Connection` on an open websocket.
+
+    Args:
+        websocket: open, and guarded; this object owns it from now on.
+        source: the other side's IP address.
+    """
+
+    __slots__ = ("_websocket", "source")
+
+    def __init__(self, websocket: Guarded, source: str) -> None:
+        self._websocket = websocket
+        self.source = source
+
+    async def send(self, data: bytes) -> None:
+        """See `contract.Connection.send`."""
+        assert len(data) <= MESSAGE_BYTES, "a message is cut to size by whoever makes it"
+        try:
+            await self._websocket.send_message(data)
+        except ConnectionClosed as closed:
+            raise self._lost(closed) from None
+        except OSError as error:
+            raise ConnectionLost(str(error), VANISHED) from None
+        if self._websocket.state is not OPEN:
+            # The library wakes a sender without an error when the connection it waits for is aborted.
+            raise ConnectionLost("it ended while a message was being sent", VANISHED)
+
+    async def receive(self) -> bytes:
+        """See `contract.Connection.receive`. A text message is a protocol error and closes the connection."""
+        try:
+            message = await self._websocket.recv()
+        except ConnectionClosed as closed:
+            raise self._lost(closed) from None
+        if isinstance(message, str):
+            await self.close(NOT_BINARY, "binary messages only")
+            raise ConnectionLost("the other side sent text", NOT_BINARY)
+        return message
+
+    def authenticated(self) -> None:
+        """See `contract.Connection.authenticated`."""
+        self._websocket.authenticated()
+
+    async def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """See `contract.Connection.close`."""
+        if not self._websocket.is_authenticated:
+            code, reason = UNPROVEN, ""
+        self._websocket.discard_input()
+        try:
+            # The library's own timeout begins only once its write buffer is empty, which a stalled side
+            # prevents.
+            async with asyncio.timeout(CLOSE_S):
+                await self._websocket.close(code, reason)
+        except TimeoutError:
+            pass
+        finally:
+            self.abort()
+        await self._websocket.wait_closed()
+
+    def abort(self) -> None:
+        """See `contract.Connection.abort`."""
+        self._websocket.transport.abort()
+
+    def _lost(self, closed: ConnectionClosed) -> ConnectionLost:
+        """What the library says about an end, in the words of the contract: those of whoever closed first."""
+        seen = self._websocket.end_reason or str(closed.__cause__ or "")
+        ends = (closed.rcvd, closed.sent) if closed.rcvd_then_sent else (closed.sent, closed.rcvd)
+        for end in ends:
+            if end is not None:
+                return ConnectionLost(end.reason or seen, end.code)
+        return ConnectionLost(seen or "the other side vanished", VANISHED)
+
+
+def source_of(peername: object) -> str:
+    """The IP address in a socket's peer name; an IPv4 client of a dual-stack socket is an IPv4 address."""
+    host = str(peername[0]) if isinstance(peername, tuple) and peername else "unknown"
+    return host.removeprefix("::ffff:") if "." in host else host

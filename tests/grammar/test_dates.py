@@ -1,0 +1,147 @@
+"""Dates across month ends, leap years and week starts, against a day-by-day oracle."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grammar.dates import RANGE_WORDS, DateRange, month, parse_date, week, year
+from grammar.errors import GrammarError
+
+DAYS = st.dates(date(2, 1, 1), date(9998, 12, 31))
+ONE = timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("2026-01-31", date(2026, 1, 31)),
+        (" 2026-1-5 ", date(2026, 1, 5)),
+        ("2024-02-29", date(2024, 2, 29)),
+        ("0024-01-05", date(24, 1, 5)),
+        ("24-01-05", date(24, 1, 5)),
+        ("+2026-01-05", date(2026, 1, 5)),
+        ("2026- 1- 5", date(2026, 1, 5)),
+    ],
+)
+def test_parse_date(text: str, day: date) -> None:
+    assert parse_date(text) == day
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "2026", "2026-13-01", "2026-02-29", "2026-1-32", "2026/01/01", "12026-01-01", "0000-01-01", "2026-01-01x"],
+)
+def test_parse_date_refuses(text: str) -> None:
+    with pytest.raises(GrammarError):
+        parse_date(text)
+
+
+@given(DAYS)
+def test_date_round_trip(day: date) -> None:
+    assert parse_date(str(day)) == day
+
+
+@given(DAYS)
+def test_week_is_monday_to_sunday(day: date) -> None:
+    first, last = week(day)
+    assert first.weekday() == 0
+    assert last - first == 6 * ONE
+    assert first <= day <= last
+
+
+@given(DAYS)
+def test_month_and_year_are_whole(day: date) -> None:
+    first, last = month(day)
+    assert first.day == 1
+    assert (last + ONE).day == 1
+    assert first <= day <= last
+    first, last = year(day)
+    assert (first.month, first.day, last.month, last.day) == (1, 1, 12, 31)
+    assert first <= day <= last
+
+
+@pytest.mark.parametrize(
+    ("today", "word", "expected"),
+    [
+        ("2024-03-01", "yesterday", "2024-02-29:2024-02-29"),
+        ("2023-03-01", "yesterday", "2023-02-28:2023-02-28"),
+        ("2023-12-31", "tomorrow", "2024-01-01:2024-01-01"),
+        ("2026-11-22", "today", "2026-11-22:2026-11-22"),
+        ("2026-11-22", "this_day", "2026-11-22:2026-11-22"),
+        ("2026-11-22", "this_week", "2026-11-16:2026-11-22"),
+        ("2026-11-23", "this_week", "2026-11-23:2026-11-29"),
+        ("2026-11-23", "last_week", "2026-11-16:2026-11-22"),
+        ("2024-01-01", "last_week", "2023-12-25:2023-12-31"),
+        ("2024-02-10", "this_month", "2024-02-01:2024-02-29"),
+        ("2026-12-31", "this_month", "2026-12-01:2026-12-31"),
+        ("2024-03-31", "last_month", "2024-02-01:2024-02-29"),
+        ("2026-01-31", "last_month", "2025-12-01:2025-12-31"),
+        ("2024-02-29", "this_year", "2024-01-01:2024-12-31"),
+        ("2024-02-29", "last_year", "2023-01-01:2023-12-31"),
+    ],
+)
+def test_words(today: str, word: str, expected: str) -> None:
+    day = parse_date(today)
+    assert DateRange.parse(word.upper(), today=day) == expected
+    assert DateRange.parse(word).resolved(day) == expected
+
+
+@given(DAYS, st.sampled_from(RANGE_WORDS))
+def test_words_resolve_on_every_day(today: date, word: str) -> None:
+    span = DateRange.parse(word, today=today)
+    start, end = span.bounds
+    assert start <= end
+    assert DateRange.parse(str(span)) == span
+    around = {"this": today, "last": start, "toda": today, "yest": today - ONE, "tomo": today + ONE}
+    assert around[word[:4]] in span
+
+
+def test_a_word_stays_a_word_until_resolved() -> None:
+    span = DateRange.parse(" This_Week ")
+    assert str(span) == "this_week"
+    assert span.start is None
+    with pytest.raises(GrammarError):
+        assert span.day_count
+    with pytest.raises(GrammarError):
+        DateRange.parse("tomorrow", today=date.max)
+
+
+@given(DAYS, st.integers(-40, 400))
+def test_ranges(start: date, length: int) -> None:
+    try:
+        end = start + length * ONE
+    except OverflowError:
+        return
+    span = DateRange.parse(f" {start} : {end} ")
+    assert (span.start, span.end, str(span)) == (start, end, f"{start}:{end}")
+    assert DateRange.parse(str(span)) == span
+    days = list(span.days())
+    assert len(days) == span.day_count == max(0, length + 1)
+    assert all(day in span for day in days)
+    for periods, whole in ((span.weeks(), week), (span.months(), month), (span.years(), year)):
+        found = list(periods)
+        assert [(part.start, part.end) for part in found] == sorted({whole(day) for day in days})
+
+
+def test_one_date_is_a_range_of_one_day() -> None:
+    span = DateRange.parse("2026-01-05")
+    assert span == "2026-01-05:2026-01-05"
+    assert span.resolved(date(2000, 1, 1)) is span
+
+
+def test_periods_reach_the_last_day_of_time() -> None:
+    assert len(list(DateRange.parse("9999-12-01:9999-12-31").months())) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [("", 1), ("next_week", 1), ("2026-01-01:", 12), ("2026-01-01:x", 12), ("x:2026-01-01", 1), ("a:b:c", 4)],
+)
+def test_ranges_refused(text: str, column: int) -> None:
+    with pytest.raises(GrammarError) as caught:
+        DateRange.parse(text)
+    assert caught.value.column == column

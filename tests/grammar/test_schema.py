@@ -1,0 +1,71 @@
+"""The vocabulary described for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from grammar.openportal import VOCABULARY
+from grammar.schema import describe, json_schema, rows
+from grammar.signatures import declare
+from grammar.vocabulary import Vocabulary
+
+
+def test_rows() -> None:
+    table = rows(VOCABULARY)
+    assert len(table) == 64
+    assert ("add_user <user>", "UserMapping", "write", "Adds a user.") in table
+
+
+def test_describe() -> None:
+    def start(id: int, *, force: bool = False) -> str:
+        """Starts it."""
+        return ""
+
+    described = describe(declare(start, keyword="vm.start", example="vm.start 1"))
+    assert described["usage"] == "vm.start <id> [force=<force>]"
+    assert [parameter["name"] for parameter in described["parameters"]] == ["id", "force"]
+    assert described["parameters"][1]["default"] == "false"
+    assert json.loads(json.dumps(described)) == described
+
+
+def test_every_reference_of_the_schema_is_in_it() -> None:
+    schema = json_schema(VOCABULARY)
+    assert json.loads(json.dumps(schema)) == schema
+    references: list[str] = []
+
+    def collect(node: Any) -> None:
+        if isinstance(node, dict):
+            if isinstance(node.get("$ref"), str):
+                references.append(node["$ref"])
+            assert "$defs" not in node or node is schema
+            for value in node.values():
+                collect(value)
+        elif isinstance(node, list):
+            for value in node:
+                collect(value)
+
+    collect(schema)
+    assert {reference.removeprefix("#/$defs/") for reference in references} <= set(schema["$defs"])
+    assert set(VOCABULARY.keywords) - set(schema["$defs"]) == {"create_award", "update_award", "list_awards"}
+
+
+def test_one_definition() -> None:
+    definition = json_schema(VOCABULARY)["$defs"]["get_usage_report"]
+    arguments = definition["properties"]["arguments"]
+    assert arguments["required"] == ["project"]
+    assert arguments["properties"]["range"]["default"] == "this_week"
+    assert arguments["properties"]["project"]["title"] == "ProjectIdentifier"
+    assert definition["x-result"]["title"] == "ProjectUsageReport"
+    assert definition["x-read-only"] is True
+
+
+def test_a_result_without_schema_keeps_its_name() -> None:
+    class Odd:
+        pass
+
+    def odd() -> Odd:
+        return Odd()
+
+    definition = json_schema(Vocabulary([declare(odd, names=locals())]))["$defs"]["odd"]
+    assert definition["x-result"] == {"title": "Odd"}

@@ -1,0 +1,117 @@
+"""What every value type of the language keeps: text and back, equality with text, immutability, pydantic."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from grammar import (
+    Allocation,
+    DateRange,
+    Destination,
+    Destinations,
+    DomainPattern,
+    GrammarError,
+    Notification,
+    PortalIdentifier,
+    ProjectIdentifier,
+    ProjectMapping,
+    ProjectTemplate,
+    Quota,
+    QuotaLimit,
+    StorageSize,
+    Usage,
+    UserIdentifier,
+    UserMapping,
+    Value,
+    Volume,
+)
+from grammar.quantities import Quantity
+from grammar.values import MAX_VALUE, normalise
+
+TYPES: tuple[type[Value], ...] = (
+    Allocation,
+    DateRange,
+    Destination,
+    Destinations,
+    DomainPattern,
+    Notification,
+    PortalIdentifier,
+    ProjectIdentifier,
+    ProjectMapping,
+    ProjectTemplate,
+    Quota,
+    QuotaLimit,
+    StorageSize,
+    Usage,
+    UserIdentifier,
+    UserMapping,
+    Volume,
+)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_the_example_is_canonical(kind: type[Value]) -> None:
+    value = kind.parse(kind.EXAMPLE)
+    assert str(value) == kind.EXAMPLE
+    assert kind.parse(str(value)) == value
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_equal_to_the_text_and_hashed_as_it(kind: type[Value]) -> None:
+    value = kind.parse(kind.EXAMPLE)
+    assert value == kind.EXAMPLE
+    assert hash(value) == hash(kind.EXAMPLE)
+    assert value != "something else"
+    assert value != 3.5
+    assert value is not None
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_immutable(kind: type[Value]) -> None:
+    value = kind.parse(kind.EXAMPLE)
+    with pytest.raises((AttributeError, TypeError)):
+        value.anything = 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_pydantic(kind: type[Value]) -> None:
+    adapter = TypeAdapter(kind)
+    value = adapter.validate_python(kind.EXAMPLE)
+    assert type(value) is kind
+    assert adapter.validate_python(value) is value
+    assert adapter.dump_python(value) == kind.EXAMPLE
+    assert adapter.validate_json(adapter.dump_json(value)) == value
+    schema = adapter.json_schema()
+    assert schema["type"] == "string"
+    assert schema["title"] == kind.__name__
+    assert schema["description"]
+    with pytest.raises(ValidationError):
+        adapter.validate_python(3.5)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("text", ["", " ", "\x00", "\ud800", "x" * (MAX_VALUE + 1), "\n", "." * 50, ":" * 50, "🙂"])
+def test_odd_texts_raise_nothing_else(kind: type[Value], text: str) -> None:
+    try:
+        value = kind.parse(text)
+    except GrammarError as error:
+        column = error.column
+    else:
+        column = 1
+        assert kind.parse(str(value)) == value
+    assert 1 <= column <= len(text) + 1
+
+
+def test_the_mixins_read_nothing_themselves() -> None:
+    for call in (lambda: Value.parse("x"), lambda: Quantity.of(1), lambda: Quantity().amount):
+        with pytest.raises(NotImplementedError):
+            call()
+
+
+def test_normalise() -> None:
+    assert normalise("  Zoe\u0308 ", "name") == "Zoë"
+    assert normalise(" plain ", "name") == "plain"
+    with pytest.raises(GrammarError) as caught:
+        normalise("a\tb", "name")
+    assert caught.value.column == 2

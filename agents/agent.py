@@ -132,7 +132,8 @@ class Agent:
         if self._running is not None:
             raise AgentError("this agent runs already")
         settings = self.settings()
-        network = self._network or WebsocketNetwork(ListenerLimits.of(settings.limits))
+        limits = settings.limits
+        network = self._network or WebsocketNetwork(ListenerLimits.of(limits), preauth_bytes=limits.preauth_bytes)
         store = self._store or SqliteStore(settings.store_path, keep_jobs=settings.config.store.keep_jobs)
         try:
             self._running = await open_agent(settings, self._handlers, store, network)

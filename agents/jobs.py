@@ -33,6 +33,8 @@ PAGE: Final = 500
 
 Answered = Callable[[bytes | MeshError], None]
 
+_UNANSWERED: Final = b""
+
 
 class Jobs:
     """The jobs of one running agent.
@@ -82,6 +84,80 @@ class Jobs:
             raise
         self._stepping.poke()
 
+    def wish(
+        self,
+        command: str,
+        *,
+        zone: str | None = None,
+        life_s: float | None = None,
+        key: str | None = None,
+        circle: str = "",
+        context: str = "",
+        parent: bytes | None = None,
+    ) -> Put:
+        """A command as what the engine takes; of its text only the division into path and instruction is checked.
+
+        Raises:
+            GrammarError: there is nothing after the path.
+        """
+        path, _, instruction = command.strip().partition(" ")
+        if not instruction.strip():
+            raise GrammarError(
+                "a command is a path and an instruction",
+                text=command,
+                column=len(path) + 1,
+                expected="a keyword and its arguments",
+            )
+        return Put(
+            zone or self._settings.zone,
+            path,
+            instruction.strip(),
+            life_s=life_s,
+            key=key,
+            circle=circle,
+            context=context,
+            parent=parent,
+        )
+
+    async def put_all(self, puts: Sequence[Put], *, wait_for_room: bool = False) -> list[bytes | MeshError]:
+        """Put many jobs at once, so that they share their commits.
+
+        Args:
+            puts: in the order in which to put them.
+            wait_for_room: put those for which a branch has no room later, as in `put`.
+
+        Returns:
+            For each, in order: its id, durable now, or why it was refused.
+        """
+        answers: list[bytes | MeshError] = [_UNANSWERED] * len(puts)
+        todo = list(range(len(puts)))
+        while todo:
+            # Asked for before the puts: room that is made while they are answered must not be missed.
+            room = self._next_room()
+            await self._put_some(puts, todo, answers)
+            todo = [n for n in todo if wait_for_room and isinstance(answers[n], Busy)]
+            if todo:
+                await room
+        return answers
+
+    async def _put_some(self, puts: Sequence[Put], todo: Sequence[int], answers: list[bytes | MeshError]) -> None:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        left = len(todo)
+
+        def reply(n: int, result: bytes | MeshError) -> None:
+            nonlocal left
+            answers[n] = result
+            left -= 1
+            if not left and not done.done():
+                done.set_result(None)
+
+        for n in todo:
+            try:
+                self.put_nowait(puts[n], partial(reply, n))
+            except MeshError as error:
+                reply(n, error)
+        await done
+
     async def put(
         self,
         command: str,
@@ -95,26 +171,9 @@ class Jobs:
         wait_for_room: bool = False,
     ) -> JobHandle:
         """Put a job and return its handle once it is durable; see `Agent.put`."""
-        path, _, instruction = command.strip().partition(" ")
-        if not instruction.strip():
-            raise GrammarError(
-                "a command is a path and an instruction",
-                text=command,
-                column=len(path) + 1,
-                expected="a keyword and its arguments",
-            )
-        put = Put(
-            zone or self._settings.zone,
-            path,
-            instruction.strip(),
-            life_s=life_s,
-            key=key,
-            circle=circle,
-            context=context,
-            parent=parent,
-        )
+        put = self.wish(command, zone=zone, life_s=life_s, key=key, circle=circle, context=context, parent=parent)
         answer: asyncio.Future[JobHandle] = asyncio.get_running_loop().create_future()
-        last = path.rpartition(".")[2]
+        last = put.path.rpartition(".")[2]
 
         def reply(result: bytes | MeshError) -> None:
             if answer.done():
@@ -131,12 +190,13 @@ class Jobs:
             except Busy:
                 if not wait_for_room:
                     raise
-                await self._wait_for_room()
+                await self._next_room()
 
-    async def _wait_for_room(self) -> None:
+    def _next_room(self) -> asyncio.Future[None]:
+        """Done at the next moment at which there may be room where there was none."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._room.append(waiter)
-        await waiter
+        return waiter
 
     async def cancel_job(self, job_id: bytes) -> None:
         await self._command(partial(self._engine.cancel, job_id=job_id))
@@ -176,14 +236,16 @@ class Jobs:
     # -- reading ------------------------------------------------------------------------------------------------
 
     def look(self, job_id: bytes) -> JobView | None:
-        """A resident job as it is now, None if it is not in memory."""
+        """A resident job as it is now, None if it is not in memory. An Outcome that was told already counts."""
         job = self._engine.ledger.find(job_id)
         return None if job is None else self._view(job)
 
     def _view(self, job: Job) -> JobView | None:
         boards = {board.id: board.name for board in self._engine.ledger.boards.values()}
         overdue_ms = int((self._settings.limits.run_s + OVERDUE_SKEW_S) * 1000)
-        return view_of(job, boards, self._settings.name, now_ms=self._clock(), overdue_ms=overdue_ms)
+        watch = self._watching.find(job.id)
+        told = None if watch is None else watch.outcome
+        return view_of(job, boards, self._settings.name, now_ms=self._clock(), overdue_ms=overdue_ms, told=told)
 
     def view_row(self, row: Row) -> JobView | None:
         """A stored job as it was committed; a resident one as it is."""
@@ -244,17 +306,31 @@ class Jobs:
             states: only these states; empty for all.
             limit: at most so many; None for all.
         """
-        numbers = tuple(list(State).index(State(state)) for state in states)
         found: list[JobView] = []
         after = 0
         while limit is None or len(found) < limit:
             wanted = PAGE if limit is None else min(PAGE, limit - len(found))
-            rows = await self._writer.call(partial(_page, live=live, states=numbers, after=after, limit=wanted))
-            found += [view for row in rows if (view := self.view_row(row)) is not None]
-            if len(rows) < wanted:
+            views, after = await self.page(live=live, states=states, after=after, limit=wanted)
+            found += views
+            if not after:
                 break
-            after = rows[-1].seq
         return found
+
+    async def page(
+        self, *, live: bool | None = True, states: Sequence[str] = (), after: int = 0, limit: int = PAGE
+    ) -> tuple[list[JobView], int]:
+        """A part of `listed`.
+
+        Args:
+            after: 0 for the first page; for a later one what the page before it said.
+
+        Returns:
+            The views, and what to ask the next page with; 0 after the last one.
+        """
+        numbers = tuple(list(State).index(State(state)) for state in states)
+        rows = await self._writer.call(partial(_page, live=live, states=numbers, after=after, limit=limit))
+        views = [view for row in rows if (view := self.view_row(row)) is not None]
+        return views, rows[-1].seq if len(rows) == limit else 0
 
 
 def _page(store: Store, *, live: bool | None, states: Sequence[int], after: int, limit: int) -> list[Row]:

@@ -14,9 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agents.links import Links, Local
+from agents.handshake import Local
+from agents.links import Links
 from agents.pairing import Wish, accept, card_of, invite, keep_address
 from agents.settings import Settings
+from grammar.errors import MeshError
 from invitations.addresses import parse_listen
 from invitations.fingerprint import fingerprint_text, fingerprint_words
 from invitations.invitation import Invitation
@@ -47,6 +49,7 @@ class Peering:
         self._dialers: dict[tuple[bytes, str], tuple[Dialer, asyncio.Task[None]]] = {}
         self._listener: Listener | None = None
         self._waiters: list[asyncio.Future[None]] = []
+        self._troubles: dict[tuple[str, str], MeshError] = {}
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -99,8 +102,11 @@ class Peering:
                 event.state = "dialling"
             case Up():
                 event.state = "up"
+                self._troubles.pop((peer.name, peer.zone), None)
             case Waiting(seconds=seconds, error=error):
                 event.state = "waiting"
+                if error is not None:
+                    self._troubles[peer.name, peer.zone] = error
                 if error is not None and (error.message, error.fix) != (event.trouble, event.fix):
                     event.trouble, event.fix = error.message, error.fix
                     log.warning("no link to %s: %s", peer.name, error.message, extra={"fix": error.fix})
@@ -163,6 +169,10 @@ class Peering:
         """Whether a link to that peer stands, both sides having greeted."""
         board = self._local.engine.board(zone, name)
         return board is not None and board.open
+
+    def trouble(self, name: str, zone: str) -> MeshError | None:
+        """Why the last attempt to dial that peer failed; None before the first one, and once the link stands."""
+        return self._troubles.get((name, zone))
 
     def listed(self) -> list[dict[str, Any]]:
         """Every peer, and every agent that was invited, as JSON objects."""

@@ -23,7 +23,7 @@ from agents.pairing import card_of
 from agents.peering import Peering
 from agents.settings import Settings
 from agents.stepping import Stepping
-from agents.watching import Watching
+from agents.watching import Watch, Watching
 from invitations.card import Card
 from invitations.peers import PeerBook
 from mesh.access import Access
@@ -140,16 +140,22 @@ class Running:
         self.jobs.replied(effects.replies)
         for job_id in effects.changed:
             watch = self.watching.find(job_id)
-            if watch is not None and (watch.wants_views or watch.outcome is None):
-                view = self.jobs.look(job_id)
-                if view is not None:
-                    watch.changed(view)
+            if watch is not None:
+                self._tell(watch)
         for board_id, reason in effects.close:
             links.close(board_id, reason)
         for alarm in effects.alarms:
             log.error("ALARM: %s", alarm)
         if effects.changed:
             self.jobs.made_room()
+
+    def _tell(self, watch: Watch) -> None:
+        job = self.engine.ledger.find(watch.job_id)
+        if job is None or not (watch.wants_views or (watch.outcome is None and not job.live)):
+            return
+        view = self.jobs.look(watch.job_id)
+        if view is not None:
+            watch.changed(view)
 
     def store_failed(self, error: BaseException) -> None:
         """The store failed for good: nothing may be acknowledged any more (R10)."""

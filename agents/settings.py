@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from agents.doorway import SOCKET
 from agents.errors import AgentError
 from invitations.card import Card, make_card
 from invitations.config import DEFAULT_ZONE, AgentSection, Config, load_config, save_config
@@ -26,7 +27,6 @@ from mesh.limits import Limits
 CONFIG: Final = "mesh.toml"
 IDENTITY: Final = "identity.toml"
 STORE: Final = "store.sqlite"
-SOCKET: Final = "mesh.sock"
 HANDLERS: Final = "handlers.py"
 
 

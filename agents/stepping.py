@@ -123,6 +123,7 @@ class Stepping:
         pending[0].durable = True
         while pending and pending[0].durable:
             done = pending.popleft()
+            self._engine.committed(done.effects.step)
             self._carry_out(done.effects, done.after)
 
     def _carry_out(self, effects: Effects, after: list[Callable[[], None]]) -> None:

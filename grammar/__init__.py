@@ -32,7 +32,7 @@ from grammar.quantities import Allocation, StorageSize, Usage
 from grammar.quotas import Quota, QuotaLimit, Volume
 from grammar.quoting import join_arguments, quote, split_arguments
 from grammar.results import decode, encode
-from grammar.schema import describe, json_schema
+from grammar.schema import describe, json_schema, manual, rows
 from grammar.signatures import declarations_of, declare
 from grammar.storage_reports import ProjectStorageReport, StorageReport, StorageSnapshot
 from grammar.usage_reports import DailyUsageReport, ProjectUsageReport, UsageReport
@@ -96,6 +96,7 @@ __all__ = [
     "encode",
     "join_arguments",
     "json_schema",
+    "manual",
     "nearest",
     "parse_date",
     "parse_kind",
@@ -103,6 +104,7 @@ __all__ = [
     "portal_of",
     "portals_of",
     "quote",
+    "rows",
     "split",
     "split_arguments",
     "usage_of",

@@ -1,8 +1,8 @@
 """How an annotation of Python becomes an argument of an instruction, and back.
 
-One `ArgumentType` for each type that a parameter may have. It reads a value from the text of one argument,
-writes it, checks a value that a program hands over, and describes itself in JSON schema. An annotation
-outside this closed set is refused when the instruction is declared, not when the first job arrives.
+One `ArgumentType` for each type that a parameter may have. It reads a value from the text of one argument, writes it,
+and checks a value that a program hands over. An annotation outside this closed set is refused when the instruction is
+declared, not when the first job arrives.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import math
 import re
 import types
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import Enum
+from functools import partial
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from grammar.dates import parse_date
 from grammar.documents import Document, check_depth, read_model
@@ -42,14 +43,14 @@ class ArgumentType:
 
     name: str
     annotation: Any
-    parse: Callable[[str], Any]
-    format: Callable[[Any], str]
-    accepts: Callable[[object], bool]
-    schema: dict[str, Any] = field(compare=False)
+    parse: Callable[[str], Any] = field(compare=False)
+    format: Callable[[Any], str] = field(compare=False)
+    accepts: Callable[[object], bool] = field(compare=False)
     is_json: bool = False
     is_identifier: bool = False
     is_optional: bool = False
     is_instruction: bool = False
+    is_value: bool = False
 
 
 def argument_type(annotation: Any) -> ArgumentType:
@@ -105,54 +106,57 @@ def type_name(annotation: Any) -> str:
 
 def _simple(annotation: type) -> ArgumentType | None:
     if annotation is str:
-        return ArgumentType("str", str, _text, str, lambda value: isinstance(value, str), {"type": "string"})
+        return ArgumentType("str", str, _text, str, lambda value: isinstance(value, str))
     if annotation is int:
-        return ArgumentType("int", int, _integer, str, _is_integer, {"type": "integer"})
+        return ArgumentType("int", int, _integer, str, _is_integer)
     if annotation is float:
-        return ArgumentType("float", float, _number, repr, _is_number, {"type": "number"})
+        return ArgumentType("float", float, _number, repr, _is_number)
     if annotation is bool:
         parse = _chooser("bool", {"true": True, "false": False})
-        schema = {"type": "boolean"}
-        return ArgumentType("bool", bool, parse, _truth, lambda value: isinstance(value, bool), schema)
+        return ArgumentType("bool", bool, parse, _truth, lambda value: isinstance(value, bool))
     if annotation is date:
-        schema = {"type": "string", "format": "date"}
-        return ArgumentType("date", date, parse_date, str, lambda value: type(value) is date, schema)
+        return ArgumentType("date", date, parse_date, str, lambda value: type(value) is date)
     return None
 
 
 def _value(annotation: type) -> ArgumentType:
-    if issubclass(annotation, Value):
-        schema = TypeAdapter(annotation).json_schema()
-    else:
-        schema = {"type": "string", "title": annotation.__name__}
     parse: Callable[[str], Any] = annotation.parse  # type: ignore[attr-defined]
     return ArgumentType(
         annotation.__name__,
         annotation,
-        parse,
+        parse if issubclass(annotation, Value) else _guarded(annotation.__name__, parse),
         str,
         lambda value: isinstance(value, annotation),
-        schema,
         is_identifier=hasattr(annotation, "portal"),
+        is_value=issubclass(annotation, Value),
     )
 
 
-def _model(annotation: type[BaseModel]) -> ArgumentType:
-    def parse(text: str) -> BaseModel:
-        return read_model(annotation, text)
+def _guarded(name: str, parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Somebody else's `parse`, held to the promise that a text raises nothing but GrammarError."""
 
+    def guarded(text: str) -> Any:
+        try:
+            return parse(text)
+        except GrammarError:
+            raise
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            raise GrammarError(f"this is no {name}: {error}", text=text, expected=name) from error
+
+    return guarded
+
+
+def _model(annotation: type[BaseModel]) -> ArgumentType:
     def write(value: BaseModel) -> str:
         # What was not set stays unsaid, so that a default is that of the agent that does the work.
         return str(value) if isinstance(value, Document) else value.model_dump_json(exclude_unset=True, by_alias=True)
 
-    schema = annotation.model_json_schema()
     return ArgumentType(
         annotation.__name__,
         annotation,
-        parse,
+        _guarded(annotation.__name__, partial(read_model, annotation)),
         write,
         lambda value: isinstance(value, annotation),
-        schema,
         is_json=True,
     )
 
@@ -170,7 +174,6 @@ def _choices(annotation: Any, known: dict[str, Any]) -> ArgumentType:
         _chooser(name, known),
         texts.__getitem__,
         accepts,
-        {"type": "string", "enum": list(known)},
     )
 
 
@@ -192,24 +195,11 @@ def _optional(annotation: Any) -> ArgumentType:
         message = f"{type_name(annotation)} cannot be an argument: only a type and None may be joined"
         raise GrammarError(message, expected="X | None")
     inner = argument_type(members[0])
-    return ArgumentType(
-        f"{inner.name} | None",
-        annotation,
-        inner.parse,
-        inner.format,
-        inner.accepts,
-        inner.schema,
-        inner.is_json,
-        inner.is_identifier,
-        is_optional=True,
-    )
+    return replace(inner, name=f"{inner.name} | None", annotation=annotation, is_optional=True)
 
 
 def _sequence(annotation: Any) -> ArgumentType:
-    """A list: a JSON array of the texts of its items.
-
-    One without spaces and quotes may be written `a,b,c`.
-    """
+    """A list: a JSON array of the texts of its items, or of the items where they are JSON; `a,b,c` is read too."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is tuple and (len(arguments) != 2 or arguments[1] is not ...):
         message = f"{type_name(annotation)} cannot be an argument"
@@ -226,13 +216,13 @@ def _sequence(annotation: Any) -> ArgumentType:
             raise GrammarError(error.message, text=text, expected=error.expected, nearest=error.nearest) from None
 
     def write(value: Any) -> str:
-        return json.dumps([inner.format(item) for item in value], ensure_ascii=False, separators=(",", ":"))
+        texts = map(inner.format, value)
+        return f"[{','.join(texts if inner.is_json else (json.dumps(text, ensure_ascii=False) for text in texts))}]"
 
     def accepts(value: object) -> bool:
         return isinstance(value, tuple) and all(map(inner.accepts, value))
 
-    schema = {"type": "array", "items": inner.schema}
-    return ArgumentType(type_name(annotation), annotation, parse, write, accepts, schema, is_json=True)
+    return ArgumentType(type_name(annotation), annotation, parse, write, accepts, is_json=True)
 
 
 def _items(text: str) -> list[str]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from enum import Enum
-from typing import Annotated, ClassVar, Final, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import AnyHttpUrl, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic_core import Url
 
 from grammar.dates import parse_date
 from grammar.documents import Document
@@ -20,8 +21,6 @@ from grammar.errors import GrammarError
 from grammar.identifiers import Text
 from grammar.quantities import Allocation
 from grammar.values import fault, normalise
-
-_URL: Final = TypeAdapter(AnyHttpUrl)
 
 
 class ProjectTemplate(Text):
@@ -91,10 +90,11 @@ def _url(value: object) -> object:
     if value is None or value == "":
         return None
     try:
-        _URL.validate_python(value)
+        if isinstance(value, str) and Url(value).scheme in {"http", "https"}:
+            return value
     except ValidationError:
-        raise GrammarError("this is not a web address", text=str(value), expected="https://example.com/") from None
-    return value
+        pass
+    raise GrammarError("this is not a web address", text=str(value), expected="https://example.com/")
 
 
 def _sorted(value: object) -> object:

@@ -46,10 +46,7 @@ class Command:
             raise error.within(text, end + 1) from None
 
     def resolved(self, today: date) -> Self:
-        """The command with words such as `this_week` replaced by dates.
-
-        What is put is what was meant that day.
-        """
+        """The command with words such as `this_week` replaced by dates: what is put is what was meant that day."""
         return type(self)(self.destination, self.instruction.resolved(today))
 
     def __str__(self) -> str:

@@ -3,8 +3,7 @@
     portal.cluster
     waldur.brics.notebook.shared
 
-A path names each agent once, so that "the agent before me" and "the agent after me" have one meaning at every
-hop.
+A path names each agent once, so that "the agent before me" and "the agent after me" have one meaning at every hop.
 """
 
 from __future__ import annotations
@@ -63,10 +62,7 @@ class Destination(Text):
         return agents[agents.index(agent) + 1]
 
     def before(self, agent: str) -> str | None:
-        """The agent that comes before `agent` on the path.
-
-        None before the origin, or when it is not on it.
-        """
+        """The agent that comes before `agent` on the path; None before the origin, or when it is not on it."""
         agents = self.agents
         if agent not in agents or agent == agents[0]:
             return None

@@ -8,7 +8,7 @@ is kept as it is, so that an agent in the middle of a path forwards what it does
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Final, Literal, NoReturn
 
@@ -75,19 +75,13 @@ class Instruction:
 
     @classmethod
     def opaque(cls, keyword: str, rest: str) -> Instruction:
-        """An instruction that no vocabulary at hand knows.
-
-        `rest` is kept exactly, less the spaces around it.
-        """
+        """An instruction that no vocabulary at hand knows; `rest` is kept exactly, less the spaces around it."""
         rest = rest.strip(" ")
         return cls(keyword, (rest,) if rest else (), f"{keyword} {rest}" if rest else keyword)
 
     @property
     def portals(self) -> tuple[str, ...]:
-        """Every portal that the arguments name, in order, each once.
-
-        The ownership rule holds for all of them.
-        """
+        """Every portal that the arguments name, in order, each once; the ownership rule holds for all of them."""
         found: dict[str, None] = {}
         for argument in self.arguments:
             inner = argument.portals if isinstance(argument, Instruction) else portals_of(argument)
@@ -203,6 +197,33 @@ class Declaration:
         """One line that shows how the instruction is written: `set_limit <project> <limit>`."""
         return " ".join([self.keyword, *(parameter.usage for parameter in self.parameters)])
 
+    def shaped_as(self, known: Declaration) -> Declaration:
+        """This declaration, for a keyword that is known: its arguments are read and written as the known one's are.
+
+        Whoever does a known instruction in a function of their own names the parameters as they like; the text is that
+        of everybody else. Help, right and flags stay; the result does when there is one.
+
+        Raises:
+            GrammarError: it takes other arguments than the known one.
+        """
+        given = [parameter.type.name for parameter in self.parameters]
+        wanted = [parameter.type.name for parameter in known.parameters]
+        if given != wanted:
+            message = f"{self.keyword} takes ({', '.join(wanted)}), not ({', '.join(given)})"
+            raise GrammarError(message, expected=known.usage, fix="use these types, or choose another keyword")
+        return replace(
+            self,
+            keyword=known.keyword,
+            parameters=tuple(
+                replace(theirs, name=mine.name, help=mine.help or theirs.help)
+                for mine, theirs in zip(self.parameters, known.parameters, strict=True)
+            ),
+            result=known.result if self.result is None else self.result,
+            help=self.help or known.help,
+            example=self.example or known.example,
+            aliases=known.aliases,
+        )
+
     def parse(self, text: str, *, read: Reader | None = None) -> Instruction:
         """Reads the arguments, that is, the text after the keyword.
 
@@ -222,9 +243,10 @@ class Declaration:
         return self._made(self._values(text, read))
 
     def bind(self, *values: object, **named: object) -> Instruction:
-        """The instruction with these arguments.
+        """The instruction with these arguments: values of the parameters' types, or texts that are read as them.
 
-        Values of the parameters' types, or texts that are read as them.
+        Raises:
+            GrammarError: an argument is missing, is one too many, or is not of its parameter's type.
         """
         if len(values) > len(self.parameters):
             self._refuse_extra("", 0)
@@ -353,7 +375,6 @@ INSTRUCTION: Final = ArgumentType(
     _opaque,
     str,
     lambda value: isinstance(value, Instruction),
-    {"type": "string", "title": "Instruction"},
     is_instruction=True,
 )
 """The type of an argument that is itself an instruction, as `submit` has one."""

@@ -41,6 +41,11 @@ def _user_mapping(mapping: UserMapping) -> Parts:
     return _user(mapping.user) | {"local_user": mapping.local_user, "local_group": mapping.local_group}
 
 
+def _destinations(offered: Destinations) -> Parts:
+    paths = offered.destinations
+    return {"destinations": [str(path) for path in paths], "agents": [list(path.agents) for path in paths]}
+
+
 def _date_range(span: DateRange) -> Parts:
     if span.start is None or span.end is None:
         return {"start": None, "end": None, "days": None, "word": span.word}
@@ -87,10 +92,7 @@ _KINDS: Final[Mapping[str, tuple[Callable[[str], Any], Callable[[Any], Parts]]]]
             lambda mapping: _project(mapping.project) | {"local_group": mapping.local_group},
         ),
         "destination": (Destination.parse, lambda path: {"agents": list(path.agents)}),
-        "destinations": (
-            Destinations.parse,
-            lambda paths: {"destinations": [str(path) for path in paths.destinations]},
-        ),
+        "destinations": (Destinations.parse, _destinations),
         "date": (parse_date, lambda day: {"date": day.isoformat()}),
         "date_range": (DateRange.parse, _date_range),
         "usage": (Usage.parse, lambda usage: {"seconds": usage.seconds}),

@@ -6,7 +6,6 @@ text that means something else here, and why.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 from grammar.arguments import argument_type
@@ -44,8 +43,8 @@ _PATH: Final = _parameter("path", str, rest=True)
 _LIMIT: Final = _parameter("limit", Usage, rest=True)
 _VOLUME: Final = _parameter("volume", Volume)
 _QUOTA: Final = _parameter("limit", QuotaLimit, rest=True)
-_WEEK: Final = _parameter("range", DateRange, default=DateRange.parse("this_week"))
-_DAY: Final = _parameter("range", DateRange, default=DateRange.parse("today"))
+_WEEK: Final = _parameter("range", DateRange, default=DateRange(None, None, "this_week"))
+_DAY: Final = _parameter("range", DateRange, default=DateRange(None, None, "today"))
 _OFFERINGS: Final = _parameter("offerings", Destinations, rest=True)
 
 _EXAMPLES: Final = (
@@ -81,12 +80,14 @@ def _row(keyword: str, parameters: tuple[Parameter, ...], result: Any, help: str
     )
 
 
-def _quota_rows(kind: str, subject: Parameter, whose: str) -> Iterator[Declaration]:
+def _quota_rows(kind: str, subject: Parameter, whose: str) -> tuple[Declaration, ...]:
     quotas = dict[Volume, Quota]
-    yield _row(f"get_{kind}_quota", (subject, _VOLUME), Quota, f"The quota of {whose} on a volume.")
-    yield _row(f"set_{kind}_quota", (subject, _VOLUME, _QUOTA), Quota, f"Sets the quota of {whose} on a volume.")
-    yield _row(f"clear_{kind}_quota", (subject, _VOLUME), None, f"Takes the quota of {whose} on a volume away.")
-    yield _row(f"get_{kind}_quotas", (subject,), quotas, f"The quotas of {whose} on every volume.")
+    return (
+        _row(f"get_{kind}_quota", (subject, _VOLUME), Quota, f"The quota of {whose} on a volume."),
+        _row(f"set_{kind}_quota", (subject, _VOLUME, _QUOTA), Quota, f"Sets the quota of {whose} on a volume."),
+        _row(f"clear_{kind}_quota", (subject, _VOLUME), None, f"Takes the quota of {whose} on a volume away."),
+        _row(f"get_{kind}_quotas", (subject,), quotas, f"The quotas of {whose} on every volume."),
+    )
 
 
 VOCABULARY: Final = Vocabulary(

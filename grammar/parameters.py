@@ -58,10 +58,7 @@ class Parameter:
         return shown if self.required else f"[{shown}]"
 
     def read(self, word: str, text: str, offset: int, read: Reader | None) -> object:
-        """The value of the argument `word`, which stands at `offset` of `text`.
-
-        Raises GrammarError about `text`.
-        """
+        """The value of the argument `word`, which stands at `offset` of `text`; raises GrammarError about `text`."""
         try:
             if read is not None and self.type.is_instruction:
                 return read(word)

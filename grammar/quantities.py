@@ -74,10 +74,7 @@ class Quantity(Value):
 
     @classmethod
     def _validate(cls, value: object) -> Self:
-        """Takes also a bare number, and the JSON object that the reference system writes: `{"seconds".
-
-        60}`.
-        """
+        """Takes also a bare number, and `{"seconds": 60}`, as the reference system writes it in JSON."""
         if isinstance(value, dict) and len(value) == 1:
             (value,) = value.values()
         if isinstance(value, int) and not isinstance(value, bool):
@@ -193,10 +190,7 @@ class StorageSize(Quantity):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Reads a number, whole or decimal, and its unit, B to PB or the words for them.
-
-        Raises GrammarError.
-        """
+        """Reads a number, whole or decimal, and its unit, B to PB or the words for them; raises GrammarError."""
         check_size(text, "storage size")
         match = _SIZE.fullmatch(text.strip())
         assert match is not None, "both groups of the pattern may be empty"

@@ -15,27 +15,23 @@ from typing import Final
 
 from grammar.errors import GrammarError
 
-_PLAIN = re.compile(r'[^\x00-\x20\x7f"\u0085\u2028\u2029\ud800-\udfff][^\x00-\x20\x7f\u0085\u2028\u2029\ud800-\udfff]*')
+_PLAIN = re.compile(r'[^\x00-\x20\x7f"\u0085\u2028\u2029][^\x00-\x20\x7f\u0085\u2028\u2029]*')
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
-_SPECIAL = re.compile(r'[\x00-\x1f\x7f\u0085\u2028\u2029\ud800-\udfff"\\]')
+_SPECIAL = re.compile(r'[\x00-\x1f\x7f\u0085\u2028\u2029"\\]')
+_QUOTE_OR_ESCAPE = re.compile(r'["\\]')
 _ESCAPES: Final = MappingProxyType({"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"})
 _LETTERS: Final = MappingProxyType({value: key for key, value in _ESCAPES.items()})
-_HEX = re.compile(r"[0-9a-fA-F]{4}")
+_HEX = re.compile(r"(?![dD][89a-fA-F])[0-9a-fA-F]{4}")
+"""Four digits that name a character; half of a surrogate pair is none."""
 
 
 def quote(value: str) -> str:
-    """The value as one argument.
-
-    Unchanged where it can stand alone, between double quotes where it cannot.
-    """
-    if _PLAIN.fullmatch(value):
-        label = _LABEL.match(value)
-        if label is None or value[label.end() : label.end() + 1] != '"':
-            return value
+    """The value as one argument: unchanged where it can stand alone, between double quotes where it cannot."""
     label = _LABEL.match(value)
-    if label is None:
-        return quoted(value)
-    return label.group() + quoted(value[label.end() :])
+    start = label.end() if label else 0
+    if is_plain(value) and value[start : start + 1] != '"':
+        return value
+    return value[:start] + quoted(value[start:])
 
 
 def is_plain(value: str) -> bool:
@@ -89,7 +85,7 @@ def _unquote(text: str, opening: int) -> tuple[str, int]:
     parts: list[str] = []
     position = opening + 1
     while True:
-        match = _SPECIAL_IN_QUOTES.search(text, position)
+        match = _QUOTE_OR_ESCAPE.search(text, position)
         if match is None:
             raise GrammarError("the quotation does not end", text=text, column=opening + 1, expected='a closing "')
         parts.append(text[position : match.start()])
@@ -106,9 +102,6 @@ def _unquote(text: str, opening: int) -> tuple[str, int]:
         else:
             expected = r"one of \" \\ \n \r \t \uXXXX"
             raise GrammarError("the backslash starts no known escape", text=text, column=position, expected=expected)
-
-
-_SPECIAL_IN_QUOTES = re.compile(r'["\\]')
 
 
 def _escape(match: re.Match[str]) -> str:

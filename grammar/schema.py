@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
@@ -21,6 +21,27 @@ def rows(vocabulary: Vocabulary) -> list[tuple[str, str, str, str]]:
         (declaration.usage, declaration.result_name, declaration.right, declaration.help.partition("\n")[0])
         for declaration in vocabulary
     ]
+
+
+def manual(declaration: Declaration) -> str:
+    """One instruction for people, in lines: what `mesh grammar KEYWORD` prints."""
+    flags: list[str] = [declaration.right]
+    flags += ["changes nothing"] if declaration.read_only else []
+    flags += [] if declaration.idempotent else ["never repeated after a crash"]
+    lines = [declaration.usage, "", declaration.help or "(no help)", ""]
+    for parameter in declaration.parameters:
+        example = getattr(parameter.type.annotation, "EXAMPLE", "")
+        words = [parameter.type.name, parameter.help, f"for example {example}" if example else ""]
+        if not parameter.required and parameter.default is not None:
+            words.append(f"default {parameter.type.format(parameter.default)}")
+        lines.append(f"  {parameter.name:<12} {', '.join(filter(None, words))}")
+    lines.append(f"  {'gives':<12} {declaration.result_name}")
+    lines.append(f"  {'right':<12} {', '.join(flags)}")
+    if declaration.aliases:
+        lines.append(f"  {'also called':<12} {', '.join(declaration.aliases)}")
+    if declaration.example:
+        lines += ["", f"  {declaration.example}"]
+    return "\n".join(lines)
 
 
 def describe(declaration: Declaration) -> dict[str, Any]:
@@ -74,7 +95,7 @@ def _describe(parameter: Parameter) -> dict[str, Any]:
 def _definition(declaration: Declaration, definitions: dict[str, Any]) -> dict[str, Any]:
     properties = {}
     for parameter in declaration.parameters:
-        schema = _hoisted(parameter.type.schema, definitions)
+        schema = _hoisted(_schema_of(parameter.type.annotation, "validation"), definitions)
         described = schema | {"description": parameter.help} if parameter.help else schema
         if parameter.default is not None and not parameter.required:
             described = described | {"default": parameter.type.format(parameter.default)}
@@ -99,17 +120,18 @@ def _definition(declaration: Declaration, definitions: dict[str, Any]) -> dict[s
         "x-right": declaration.right,
         "x-read-only": declaration.read_only,
         "x-idempotent": declaration.idempotent,
-        "x-result": _hoisted(_result_schema(declaration.result), definitions),
+        "x-result": _hoisted(_schema_of(declaration.result, "serialization"), definitions),
     }
 
 
-def _result_schema(result: Any) -> dict[str, Any]:
-    if result is None:
+def _schema_of(annotation: Any, mode: Literal["validation", "serialization"]) -> dict[str, Any]:
+    """The JSON schema of a type; of one that pydantic does not know, that it is written as text, and its name."""
+    if annotation is None:
         return {"type": "null"}
     try:
-        return TypeAdapter(result).json_schema(mode="serialization")
+        return TypeAdapter(annotation).json_schema(mode=mode)
     except (PydanticSchemaGenerationError, PydanticUserError):
-        return {"title": getattr(result, "__name__", str(result))}
+        return {"type": "string", "title": getattr(annotation, "__name__", str(annotation))}
 
 
 def _hoisted(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:

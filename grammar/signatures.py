@@ -54,8 +54,8 @@ def declare(
         right: what a caller must be allowed to do; "read" when `read_only` is given and this is not.
         skip: names of parameters, or a predicate on their annotations, that are no arguments of the
             instruction (a handler's context).
-        rest: whether the last parameter takes the rest of the line; by default one that is JSON or an
-            instruction.
+        rest: whether the last parameter takes the rest of the line; by default one that is JSON, an instruction, or a
+            value of this package (`10 hours`).
         example: a whole instruction, for help and tests.
         help: what it does; the docstring by default.
         result: the annotation of the result; that of the signature by default.
@@ -163,4 +163,6 @@ def _help_of(annotation: Any) -> str:
 
 
 def _takes_rest(parameter: Parameter) -> bool:
-    return parameter.form is not Form.NAME and (parameter.type.is_json or parameter.type.is_instruction)
+    """Whether the canonical text of the type has spaces in it, as that of `10 hours` has."""
+    kind = parameter.type
+    return parameter.form is not Form.NAME and (kind.is_json or kind.is_instruction or kind.is_value)

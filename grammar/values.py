@@ -8,16 +8,15 @@ a model and shows up in its JSON schema as a string.
 from __future__ import annotations
 
 import unicodedata
-from typing import Any, ClassVar, Final, Protocol, Self
+from typing import Any, ClassVar, Final, Self
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from grammar.errors import GrammarError
 
 MAX_VALUE: Final = 4096
-"""Characters in the text of one value; the limit of a whole instruction, in bytes, is in `vocabulary`."""
+"""Characters in the text of one value; the limit of a whole instruction, in bytes, is in `instruction`."""
 
 
 class Value:
@@ -51,16 +50,9 @@ class Value:
         )
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         summary = (cls.__doc__ or "").strip().partition("\n")[0]
         return {"type": "string", "title": cls.__name__, "description": summary, "examples": [cls.EXAMPLE]}
-
-
-class Parsable(Protocol):
-    """Any class that can be an argument of an instruction: the types of this package, and a user's own."""
-
-    @classmethod
-    def parse(cls, text: str) -> Self: ...
 
 
 def check_size(text: str, what: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Final, get_args, get_origin
+from typing import Any, Final, NoReturn, get_args, get_origin
 
 from grammar.errors import GrammarError, UnknownInstruction
 from grammar.instruction import MAX_INSTRUCTION, Declaration, Instruction, check_keyword, check_length
@@ -21,30 +21,36 @@ MAX_NESTING: Final = 8
 
 
 class Vocabulary:
-    """An immutable set of declarations, found by keyword or alias.
+    """An immutable set of declarations, found by keyword or alias; iteration is in the order of declaration.
 
-    Iteration is in the order of declaration.
+    `types` are the types that the results of its instructions have, by name: `decode` takes the vocabulary for them.
     """
 
     __slots__ = ("_declarations", "_rows", "types")
 
     types: Mapping[str, type]
+    _declarations: tuple[Declaration, ...]
+    _rows: Mapping[str, Declaration]
 
     def __init__(self, declarations: Iterable[Declaration] = ()) -> None:
         """Takes the declarations; raises GrammarError when two have one keyword."""
         rows: dict[str, Declaration] = {}
-        self._declarations = tuple(declarations)
-        for declaration in self._declarations:
+        types: dict[str, type] = {}
+        known = tuple(declarations)
+        for declaration in known:
+            _collect(declaration.result, types)
             for keyword in (declaration.keyword, *declaration.aliases):
                 if keyword in rows:
                     message = f'two instructions are called "{keyword}"'
                     raise GrammarError(message, text=keyword, fix="rename one, or replace it with extended()")
                 rows[keyword] = declaration
-        self._rows = MappingProxyType(rows)
-        types: dict[str, type] = {}
-        for declaration in self._declarations:
-            _collect(declaration.result, types)
-        self.types = MappingProxyType(types)
+        put = object.__setattr__
+        put(self, "_declarations", known)
+        put(self, "_rows", MappingProxyType(rows))
+        put(self, "types", MappingProxyType(types))
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("a Vocabulary cannot be changed; extended() makes a new one")
 
     def extended(self, *declarations: Declaration) -> Vocabulary:
         """A copy with more declarations; one that has a known keyword takes the place of the old one."""
@@ -103,7 +109,6 @@ class Vocabulary:
         declaration = self._rows.get(keyword)
         if declaration is None:
             return self._unknown(text, keyword, rest, start, lenient)
-
         try:
             if not declaration.nests:
                 return declaration.parse(rest)

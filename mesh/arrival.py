@@ -18,7 +18,8 @@ from mesh.effects import Told
 from mesh.errors import FactError
 from mesh.facts import Cancel, Delete, Fact, Kind, Outcome, Progress, Reject, Request, decode
 from mesh.hop import Hop
-from mesh.job import HAS, NEVER, Job, Lane, Merge, branch_of
+from mesh.job import Job, Merge, branch_of
+from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role, State
 from mesh.messages import Ahead, Type, encode
@@ -52,6 +53,8 @@ REASONS: Final[Mapping[str, Consequence]] = MappingProxyType(
 )
 """Every reason says that the receiver never held the job, but `forgotten`: it may have, long ago (effect unknown)."""
 
+ROOM: Final = 8_192
+"""Bytes an Outcome may have beside its result: an error message, mostly."""
 SLACK: Final = 1.25
 """A peer may exceed its credit by a quarter before it is refused as busy: both sides count at different moments."""
 
@@ -87,6 +90,9 @@ class Arrival:
         job_id = good[0].job_id
         if any(fact.job_id != job_id for fact in good):
             return Refusal("malformed", "a record is about one job")
+        most = max(self._ledger.limits.request_bytes, self._ledger.limits.result_bytes + ROOM)
+        if any(len(fact.body) > most for fact in good):
+            return Refusal("malformed", f"a fact has at most {most} bytes")
         good.sort(key=_by_kind)
         job = self._ledger.find(job_id)
         first = good[0]
@@ -98,7 +104,9 @@ class Arrival:
         if lane is None:
             return Refusal("bad_path", f'the job does not pass between "{self._ledger.name}" and "{board.name}"')
         if job.facts[Kind.REQUEST] is None:
-            # Finished, home and trimmed: there is nothing left to learn or to say (R7).
+            # Finished, home and trimmed: there is nothing left to learn (R7), nor to tell one that lost its store.
+            if reissued and first.kind is Kind.REQUEST:
+                return Refusal("forgotten", f'agent "{self._ledger.name}" finished this job: effect unknown')
             return None
         known = [fact for fact in good if _holds(job, fact)]
         fresh = [fact for fact in good if fact not in known]
@@ -147,34 +155,30 @@ class Arrival:
             job.down = lane
             lane.offered = lane.counted = True
             count(board.offered, branch_of(place.names, place.index, request), 1)
+            self._restore_up(job, place, request.zone)
         job.merge(fact, lane, now_ms)
         ledger.changed(job)
         self._merge(job, lane, facts[1:], number, now_ms)
         if not job.live:
             return None
-        if job.up is None:
-            self._restored(job, place)
-        elif place.role is Role.DESTINATION:
+        if job.down is lane:
+            return None
+        if place.role is Role.DESTINATION:
             if job.facts[Kind.CANCEL] is not None:
                 self._destination.cancel(job, now_ms)
             else:
                 self._destination.claim(job, now_ms, known_lost=reissued)
         else:
-            self._hop.forward(job, now_ms)
+            self._hop.forward(job, now_ms, reissued=reissued)
             if job.facts[Kind.CANCEL] is not None:
                 self._hop.cancel(job, now_ms)
         return None
 
-    def _restored(self, job: Job, place: Place) -> None:
-        before = place.before
-        if before is None:
-            return
-        board = self._ledger.by_name.get((job.request.zone, before))
+    def _restore_up(self, job: Job, place: Place, zone: str) -> None:
+        """A hop gets its copy back from further down: what the other facts say has to go on up."""
+        board = None if place.before is None else self._ledger.by_name.get((zone, place.before))
         if board is not None:
             job.up = Lane(board.id)
-            for fact in job.facts:
-                if fact is not None and fact.kind in (Kind.OUTCOME, Kind.PROGRESS, Kind.REJECT):
-                    job.up.sent[fact.kind] = NEVER
 
     def _misplaced(self, board: Board, request: Request, place: Place | None, size: int, now_ms: int) -> Refusal | None:
         ledger, limits = self._ledger, self._ledger.limits
@@ -183,7 +187,12 @@ class Arrival:
             return Refusal("wrong_zone", f'the job is of zone "{request.zone}", the link of "{board.zone}"')
         if place is None or board.name not in (place.before, place.after):
             return Refusal("bad_path", f'the path "{request.path}" does not lead from "{board.name}" to "{me}"')
-        if size > limits.request_bytes or len(request.instruction) > limits.instruction_bytes:
+        if len(place.names) > limits.path_hops:
+            return Refusal("bad_path", f'agent "{me}" takes paths of at most {limits.path_hops} agents')
+        if place.role is Role.DESTINATION and request.destination not in (None, ledger.fingerprint):
+            ledger.alarm(f'"{board.name}" brought a job for this agent\'s name under another key than its own')
+            return Refusal("identity_changed", f'the job is for a "{me}" with another key: mesh trust says which')
+        if size > limits.request_bytes or len(request.instruction.encode()) > limits.instruction_bytes:
             return Refusal("malformed", f'agent "{me}" takes requests of at most {limits.request_bytes} bytes')
         if request.created_ms > now_ms + int(limits.future_s * 1000):
             ahead = (request.created_ms - now_ms) / 1000
@@ -217,8 +226,8 @@ class Arrival:
                 if request.destination is not None and signer != request.destination:
                     return Refusal("bad_proof", "only the destination that the request names reports on it")
             case Reject():
-                if content.agent not in names[index + 1 : -1]:
-                    return Refusal("bad_proof", "a job is rejected by a hop further down")
+                if content.agent not in names[index:-1]:
+                    return Refusal("bad_proof", "a job is rejected by a hop, here or further down")
                 signer, target = content.signer, names.index(content.agent)
         if target == index:
             # A fact of our own that comes back: it has to be under our key.
@@ -285,8 +294,12 @@ class Arrival:
         if lane is not job.down:
             return
         if job.role is Role.HOP:
+            away = self._ledger.boards[lane.board].inbox.away
+            if job.arrived:
+                # A Reject and the Outcome that overrides it in one step: the later one stands for both.
+                away.pop(job.arrived, None)
             job.arrived = number
-            self._ledger.boards[lane.board].inbox.away[number] = None
+            away[number] = None
         if fact.kind is Kind.OUTCOME:
             self.pass_ahead(job, fact)
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from mesh.codec import pack, unpack
+from msgpack import packb
+
+from mesh.codec import STORED, unpack
 from mesh.errors import FactError
 from mesh.facts import Fact
 from mesh.limits import Limits
@@ -34,19 +36,23 @@ class Board:
     Attributes:
         id: its number in this store; lanes name it.
         fingerprint: the peer's pinned key, None before it was ever here.
+        link: counts the links there were since this store was opened.
         open: a link stands and both sides have exchanged positions on it.
         proved: positions were exchanged since this store was opened, and any full exchange is done (R5).
         credit: unfinished jobs the peer accepts per branch on this link, None before it said so.
         offered: by branch, Requests the peer was offered that are not finished.
         accepted: by branch, unfinished jobs of the peer that we took.
         waiting: by branch, Requests on disk that have no number yet.
+        wanted: jobs whose stored row was damaged, to be asked for at the next link too.
         halted: branches whose last Request was refused for lack of room; tried again at the next CREDIT.
         cards: fingerprints whose card went out on this link.
         keywords: the instructions the peer says it runs; None when it did not say.
         exchanging, exchange_after, all_sent, peer_all_sent: how far a full exchange is (R4).
+        tried: (job, reason) of records that were sent again on this link because the peer asked for more; once each.
         theirs: the openings of the peer's store, as it told them on this link.
         heard_ms, pinged_ms: when the link last carried something to us, and when we last asked for a sign of life.
         awaited: jobs that are being fetched for the first of the parked messages.
+        owes_credit: a Request was refused for lack of room, and its sender waits for our next CREDIT.
         parked: messages that wait until the store has given what the first of them concerns.
     """
 
@@ -60,6 +66,7 @@ class Board:
         "exchange_after",
         "exchanging",
         "facts",
+        "facts_number",
         "fingerprint",
         "halted",
         "heard_ms",
@@ -68,10 +75,12 @@ class Board:
         "keywords",
         "kind",
         "last_refusal",
+        "link",
         "name",
         "offered",
         "open",
         "outbox",
+        "owes_credit",
         "paging",
         "parked",
         "peer_all_sent",
@@ -79,7 +88,9 @@ class Board:
         "proved",
         "skew_ms",
         "theirs",
+        "tried",
         "waiting",
+        "wanted",
         "zone",
     )
 
@@ -97,8 +108,10 @@ class Board:
         self.waiting: dict[str, int] = {}
         self.keywords: frozenset[str] | None = None
         self.last_refusal = ""
+        self.wanted: set[bytes] = set()
         self.proved = False
         self.skew_ms = 0
+        self.link = 0
         self.close()
 
     def __repr__(self) -> str:
@@ -107,15 +120,19 @@ class Board:
     def close(self) -> None:
         """Forget everything that belonged to the link; what is kept in the store stays."""
         self.open = False
+        self.link += 1
         self.credit: int | None = None
         self.credit_reason = ""
         self.halted: set[str] = set()
         self.cards: set[bytes] = set()
         self.facts: list[Fact | FactError] = []
+        self.facts_number = 0
+        self.owes_credit = False
         self.parked: deque[Message] = deque()
         self.awaited: set[bytes] = set()
         self.paging = False
         self.all_sent = False
+        self.tried: set[tuple[bytes, str]] = set()
         self.peer_all_sent: int | None = None
         self.exchange_after = 0
         self.theirs = Incarnations(())
@@ -136,7 +153,7 @@ class Board:
     def row(self) -> BoardRow:
         """The durable part."""
         inbox, outbox = self.inbox, self.outbox
-        record = pack(
+        record = packb(
             [
                 outbox.last,
                 outbox.acked,
@@ -169,7 +186,7 @@ class Board:
             superseded,
             kind,
             keywords,
-        ) = unpack(row.record)
+        ) = unpack(row.record, STORED)
         board.outbox = Outbox(limits, last=last, acked=acked, home=outgoing_home)
         board.inbox = Inbox((incarnation, number), floor=home)
         unconfirmed(refused, board.inbox)

@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from grammar.errors import GrammarError
 from grammar.instruction import Instruction
 from mesh.access import Denial
 from mesh.effects import ById, Start
@@ -81,6 +82,9 @@ class Destination:
             return
         if job.state is State.PENDING:
             job.move(State.CLAIMED, now_ms)
+        if job.facts[Kind.CANCEL] is not None:
+            self._end(job, Ending(State.CANCELLED, unknown_effect=job.attempt > 0), now_ms)
+            return
         if job.state is not State.RUNNING:
             self._enqueue(job, now_ms)
             return
@@ -93,8 +97,6 @@ class Destination:
         elif not self._is_idempotent(job):
             message = "the agent died while the job was running, and its instruction is not idempotent"
             self._end(job, Ending(State.ERROR, error=("interrupted", message), unknown_effect=True), now_ms)
-        elif job.facts[Kind.CANCEL] is not None:
-            self._end(job, Ending(State.CANCELLED, unknown_effect=True), now_ms)
         else:
             self.suspects.append(job.id)
             self._unreported.append((now_ms, job.id))
@@ -201,8 +203,7 @@ class Destination:
             return Denial("denied", f'agent "{access.agent}" does not believe the lineage of the job')
         portals = instruction.portals
         if speaker.instruction is not None:
-            root = access.vocabulary.read(speaker.instruction)
-            portals = tuple(portal for portal in portals if portal in root.portals)
+            portals = self._portals_of_root(speaker.instruction, portals)
             if len(portals) < len(instruction.portals):
                 speaker = Speaker(request.origin, None)
                 portals = instruction.portals
@@ -210,18 +211,30 @@ class Destination:
             refused = self._may_speak(request.zone, portal, speaker.fingerprint)
             if refused is not None:
                 return refused
+        for portal in portals:
+            self._pin_portal(request.zone, portal, speaker.fingerprint)
         return None
 
+    def _portals_of_root(self, instruction: str, portals: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of `portals` that the root of the lineage speaks for: the ones its own instruction names."""
+        try:
+            named = self._ledger.access.vocabulary.read(instruction).portals
+        except GrammarError:
+            return ()
+        return tuple(portal for portal in portals if portal in named)
+
     def _may_speak(self, zone: str, portal: str, speaker: bytes) -> Denial | None:
-        trust = self._ledger.trust
         neighbour = self._ledger.by_name.get((zone, portal))
         known = neighbour.fingerprint if neighbour is not None and neighbour.kind == "portal" else None
-        first = trust.portals.get((zone, portal))
-        refused = self._ledger.access.claims(portal, speaker, first, known)
-        if refused is None and first is None and known is None and portal not in self._ledger.access.portals:
-            trust.portals[zone, portal] = speaker
+        first = self._ledger.trust.portals.get((zone, portal))
+        return self._ledger.access.claims(portal, speaker, first, known)
+
+    def _pin_portal(self, zone: str, portal: str, speaker: bytes) -> None:
+        """The first origin that used a portal here speaks for it from now on, unless others say who does."""
+        pins = self._ledger.trust.portals
+        if (zone, portal) not in pins and portal not in self._ledger.access.portals:
+            pins[zone, portal] = speaker
             self._ledger.effects.batch.portals.append((zone, portal, speaker))
-        return refused
 
     # -- while it runs ------------------------------------------------------------------------------------------
 
@@ -304,6 +317,10 @@ class Destination:
             self._alone = None
 
     def _end(self, job: Job, ending: Ending, now_ms: int) -> None:
+        limit = self._ledger.limits.result_bytes
+        if ending.result is not None and len(ending.result.encode()) > limit:
+            message = f"the result has {len(ending.result.encode())} bytes, at most {limit} are taken"
+            ending = Ending(State.ERROR, error=("failed", message))
         started = ending.state is State.CANCELLED and job.attempt > 0
         content = Outcome(
             VERSION,

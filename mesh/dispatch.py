@@ -13,7 +13,8 @@ from typing import Final
 from mesh.board import Board, count
 from mesh.effects import Numbered, Query, Shared, Waiting
 from mesh.facts import Kind
-from mesh.job import HAS, NEVER, Job, Lane, Row
+from mesh.job import Job, Row
+from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role
 from mesh.messages import END, REISSUED, Ack, AllSent, CardMessage, Type, encode, encode_fact
@@ -76,9 +77,11 @@ def build_records(ledger: Ledger) -> None:
 def _build(ledger: Ledger, board: Board, job: Job, lane: Lane) -> None:
     number = lane.number
     facts = [fact for fact in job.facts if fact is not None and lane.sent[fact.kind] == number]
-    out = ledger.effects.send.setdefault(board.id, [])
     if not facts:
+        # Everything it had to say was said by the peer itself, or trimmed, meanwhile.
+        board.outbox.unsend(number)
         return
+    out = ledger.effects.send.setdefault(board.id, [])
     size = 0
     flags = REISSUED if lane.reissued else 0
     last = len(facts) - 1
@@ -122,22 +125,23 @@ def pump(ledger: Ledger, board: Board) -> None:
 
 def _next_page(board: Board) -> Query | None:
     if board.exchanging and not board.all_sent:
-        return Shared(board.id, board.exchange_after, PAGE)
+        return Shared(board.id, board.link, board.exchange_after, PAGE)
     if board.outbox.behind:
-        return Numbered(board.id, board.outbox.cursor, board.outbox.last, PAGE)
+        return Numbered(board.id, board.link, board.outbox.cursor, board.outbox.last, PAGE)
     for branch in board.waiting:
         if board.may_offer(branch):
             free = (board.credit or 0) - board.offered.get(branch, 0)
-            return Waiting(board.id, branch, min(PAGE, free))
+            return Waiting(board.id, board.link, branch, min(PAGE, free))
     return None
 
 
 def page(ledger: Ledger, query: Numbered | Waiting | Shared, rows: list[Row]) -> None:
     """Rows that were fetched for a board."""
     board = ledger.boards[query.board]
-    board.paging = False
-    if not board.open:
+    if not board.open or query.link != board.link:
+        # Asked for on a link that is gone: the present one pages for itself, from where it stands.
         return
+    board.paging = False
     match query:
         case Numbered():
             _send_numbered(ledger, board, query, rows)

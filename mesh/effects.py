@@ -78,9 +78,11 @@ class ByKey(NamedTuple):
 
 
 class Numbered(NamedTuple):
-    """Jobs of a board with a number above `after` and up to `upto`, in order of that number."""
+    """Jobs of a board with a number above `after` and up to `upto`, in order of that number. `link` counts the links
+    of the board: an answer that comes on a later one than it was asked for is of no use."""
 
     board: int
+    link: int
     after: int
     upto: int
     limit: int
@@ -97,6 +99,7 @@ class Waiting(NamedTuple):
     """Jobs whose Request has no number on a board yet, in the order they came."""
 
     board: int
+    link: int
     branch: str
     limit: int
 
@@ -105,6 +108,7 @@ class Shared(NamedTuple):
     """All jobs of a board that still have their facts, in the order they came, after `after`."""
 
     board: int
+    link: int
     after: int
     limit: int
 
@@ -164,10 +168,12 @@ class Reply(NamedTuple):
 class Effects:
     """The outcome of one step; see the head of this file for the order.
 
-    `send` and `ahead` hold packed messages by board; `changed` the ids of jobs that say something new;
+    `step` numbers the step, for `Engine.committed`. `send` and `ahead` hold packed messages by board; `changed` the
+    ids of jobs that say something new;
     `close` boards whose link is to be closed, with the reason.
     """
 
+    step: int = 0
     batch: Batch = field(default_factory=Batch)
     ahead: dict[int, list[bytes]] = field(default_factory=dict)
     told: list[Told] = field(default_factory=list)

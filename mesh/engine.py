@@ -9,14 +9,15 @@ The duties of whoever drives it:
 1. Call `open` once with what the store holds, then feed inputs, each with the time in milliseconds of Unix time.
 2. After each input, or after many that wait at once, call `end_step` and carry its effects out in the order that
    `effects` names. Steps may be carried out while later ones are computed, but their commits keep their order.
-3. Answer every query, after the commits before it, by `answer`.
-4. Call `tick` at `next_deadline_ms`.
+3. Say `committed` when the batch of a step is durable.
+4. Answer every query, after the commits before it, by `answer`.
+5. Call `tick` at `next_deadline_ms`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from grammar.errors import MeshError
@@ -43,6 +44,7 @@ from mesh.effects import (
 from mesh.errors import NoSuchJob
 from mesh.exchange import Exchange
 from mesh.facts import Kind
+from mesh.greeting import Greeting
 from mesh.hop import Hop
 from mesh.job import Job, Row
 from mesh.known import Known
@@ -67,7 +69,8 @@ class Snapshot:
         ids: of all jobs, finished ones too; read once, in any order.
         keys: idempotency keys of the jobs that have one.
         waiting, offered, accepted: counts of live jobs by (board, branch).
-        strays: by board, how many finished jobs that came by it are not home yet.
+        strays: finished jobs that came by one board and are not yet known to be home, in the order of their number on
+            the other: (board they go up, number there, board they came by).
         next_due_ms: the earliest time at which a job falls due, None without any.
     """
 
@@ -83,7 +86,7 @@ class Snapshot:
     waiting: tuple[tuple[int, str, int], ...] = ()
     offered: tuple[tuple[int, str, int], ...] = ()
     accepted: tuple[tuple[int, str, int], ...] = ()
-    strays: tuple[tuple[int, int], ...] = field(default=())
+    strays: tuple[tuple[int, int, int], ...] = ()
     next_due_ms: int | None = None
 
 
@@ -111,9 +114,11 @@ class Engine:
         self._hop = Hop(self.ledger)
         self._origin = Origin(self.ledger, self._hop)
         self._arrival = Arrival(self.ledger, self.destination, self._hop)
-        self._exchange = Exchange(self.ledger, self._arrival, self.destination, self._hop)
+        self._greeting = Greeting(self.ledger)
+        self._exchange = Exchange(self.ledger, self._greeting, self._arrival, self._hop)
         self._wanted: dict[bytes, list[Callable[[Job | None], None]]] = {}
         self._due_asked = False
+        self._collect_ms = 0
 
     # -- opening ------------------------------------------------------------------------------------------------
 
@@ -139,8 +144,10 @@ class Engine:
             ledger.boards[board_id].offered[branch] = jobs
         for board_id, branch, jobs in snapshot.accepted:
             ledger.boards[board_id].accepted[branch] = jobs
-        for board_id, jobs in snapshot.strays:
-            ledger.boards[board_id].inbox.strays = jobs
+        for upstream, number, downstream in snapshot.strays:
+            # Their numbers downstream are not known any more: `home` stands still there until all of them are home.
+            ledger.boards[upstream].outbox.relayed[number] = (downstream, 0)
+            ledger.boards[downstream].inbox.strays += 1
         ledger.next_due_ms = snapshot.next_due_ms
 
     def show(self, card: Card) -> None:
@@ -149,6 +156,11 @@ class Engine:
         self.ledger.trust.cards[card.fingerprint] = card
 
     # -- peers --------------------------------------------------------------------------------------------------
+
+    @property
+    def limits(self) -> Limits:
+        """What this agent accepts."""
+        return self.ledger.limits
 
     @property
     def boards(self) -> tuple[Board, ...]:
@@ -181,15 +193,15 @@ class Engine:
     def greet(self, board: Board, now_ms: int) -> None:
         """Begin a new link of `board`: what is sent on that board from this step on belongs to the new link, and
         starts with our HELLO. An older link of the board is replaced (R11)."""
-        self._exchange.hello(board, self.ledger.access.told, now_ms)
+        self._greeting.hello(board, self.ledger.access.told, now_ms)
 
     def connected(self, board: Board, hello: Hello, now_ms: int) -> None:
         """The peer's HELLO arrived on the link that `greet` began, and its other end was admitted."""
-        self._exchange.connected(board, hello, now_ms)
+        self._greeting.connected(board, hello, now_ms)
 
     def disconnected(self, board: Board) -> None:
         """The link of `board` is gone."""
-        self._exchange.disconnected(board)
+        self._greeting.disconnected(board)
 
     def received(self, board: Board, messages: list[Message], now_ms: int) -> None:
         """Messages came over the link of `board`."""
@@ -254,6 +266,10 @@ class Engine:
         job = self.ledger.find(job_id)
         if job is not None:
             self.destination.progress(job, message, fraction, now_ms)
+
+    def committed(self, step: int) -> None:
+        """The batch of a step, and of all before it, is durable: what it changed need not stay in memory."""
+        self.ledger.durable_step = step
 
     # -- the store ----------------------------------------------------------------------------------------------
 
@@ -325,7 +341,7 @@ class Engine:
     def next_deadline_ms(self) -> int | None:
         """When `tick` has something to do, if nothing else happens before."""
         due = None if self._due_asked else self.ledger.next_due_ms
-        times = (due, self.destination.next_deadline_ms(), self._exchange.next_deadline_ms())
+        times = (due, self._collect_ms, self.destination.next_deadline_ms(), self._exchange.next_deadline_ms())
         return min((time for time in times if time is not None), default=None)
 
     def tick(self, now_ms: int) -> None:
@@ -337,6 +353,8 @@ class Engine:
             self._due_asked = True
             unproved = tuple(board.id for board in ledger.boards.values() if not board.proved)
             ledger.effects.queries.append(Due(now_ms, DUE_PAGE, ledger.first_seq, unproved))
+        if now_ms >= self._collect_ms:
+            self._collect_ms = now_ms + int(ledger.limits.collect_s * 1000)
             ledger.effects.batch.collect_ms = now_ms
 
     # -- the end of a step --------------------------------------------------------------------------------------
@@ -345,6 +363,8 @@ class Engine:
         """Close the step: fill free slots, sign, number, store, pack; see `effects` for what to do with it."""
         ledger = self.ledger
         self.destination.fill(now_ms)
+        ledger.uncount()
+        self._greeting.credit_again()
         number_all(ledger)
         ledger.sign()
         build_records(ledger)

@@ -7,9 +7,10 @@ by a Reject in its own name.
 from __future__ import annotations
 
 from mesh.access import CONTROL
-from mesh.board import Board
+from mesh.board import Board, count
 from mesh.facts import VERSION, Kind, Reject
-from mesh.job import HAS, Job, Lane
+from mesh.job import Job
+from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role
 
@@ -20,12 +21,16 @@ class Hop:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def forward(self, job: Job, now_ms: int) -> None:
-        """A Request for somebody further down, seen for the first time."""
+    def forward(self, job: Job, now_ms: int, *, reissued: bool) -> None:
+        """A Request for somebody further down, seen for the first time; `reissued` when this agent may have known and
+        forwarded it before it lost its store: the mark travels on (R5)."""
         ledger = self._ledger
         request = job.request
         following = job.names[job.index + 1]
         board = ledger.by_name.get((request.zone, following))
+        if reissued:
+            self._forward_again(job, board, now_ms)
+            return
         if board is None:
             message = f'agent "{ledger.name}" has no peer "{following}" in zone "{request.zone}"'
             fix = f'correct the path, or invite "{following}" there: mesh invite {following}'
@@ -40,7 +45,20 @@ class Hop:
             self.refuse(job, "denied", denial.message, "", now_ms)
             return
         job.down = Lane(board.id)
-        job.down.sent[Kind.REQUEST] = 0
+        job.down.sent[Kind.REQUEST] = NEVER
+        ledger.changed(job)
+
+    def _forward_again(self, job: Job, board: Board | None, now_ms: int) -> None:
+        # It may have gone on before this store was lost: it counts as offered, so nobody but its destination ends it.
+        ledger = self._ledger
+        if board is None:
+            message = f'agent "{ledger.name}" lost its store and does not know where this job went: effect unknown'
+            self.refuse(job, "lost", message, "look at the destination whether it was done", now_ms)
+            return
+        job.down = Lane(board.id)
+        job.down.sent[Kind.REQUEST] = NEVER
+        job.down.offered = job.down.reissued = job.down.counted = True
+        count(board.offered, job.branch, 1)
         ledger.changed(job)
 
     def _another_key(self, job: Job, board: Board) -> tuple[str, str] | None:

@@ -15,18 +15,14 @@ from enum import IntEnum
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from mesh.codec import pack, unpack
+from msgpack import packb
+
+from mesh.codec import STORED, unpack
 from mesh.errors import CodecError, CorruptRow, FactError
 from mesh.facts import Fact, Kind, Outcome, Progress, Reject, Request, decode, event_of, short_text
+from mesh.lane import HAS, NEVER, SLOTS, Lane
 from mesh.lifecycle import LIVE, Role, State, advance
 
-NEVER: Final = 0
-"""Lane entry of a fact the peer has not been sent."""
-HAS: Final = -1
-"""Lane entry of a fact that the peer has without our telling, or need not have."""
-
-_KINDS: Final = tuple(Kind)
-_SLOTS: Final = len(_KINDS) + 1
 _UPWARD: Final = frozenset({Kind.PROGRESS, Kind.OUTCOME, Kind.REJECT})
 _ROLES: Final = tuple(Role)
 _STATES: Final = tuple(State)
@@ -43,57 +39,6 @@ class Merge(IntEnum):
     CHANGED = 1
     CONFLICT = 2
     """A second, different Outcome: kept as evidence, not shown."""
-
-
-class Lane:
-    """What one board knows of one job.
-
-    Attributes:
-        board: the board's number in this store.
-        number: the job's number in our sequence on that board, 0 before it has one. A job that changes again moves
-            to a new number, so that the backlog is never longer than the live jobs (R2).
-        sent: by kind, the number a fact was last sent under, or `NEVER`, or `HAS`.
-        offered: the Request has been given a number here: it may have been sent, and only the destination may now
-            say that the job expired (R6).
-        reissued: the Request was acknowledged once and has to be sent again (R5).
-        waiting: the Request has no number yet and is counted in the board's `waiting`.
-        counted: the job is counted in the board's `offered` (downwards) or `accepted` (upwards).
-    """
-
-    __slots__ = ("board", "counted", "number", "offered", "reissued", "sent", "waiting")
-
-    def __init__(self, board: int) -> None:
-        self.board = board
-        self.number = 0
-        self.sent = [HAS] * _SLOTS
-        self.offered = False
-        self.reissued = False
-        self.waiting = False
-        self.counted = False
-
-    def unsent(self) -> bool:
-        """Whether a fact waits for a number."""
-        return NEVER in self.sent
-
-    def carry(self, number: int, acked: int) -> None:
-        """Move the job to `number`: its record carries every fact that is above the acknowledged number (R2)."""
-        self.number = number
-        sent = self.sent
-        for kind in range(1, _SLOTS):
-            if sent[kind] == NEVER or sent[kind] > acked:
-                sent[kind] = number
-
-    def record(self) -> list[object]:
-        return [self.board, self.number, *self.sent[1:], self.offered, self.reissued]
-
-    @classmethod
-    def from_record(cls, record: list[object]) -> Lane:
-        lane = cls.__new__(cls)
-        lane.board, lane.number = record[0], record[1]  # type: ignore[assignment]
-        lane.sent = [HAS, *record[2:-2]]  # type: ignore[list-item]
-        lane.offered, lane.reissued = record[-2], record[-1]  # type: ignore[assignment]
-        lane.waiting = lane.counted = False
-        return lane
 
 
 class Row(NamedTuple):
@@ -150,6 +95,7 @@ class Job:
         "seq",
         "started_ms",
         "state",
+        "step",
         "up",
         "version",
     )
@@ -166,10 +112,11 @@ class Job:
         self.crashes = 0
         self.alone = 0
         self.arrived = 0
+        self.step = 0
         self.key: str | None = None
         self.up: Lane | None = None
         self.down: Lane | None = None
-        self.facts: list[Fact | None] = [None] * _SLOTS
+        self.facts: list[Fact | None] = [None] * SLOTS
         self.evidence: list[bytes] = []
         self.names: tuple[str, ...] = ()
         self.index = 0
@@ -312,12 +259,12 @@ class Job:
 
     def row(self, due_ms: int | None) -> Row:
         """The job as a store keeps it; every fact of it must have its proof."""
-        facts = pack([[int(f.kind), f.body, f.proof] for f in self.facts if f is not None])
-        up, down = self.up, self.down
+        # Our own documents, read back by `_read` alone: packed without the checks that a peer's bytes get.
+        facts = packb([(int(f.kind), f.body, f.proof) for f in self.facts if f is not None])
+        up, down, outcome = self.up, self.down, self.facts[Kind.OUTCOME]
         role, state = _ROLES.index(self.role), _STATES.index(self.state)
-        outcome = self.facts[Kind.OUTCOME]
-        record = pack(
-            [
+        record = packb(
+            (
                 self.seq,
                 role,
                 state,
@@ -332,10 +279,11 @@ class Job:
                 self.evidence,
                 None if outcome is None else outcome.digest(),
                 blake2b(facts, digest_size=16).digest(),
-            ]
+            )
         )
         live = self.state in LIVE
-        request = self.request if self.facts[Kind.REQUEST] is not None else None
+        fact = self.facts[Kind.REQUEST] if live else None
+        names, index = self.names, self.index
         return Row(
             self.seq,
             self.id,
@@ -346,8 +294,8 @@ class Job:
             0 if up is None else up.number,
             None if down is None else down.board,
             0 if down is None else down.number,
-            branch_of(self.names, self.index - 1, request) if live and request and up is not None else None,
-            branch_of(self.names, self.index, request) if live and request and down is not None else None,
+            None if fact is None or up is None else branch_of(names, index - 1, fact.content),  # type: ignore[arg-type]
+            None if fact is None or down is None else branch_of(names, index, fact.content),  # type: ignore[arg-type]
             int(down is not None and down.waiting),
             due_ms,
             self.key,
@@ -407,7 +355,7 @@ class Job:
         if row.facts is not None:
             if blake2b(row.facts, digest_size=16).digest() != digest:
                 raise CorruptRow(f"the stored facts of job {short_text(row.id)} are damaged")
-            for kind, body, proof in unpack(row.facts):
+            for kind, body, proof in unpack(row.facts, STORED):
                 job.facts[kind] = decode(kind, body, proof)
             if job.facts[Kind.REQUEST] is not None:
                 job.place(*names_of(job.request.path))

@@ -17,10 +17,12 @@ from mesh.board import Board, BoardRow, count
 from mesh.effects import Effects
 from mesh.errors import CorruptRow
 from mesh.facts import Content, Fact, Kind, make, short_text
-from mesh.job import Job, Lane, Row, branch_of
+from mesh.job import Job, Row, branch_of
 from mesh.known import Known
+from mesh.lane import Lane
 from mesh.lifecycle import Role
 from mesh.limits import Limits
+from mesh.messages import Type, Want, encode
 from mesh.positions import Incarnations
 from mesh.proof import BATCH, leaf_of, sign_batch
 from mesh.routing import Place, place_of
@@ -72,6 +74,8 @@ class Ledger:
         self.next_due_ms: int | None = None
         self.lazy_boards: dict[int, Board] = {}
         """Boards whose watermarks changed, to be stored with the next commit, for which they are no reason."""
+        self.step = 1
+        self.durable_step = 0
         self._places: dict[str, Place | None] = {}
         self._finished: list[bytes] = []
         self._begin()
@@ -82,6 +86,7 @@ class Ledger:
         self.dirty_boards: dict[int, Board] = {}
         self.acks: dict[int, Board] = {}
         self.pumped: dict[int, Board] = {}
+        self.roomier: dict[int, Board] = {}
         self.sending: list[tuple[Board, Job, Lane, int]] = []
         self.told_all: list[Board] = []
         self._unsigned: list[Fact] = []
@@ -151,6 +156,9 @@ class Ledger:
     def create(self, job_id: bytes, role: Role, place: Place, now_ms: int) -> Job:
         """A job that was not known; the caller merges its Request and touches it."""
         seq = self.quarantined.pop(job_id, 0)
+        if seq:
+            for board in self.boards.values():
+                board.wanted.discard(job_id)
         if not seq:
             seq = self.next_seq
             self.next_seq += 1
@@ -175,10 +183,19 @@ class Ledger:
         except CorruptRow as error:
             self.quarantined[row.id] = row.seq
             self.absent.add(row.id)
+            for board_id in (row.up_board, row.down_board):
+                if board_id is not None:
+                    self.want(self.boards[board_id], row.id)
             self.effects.alarms.append(f"{error.message}: it is quarantined and fetched from the neighbours")
             return None
         self.jobs[row.id] = job
         return job
+
+    def want(self, board: Board, job_id: bytes) -> None:
+        """Ask the peer of `board` for its copy of a job, now or when it is connected (R10)."""
+        board.wanted.add(job_id)
+        if board.open:
+            self.effects.send.setdefault(board.id, []).append(encode(Type.WANT, Want(job_id)))
 
     def touch(self, job: Job) -> None:
         """The job changed in this step: it gets numbers where facts wait for one, and its row is stored."""
@@ -201,19 +218,27 @@ class Ledger:
         self.dirty[job.id] = job
         self.effects.changed.append(job.id)
 
+    def uncount(self) -> None:
+        """Jobs that finished in this step no longer wait and take no credit."""
+        for job in self.dirty.values():
+            if not job.live:
+                self._uncount(job)
+
     def _uncount(self, job: Job) -> None:
-        # A finished job no longer waits and takes no credit.
         down, up = job.down, job.up
         if down is not None and down.waiting:
             down.waiting = False
             count(self.boards[down.board].waiting, job.branch, -1)
         if down is not None and down.counted:
             down.counted = False
-            count(self.boards[down.board].offered, job.branch, -1)
+            board = self.boards[down.board]
+            count(board.offered, job.branch, -1)
+            self.pumped[board.id] = board
         if up is not None and up.counted:
             up.counted = False
-            branch = branch_of(job.names, job.index - 1, job.request)
-            count(self.boards[up.board].accepted, branch, -1)
+            board = self.boards[up.board]
+            count(board.accepted, branch_of(job.names, job.index - 1, job.request), -1)
+            self.roomier[board.id] = board
 
     def due_ms(self, job: Job) -> int | None:
         """When this agent has to look at the job again: its expiry while it may still say so (R6), its horizon once
@@ -243,8 +268,7 @@ class Ledger:
         """Write down every touched job and board."""
         rows = self.effects.batch.rows
         for job in self.dirty.values():
-            if not job.live:
-                self._uncount(job)
+            job.step = self.step
             due = self.due_ms(job)
             row = job.row(due)
             rows.append(row)
@@ -268,26 +292,35 @@ class Ledger:
     def end(self) -> Effects:
         """Hand out the effects of the step, and let go of jobs that memory need not hold."""
         effects = self.effects
+        effects.step = self.step
+        self.step += 1
         self._begin()
         self.absent.clear()
         self._evict()
         return effects
 
     def _evict(self) -> None:
+        # A job stays until the commit of its last change is known to be durable: an answer of the store may still be
+        # on its way that was read before that commit, and would bring the job back as it was.
         # Finished jobs go first: nothing is expected of them but an acknowledgement, which does not need the job.
-        keep = self.limits.resident_jobs
+        keep, durable = self.limits.resident_jobs, self.durable_step
         if len(self._finished) > keep // 8:
+            waiting = []
             for job_id in self._finished:
                 job = self.jobs.get(job_id)
-                if job is not None and not job.live:
+                if job is None or job.live:
+                    continue
+                if job.step > durable or job_id in self.pinned:
+                    waiting.append(job_id)
+                else:
                     del self.jobs[job_id]
-            self._finished.clear()
-        if len(self.jobs) > keep:
-            spare = len(self.jobs) - keep
-            for job_id in [
-                job_id for job_id in islice(self.jobs, spare + len(self.pinned)) if job_id not in self.pinned
-            ]:
-                del self.jobs[job_id]
+            self._finished = waiting
+        spare = len(self.jobs) - keep
+        if spare > 0:
+            oldest = list(islice(self.jobs.values(), spare + len(self.pinned)))
+            for job in oldest:
+                if job.step <= durable and job.id not in self.pinned:
+                    del self.jobs[job.id]
 
     def alarm(self, text: str) -> None:
         self.effects.alarms.append(text)

@@ -52,8 +52,8 @@ class Limits:
     resident_jobs: int = 8_192
     """Jobs kept in memory; the rest is on disk and fetched when something concerns it."""
     cards_per_peer: int = 1_024
-    keep_jobs: int = 100_000
-    """Finished jobs the origin keeps after their horizon, for people to look up."""
+    collect_s: float = 60.0
+    """How often finished jobs past their horizon are looked for."""
 
     @property
     def horizon_s(self) -> float:
@@ -73,7 +73,7 @@ class Limits:
                 raise LimitError(
                     f'[limits] has no key "{name}"', fix=f'did you mean "{close}"?' if close else "remove it"
                 )
-            if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            if isinstance(value, bool) or value <= 0:
                 raise LimitError(f"[limits] {name} must be a positive number", fix=f"the default is {known[name]}")
         changes = {name: type(known[name])(value) for name, value in settings.items()}
         return replace(self, **changes)

@@ -50,4 +50,7 @@ def speaker_of(request: Request, verifier: Verifier, limits: Limits, now_ms: int
         ):
             return None
         child = parent
+    if child.parent is not None:
+        # Cut short: whoever made the job would choose which of its ancestors speaks.
+        return None
     return Speaker(child.origin, child.instruction)

@@ -236,5 +236,7 @@ def _is_refusal(item: object) -> bool:
         and type(item[0]) is int
         and item[0] >= 0
         and type(item[1]) is str
+        and len(item[1]) <= 64
         and type(item[2]) is str
+        and len(item[2]) <= 1_024
     )

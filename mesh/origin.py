@@ -19,7 +19,8 @@ from mesh.effects import ByKey, Reply
 from mesh.errors import Busy, Denied, NotOurJob, PutRefused, TooLarge, UnknownForPeer, UnknownPeer
 from mesh.facts import NONCE_BYTES, VERSION, Cancel, Delete, Kind, Request, make
 from mesh.hop import Hop
-from mesh.job import HAS, NEVER, Job, Lane
+from mesh.job import Job
+from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role
 from mesh.routing import Place, route_down
@@ -176,6 +177,8 @@ class Origin:
                 f'the path starts with "{names[0]}", and this agent is "{ledger.name}"',
                 fix=f'start it with "{ledger.name}", or put the job at "{names[0]}"',
             )
+        if len(place.names) > limits.path_hops:
+            raise PutRefused(f"a path has at most {limits.path_hops} agents, this one has {len(place.names)}")
         board = self._first_hop(put.zone, place.names[1])
         if len(put.instruction.encode()) > limits.instruction_bytes:
             raise TooLarge(f"an instruction has at most {limits.instruction_bytes} bytes")

@@ -13,6 +13,8 @@ from typing import Final
 from mesh.limits import Limits
 from mesh.messages import Position
 
+DETAIL: Final = 256
+"""Characters of a refusal's sentence that are kept and told."""
 NO_POSITION: Final[Position] = (b"", 0)
 
 
@@ -87,6 +89,10 @@ class Outbox:
         job_id, before = self.flight[number]
         self.flight[number] = (job_id, size)
         self.flight_bytes += size - before
+
+    def unsend(self, number: int) -> None:
+        """Record `number`, just noted, turned out to be empty and was not sent."""
+        self.flight_bytes -= self.flight.pop(number)[1]
 
     def acknowledge(self, number: int) -> bool:
         """The peer committed everything up to `number`.
@@ -180,7 +186,7 @@ class Inbox:
 
     def refuse(self, number: int, reason: str, detail: str) -> None:
         """Record `number`, just taken note of, was not merged."""
-        self.refused[number] = (reason, detail)
+        self.refused[number] = (reason, detail[:DETAIL])
 
     def confirmed(self, number: int) -> bool:
         """The peer committed our refusals up to `number`; says whether any was dropped."""

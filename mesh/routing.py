@@ -7,14 +7,15 @@ clusters may both have an agent called `account`; their routes differ.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from grammar.destination import Destination
 from grammar.errors import GrammarError
 from mesh.lifecycle import Role
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Place:
     """Where an agent stands on a path: the names and its own index."""
 
     names: tuple[str, ...]

@@ -50,8 +50,8 @@ Versions = tuple[int, int]
 class Greeting:
     """What message 1 says, sealed for this agent alone. It may be a replay: nothing durable follows from it.
 
-    `link_public` is the dialler's X25519 key (32 bytes); `invitation_id` (16 bytes) names the invitation
-    whose secret is the psk, None when the pair key is.
+    `link_public` is the dialler's X25519 key (32 bytes); `invitation_id` (16 bytes) names the psk: the id of the
+    invitation whose secret it is, or the pairing id of a pair key; None where one pair key only is possible.
     """
 
     link_public: bytes
@@ -151,7 +151,7 @@ class Dialing(KeyHolder):
         link_private: this agent's X25519 private key, 32 bytes.
         remote_link_public: the peer's public key, from its card, 32 bytes.
         psk: the invitation's secret the first time, afterwards the pair key; 32 bytes.
-        invitation_id: 16 bytes when `psk` is an invitation's secret, else None.
+        invitation_id: 16 bytes that name `psk`: the id of its invitation, or the pairing id of a pair key.
         ephemeral: 32 fresh random bytes.
         versions: lowest and highest link version this end speaks.
 

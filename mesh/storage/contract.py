@@ -7,16 +7,12 @@ every implementation.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 from invitations.peers import InvitationRow, PeerRow
 from mesh.effects import Answer, Batch, Query
 from mesh.engine import Snapshot
 from mesh.job import Row
-
-SLICE: Final = 2_000
-"""Most rows that one `apply` trims or collects, so that no commit takes long; what is left over comes with the next
-ones. A store that is closed before has merely kept some rows for longer."""
 
 
 class Store(Protocol):
@@ -34,6 +30,13 @@ class Store(Protocol):
     def apply(self, batches: Sequence[Batch]) -> None:
         """Make all of `batches` durable, in order, in one transaction.
 
+        Of the jobs that they trim or collect, some may be left to later calls; what a store still has to do is
+        forgotten when it closes, and has then merely kept some rows for longer. A tombstone is never trimmed.
+
+        Args:
+            batches: a row keeps the id of its `seq`; a live one has its facts; its two boards differ, and were written
+                before it.
+
         Raises:
             StoreFull: no room; nothing of them is kept, and the store goes on working.
             StoreError: durability failed; nothing may be acknowledged any more and the process has to stop.
@@ -41,7 +44,12 @@ class Store(Protocol):
         ...
 
     def read(self, query: Query) -> Answer:
-        """Answer a query from what was applied before."""
+        """Answer a query from what was applied before.
+
+        Returns:
+            Rows in the order that the query names; `ById` in the order of its ids, `AtNumber` by number, and `ByKey`
+            the first one that had the key.
+        """
         ...
 
     def list_jobs(self, *, live: bool | None, states: Sequence[int], after: int, limit: int) -> list[Row]:
@@ -54,7 +62,8 @@ class Store(Protocol):
         ...
 
     def find_short(self, prefix: bytes, limit: int) -> list[Row]:
-        """Rows whose id's hash part starts with `prefix`."""
+        """Rows whose id's hash part starts with `prefix`, newest first; of very many jobs only the newest are
+        searched."""
         ...
 
     def peers(self) -> list[PeerRow]:

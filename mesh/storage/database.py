@@ -1,4 +1,4 @@
-"""Opening a file as a store of ours, and no other: its mode, its format, its schema and the settings of a connection."""
+"""Opening a file as a store of ours, and no other: its mode, its format, its schema, and how SQLite is to treat it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What SQLite reports, in our words: which faults leave the store working, and what a person can do about the others."""
+"""What SQLite reports, in our words: which faults leave the store working, and what to do about the others."""
 
 from __future__ import annotations
 

@@ -24,11 +24,9 @@ from mesh.effects import (
     Waiting,
 )
 from mesh.engine import Snapshot
-from mesh.facts import ID_BYTES
 from mesh.job import Row
 from mesh.messages import Position
-from mesh.storage.columns import DESTINATION, HOP, ORIGIN, home_of, number_on
-from mesh.storage.contract import SLICE
+from mesh.storage.columns import DELETED, DESTINATION, HASH_BYTES, HOP, ORIGIN, home_of, number_on
 
 
 class MemoryStore:
@@ -56,8 +54,8 @@ class MemoryStore:
     def open(self) -> Snapshot:
         live = [row for row in self.rows.values() if row.live]
         homes = {board.id: home_of(board) for board in self._boards.values()}
-        strays = Counter(
-            row.down_board
+        strays = sorted(
+            (row.up_board, row.up_number, row.down_board)
             for row in self.rows.values()
             if row.role == HOP
             and not row.live
@@ -78,7 +76,7 @@ class MemoryStore:
             waiting=_counted((row.down_board, row.down_branch) for row in live if row.waiting),
             offered=_counted((row.down_board, row.down_branch) for row in live if not row.waiting),
             accepted=_counted((row.up_board, row.up_branch) for row in live),
-            strays=tuple((board, jobs) for board, jobs in strays.items() if board is not None),
+            strays=tuple(strays),
             next_due_ms=min((row.due_ms for row in live if row.due_ms is not None), default=None),
         )
 
@@ -105,14 +103,15 @@ class MemoryStore:
             self._invitations[invitation.id] = invitation
         for board_id, after, upto in batch.trims:
             for seq, row in self.rows.items():
-                if row.up_board == board_id and after < row.up_number <= upto and not row.live:
+                numbered = row.up_board == board_id and after < row.up_number <= upto
+                if numbered and not row.live and row.state != DELETED:
                     self.rows[seq] = row._replace(facts=None)
         if batch.collect_ms is not None:
             self._collect(batch.collect_ms)
 
     def _collect(self, now_ms: int) -> None:
         over = [row for row in self.rows.values() if not row.live and row.due_ms is not None and row.due_ms <= now_ms]
-        over.sort(key=lambda row: row.due_ms or 0)
+        over.sort(key=lambda row: (row.due_ms, row.seq))
         ours = [row for row in over if row.role == ORIGIN]
         spare = sum(1 for row in self.rows.values() if row.role == ORIGIN and not row.live) - self._keep_jobs
         gone = [row for row in over if row.role != ORIGIN] + ours[: max(0, spare)]
@@ -127,14 +126,15 @@ class MemoryStore:
             case ById():
                 found = [self.rows[self._ids[job_id]] for job_id in query.ids if job_id in self._ids]
             case ByKey():
-                found = [row for row in rows if row.key == query.key][:1]
+                found = sorted(row for row in rows if row.key == query.key)[:1]
             case Numbered():
                 found = [row for row in rows if query.after < number_on(row, query.board) <= query.upto]
-                found.sort(key=lambda row: number_on(row, query.board))
+                found.sort(key=lambda row: (number_on(row, query.board), row.seq))
                 found = found[: query.limit]
             case AtNumber():
                 wanted = {number for number, _, _ in query.refused}
                 found = [row for row in rows if number_on(row, query.board) in wanted]
+                found.sort(key=lambda row: (number_on(row, query.board), row.seq))
             case Waiting():
                 found = [
                     row
@@ -178,8 +178,8 @@ class MemoryStore:
         return sorted(found, reverse=True)[:limit]
 
     def find_short(self, prefix: bytes, limit: int) -> list[Row]:
-        hashed = ID_BYTES - 20
-        return [row for row in self.rows.values() if row.id[hashed:].startswith(prefix)][:limit]
+        found = [row for row in self.rows.values() if row.id[-HASH_BYTES:].startswith(prefix)]
+        return sorted(found, key=lambda row: row.id, reverse=True)[:limit]
 
     def peers(self) -> list[PeerRow]:
         return list(self._peers.values())

@@ -17,9 +17,8 @@ from mesh.effects import Answer, AtNumber, ById, ByKey, Due, Numbered, Query, Sh
 from mesh.facts import ID_BYTES
 from mesh.job import Row
 from mesh.storage import statements
-from mesh.storage.columns import DESTINATION, number_on
+from mesh.storage.columns import DESTINATION, HASH_BYTES, number_on
 
-HASH_BYTES: Final = 20
 NEWEST: Final = 1_000_000
 """Ids that a search for a short one looks at, newest first: about 100 ms."""
 
@@ -52,9 +51,10 @@ class Queries:
                 numbers = sorted({number for number, _, _ in query.refused})
                 rows = [row for number in numbers for row in self._numbered(query.board, number - 1, number, -1)]
             case Waiting():
-                rows = self._rows(statements.WAITING, query)
+                rows = self._rows(statements.WAITING, (query.board, query.branch, query.limit))
             case Shared():
-                up, down = (self._rows(one, query) for one in (statements.SHARED_UP, statements.SHARED_DOWN))
+                arguments = (query.board, query.after, query.limit)
+                up, down = (self._rows(one, arguments) for one in (statements.SHARED_UP, statements.SHARED_DOWN))
                 rows = _merged(up, down, _seq, query.limit)
             case Unfinished():
                 rows = self._rows(statements.UNFINISHED, (query.board, query.after, DESTINATION, query.limit))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -51,10 +50,10 @@ def take_snapshot(
     def found(statement: str, *arguments: object) -> list[Any]:
         return connection.execute(statement, arguments).fetchall()
 
-    strays: Counter[int] = Counter()
+    strays: list[tuple[int, int, int]] = []
     last_number = 0
     for board in boards:
-        strays.update(dict(found(statements.STRAYS, board.id, home_of(board), HOP)))
+        strays += found(statements.STRAYS, board.id, home_of(board), HOP)
         last_number = max(last_number, *connection.execute(statements.LAST_NUMBERS, {"board": board.id}).fetchone())
     downward = found(statements.COUNT_DOWN)
     return Snapshot(
@@ -70,6 +69,6 @@ def take_snapshot(
         waiting=tuple((board_id, branch, jobs) for waiting, board_id, branch, jobs in downward if waiting),
         offered=tuple((board_id, branch, jobs) for waiting, board_id, branch, jobs in downward if not waiting),
         accepted=tuple(found(statements.COUNT_UP)),
-        strays=tuple(strays.items()),
+        strays=tuple(strays),
         next_due_ms=found(statements.FIRST_DUE)[0][0],
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from invitations.peers import InvitationRow, PeerRow
@@ -63,8 +64,8 @@ class SqliteStore:
             connection.execute("BEGIN IMMEDIATE")
             for batch in batches:
                 _write(connection, batch)
-                sweep = sweep.asked(connection, batch)
-            sweep = sweep.advanced(connection)
+            _write_rows(connection, {row.seq: row for batch in batches for row in batch.rows})
+            sweep = sweep.asked(connection, batches).advanced(connection)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             failure = explained(error, self._path)
@@ -78,10 +79,12 @@ class SqliteStore:
         self._sweep = sweep
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
-        # On a full disk SQLite has rolled back itself, as a rule.
+        # On a full disk SQLite has done so itself, as a rule.
         if connection.in_transaction:
-            with faults_explained(self._path):
+            try:
                 connection.execute("ROLLBACK")
+            except sqlite3.Error as error:
+                self._failed = self._failed or explained(error, self._path)
 
     def read(self, query: Query) -> Answer:
         with faults_explained(self._path):
@@ -119,10 +122,18 @@ class SqliteStore:
         return self._connection
 
 
+def _write_rows(connection: sqlite3.Connection, rows: dict[int, Row]) -> None:
+    # A job that several batches of the group changed is written once, as the last one leaves it.
+    pending = list(rows.values())
+    start = 0
+    for size, statement in statements.PUT_ROWS:
+        while len(pending) - start >= size:
+            connection.execute(statement, tuple(chain.from_iterable(pending[start : start + size])))
+            start += size
+
+
 def _write(connection: sqlite3.Connection, batch: Batch) -> None:
     write = connection.executemany
-    if batch.rows:
-        write(statements.PUT_ROW, batch.rows)
     if batch.boards:
         write(statements.PUT_BOARD, batch.boards)
     if batch.incarnations is not None:

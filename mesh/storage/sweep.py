@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from mesh.effects import Batch
 from mesh.storage import statements
-from mesh.storage.columns import DESTINATION, HOP, ORIGIN
-from mesh.storage.contract import SLICE
+from mesh.storage.columns import DELETED, DESTINATION, HOP, ORIGIN
+
+SLICE: Final = 2_000
+"""Most rows that one commit trims or collects; what is left over comes with the next ones."""
 
 _OTHERS: Final = (HOP, DESTINATION)
 
@@ -34,14 +37,14 @@ class Sweep:
         """With nothing to do: as it is when a store is opened."""
         return Sweep(self.keep_jobs)
 
-    def asked(self, connection: sqlite3.Connection, batch: Batch) -> Sweep:
-        """With what `batch` asks for, whose rows are written."""
-        sweep = self
-        if batch.trims:
-            sweep = replace(sweep, trims=(*sweep.trims, *batch.trims))
-        if batch.collect_ms is not None:
+    def asked(self, connection: sqlite3.Connection, batches: Sequence[Batch]) -> Sweep:
+        """With what `batches`, already written, ask for."""
+        trims = [trim for batch in batches for trim in batch.trims]
+        times = [batch.collect_ms for batch in batches if batch.collect_ms is not None]
+        sweep = replace(self, trims=(*self.trims, *trims)) if trims else self
+        if times:
             (finished,) = connection.execute(statements.FINISHED, (ORIGIN,)).fetchone()
-            sweep = replace(sweep, collect_ms=batch.collect_ms, spare=max(0, finished - self.keep_jobs))
+            sweep = replace(sweep, collect_ms=times[-1], spare=max(0, finished - self.keep_jobs))
         return sweep
 
     def advanced(self, connection: sqlite3.Connection) -> Sweep:
@@ -68,5 +71,5 @@ def _trim(connection: sqlite3.Connection, board: int, after: int, upto: int, mos
     """Trim a range as far as `most` rows go; gives how many more may be done, and the number it came to."""
     last = connection.execute(statements.TRIM_END, (board, after, upto, most - 1)).fetchone()
     reached: int = upto if last is None else last[0]
-    done = connection.execute(statements.TRIM, (board, after, reached)).rowcount
+    done = connection.execute(statements.TRIM, (board, after, reached, DELETED)).rowcount
     return (most - done if last is None else 0), reached

@@ -22,9 +22,9 @@ class Accepting:
         # A dict, not a set: ends are to come in the same order in every run.
         self._tasks: dict[asyncio.Task[Any], None] = {}
 
-    def start(self, connection: Connection) -> None:
+    def start(self, connection: Connection, tasks: asyncio.TaskGroup) -> None:
         """Run `serve` in a task of its own."""
-        self._tasks[asyncio.get_running_loop().create_task(self.serve(connection))] = None
+        self._tasks[tasks.create_task(self.serve(connection))] = None
 
     async def serve(self, connection: Connection) -> None:
         """Give the connection to its owner, and close it when the owner is done with it."""

@@ -43,7 +43,8 @@ BACKLOG_BYTES: Final = 262_144
 class Guarded(LibraryConnection):
     """Limits on what the other side may make this process do or keep. The library's class is listed after it.
 
-    `end_reason` is the specific cause if the guard ended the connection; the other side is not told.
+    `end_reason` is the specific cause if the connection was ended from here; before authentication the other
+    side is not told.
     """
 
     def __init__(self, protocol: Protocol, *args: Any, **kwargs: Any) -> None:
@@ -68,8 +69,7 @@ class Guarded(LibraryConnection):
         """Send one binary message and wait while the write buffer is full.
 
         The library's `send` by its own parts (those of its `broadcast`), without the context manager around
-        them: half as many messages again per second. What is not open goes the library's way and raises
-        there.
+        them: half as many messages again per second. What is not open goes the library's way, which raises.
 
         Raises:
             ConnectionClosed, OSError: it is over, or ended while waiting.
@@ -99,12 +99,12 @@ class Guarded(LibraryConnection):
 
     def process_event(self, event: Event) -> None:
         """Count frames of data, then hand the event on."""
-        is_data = isinstance(event, Frame) and event.opcode < Opcode.CLOSE
-        if is_data and self._is_discarding:
+        if not isinstance(event, Frame) or event.opcode >= Opcode.CLOSE:
+            super().process_event(event)
+            return
+        if self._is_discarding:
             return
         super().process_event(event)
-        if not is_data:
-            return
         self._fragments = self._fragments + 1 if event.opcode is Opcode.CONT else 0
         self._messages += 1
         if self._fragments >= FRAGMENTS:
@@ -139,6 +139,7 @@ class Guarded(LibraryConnection):
         self.transport.abort()
 
     def _fail(self, code: int, reason: str = "") -> None:
+        self.end_reason = self.end_reason or reason
         if self.is_authenticated or code == VANISHED:
             self._library_fail(code, reason)
         else:
@@ -200,8 +201,7 @@ class WebsocketConnection:
             code, reason = UNPROVEN, ""
         self._websocket.discard_input()
         try:
-            # The library's own timeout begins only once its write buffer is empty, which a stalled side
-            # prevents.
+            # The library's own timeout begins once its write buffer is empty, which a stalled side prevents.
             async with asyncio.timeout(CLOSE_S):
                 await self._websocket.close(code, reason)
         except TimeoutError:

@@ -129,9 +129,7 @@ class WebsocketListener:
         return self.admission.refused
 
     def admit(self, inbound: Inbound) -> bool:
-        """Whether a connection that TCP accepted may go on; if so it is in the caller's hands to `discard`
-        it.
-        """
+        """Whether a connection that TCP accepted may go on; if so its caller is to `discard` it at its end."""
         if self._is_closing or self.admission.admit(inbound.source, inbound.loop.time()) is not None:
             return False
         self._inbound.add(inbound)
@@ -145,9 +143,8 @@ class WebsocketListener:
         """See `contract.Listener.close`."""
         assert self._server is not None
         self._is_closing = True
-        # Only stops listening. The library would give half-open connections no end of their own, and on 3.12
-        # its wait includes them, since asyncio's Server.wait_closed then waits for every transport (3.11: for
-        # none).
+        # Only stops listening: the library would leave half-open connections to end by themselves, and wait
+        # for them on 3.12 and later, where asyncio's Server.wait_closed waits for all (on 3.11 for none).
         self._server.close(close_connections=False)
         async with asyncio.TaskGroup() as closing:
             for inbound in tuple(self._inbound):

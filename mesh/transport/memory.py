@@ -152,18 +152,19 @@ class MemoryConnection:
 class MemoryListener:
     """The contract's `Listener` on a name."""
 
-    def __init__(self, network: MemoryNetwork, name: str, accept: Accept) -> None:
+    def __init__(self, network: MemoryNetwork, name: str, accept: Accept, tasks: asyncio.TaskGroup) -> None:
         self.address = SCHEME + name
         self._network = network
         self._name = name
         self._accepting = Accepting(accept)
+        self._tasks = tasks
         self._connections: dict[MemoryConnection, None] = {}
 
     def accept(self, connection: MemoryConnection) -> None:
         """Take one end of a new connection."""
         self._connections[connection] = None
         connection.on_end = lambda: self._connections.pop(connection)
-        self._accepting.start(connection)
+        self._accepting.start(connection, self._tasks)
 
     async def close(self) -> None:
         """See `contract.Listener.close`."""
@@ -195,6 +196,7 @@ class MemoryNetwork:
     """Hosts and what lies between them.
 
     Args:
+        tasks: where each `accept` runs; it outlives the listeners.
         delay: seconds that the next message takes; called once for each, so a seeded random in it replays.
             By default nothing takes time.
         handshake_s: how long an accepted connection may stay unproven.
@@ -203,11 +205,13 @@ class MemoryNetwork:
 
     def __init__(
         self,
+        tasks: asyncio.TaskGroup,
         delay: Callable[[], float] = lambda: 0.0,
         *,
         handshake_s: float = 10.0,
         preauth_bytes: int = PREAUTH_BYTES,
     ) -> None:
+        self._tasks = tasks
         self._delay = delay
         self.preauth_bytes = preauth_bytes
         self._handshake_s = handshake_s
@@ -245,7 +249,7 @@ class MemoryNetwork:
         """See `contract.Network.listen`."""
         if name in self._listeners:
             raise ListenFailed(f"{SCHEME}{name} is taken", fix="close the other listener first")
-        listener = self._listeners[name] = MemoryListener(self, name, accept)
+        listener = self._listeners[name] = MemoryListener(self, name, accept, self._tasks)
         return listener
 
     def stop_listening(self, name: str, listener: MemoryListener) -> None:

@@ -137,7 +137,7 @@ def _explain(error: Exception, timeout_s: float) -> tuple[str, str]:
             )
         case ssl.SSLError():
             return (
-                f"no TLS there: {error.reason or error}",
+                f"no TLS there: {getattr(error, 'reason', None) or error}",
                 "use ws:// if no proxy with TLS is in front of it",
             )
         case InvalidStatus() if 300 <= error.response.status_code < 400:

@@ -66,6 +66,8 @@ VALUES: tuple[tuple[Any, str, str, Any], ...] = (
     (list[int], "list[int]", '["1","2"]', (1, 2)),
     (tuple[UserIdentifier, ...], "tuple[UserIdentifier, ...]", '["a.b.c"]', (UserIdentifier.parse("a.b.c"),)),
     (list[str], "list[str]", '["a,b"," "]', ("a,b", " ")),
+    (list[list[str]], "list[list[str]]", '[["a"],[]]', (("a",), ())),
+    (list[Plan], "list[Plan]", '[{"name":"a"},{"name":"b"}]', (Plan(name="a"), Plan(name="b"))),
     (int | None, "int | None", "3", 3),
     (Optional[Colour], "Colour | None", "red", Colour.RED),  # noqa: UP045
     (Union[None, str], "str | None", "x", "x"),  # noqa: UP007
@@ -81,7 +83,6 @@ def test_text_and_back(annotation: Any, name: str, text: str, value: Any) -> Non
     assert kind.format(value) == text
     assert kind.accepts(value)
     assert not kind.accepts(object())
-    assert isinstance(kind.schema, dict)
 
 
 def test_other_ways_to_write() -> None:
@@ -120,6 +121,20 @@ def test_other_ways_to_write() -> None:
 def test_refused_texts(annotation: Any, text: str) -> None:
     with pytest.raises(GrammarError):
         argument_type(annotation).parse(text)
+
+
+def test_the_parse_of_somebody_else_is_held_to_the_promise() -> None:
+    class Port:
+        @classmethod
+        def parse(cls, text: str) -> Port:
+            if text == "odd":
+                raise GrammarError("odd", text=text)
+            return (cls(),)[int(text)]
+
+    for text in ("x", "9", "odd"):
+        with pytest.raises(GrammarError):
+            argument_type(Port).parse(text)
+    assert isinstance(argument_type(Port).parse("0"), Port)
 
 
 def test_a_wrong_choice_names_the_nearest() -> None:

@@ -17,6 +17,7 @@ from grammar.identifiers import ProjectIdentifier, UserIdentifier
 from grammar.instruction import Declaration, Instruction, check_keyword
 from grammar.openportal import VOCABULARY
 from grammar.parameters import Form, Parameter
+from grammar.quantities import Usage
 from grammar.signatures import declare
 
 
@@ -111,6 +112,16 @@ def test_any_text_is_carried_exactly(text: str) -> None:
         again = instruction.declaration.parse(str(instruction).partition(" ")[2])  # type: ignore[union-attr]
         assert again == instruction
         assert again.arguments == instruction.arguments
+
+
+def test_what_is_no_text_is_refused() -> None:
+    for call in (
+        lambda: WRITE.bind("a.b.c", "\ud800"),
+        lambda: WRITE.parse("a.b.c \ud800"),
+        lambda: WRITE.parse(r'a.b.c "\ud800"'),
+    ):
+        with pytest.raises(GrammarError):
+            call()
 
 
 def test_the_rest_of_the_line_may_be_text() -> None:
@@ -211,3 +222,25 @@ def test_an_identifier_of_ones_own_need_not_be_its_text() -> None:
 
     instruction = declare(close, names=locals()).parse("1")
     assert str(instruction) == "close T-1"
+
+
+def test_a_known_instruction_done_by_ones_own_function() -> None:
+    def set_limit(whom: ProjectIdentifier, how_much: Usage) -> Usage:
+        """Mine."""
+        return how_much
+
+    def get_usage_report(project: ProjectIdentifier, span: DateRange): ...  # type: ignore[no-untyped-def]
+    def add_user(name: str) -> None: ...
+
+    limit = declare(set_limit, idempotent=False).shaped_as(VOCABULARY.get("set_limit"))  # type: ignore[arg-type]
+    instruction = limit.parse("proj.org  10 hours")
+    assert instruction == VOCABULARY.parse("set_limit proj.org 10 hours")
+    assert instruction.named == {"whom": "proj.org", "how_much": Usage(36_000)}
+    assert (limit.help, limit.idempotent) == ("Mine.", False)
+    report = declare(get_usage_report).shaped_as(VOCABULARY.get("get_usage_report"))  # type: ignore[arg-type]
+    assert report.parse("proj.org").arguments == ("proj.org", "this_week")
+    assert report.result_name == "ProjectUsageReport"
+    with pytest.raises(GrammarError):
+        declare(add_user).shaped_as(VOCABULARY.get("add_user"))  # type: ignore[arg-type]
+    assert declare(set_limit).parse("proj.org 10 hours") == instruction
+    assert declare(set_limit) == declare(set_limit)

@@ -28,7 +28,12 @@ TODAY = date(2026, 11, 22)
         ),
         ("project_mapping", "p.o:grp", "p.o:grp", {"project": "p", "portal": "o", "local_group": "grp"}),
         ("destination", "a.b.c", "a.b.c", {"agents": ["a", "b", "c"]}),
-        ("destinations", "[a.b,c.d]", "[a.b, c.d]", {"destinations": ["a.b", "c.d"]}),
+        (
+            "destinations",
+            "[a.b,c.d]",
+            "[a.b, c.d]",
+            {"destinations": ["a.b", "c.d"], "agents": [["a", "b"], ["c", "d"]]},
+        ),
         ("date", "2026-1-5", "2026-01-05", {"date": "2026-01-05"}),
         (
             "date_range",

@@ -67,6 +67,16 @@ def test_each_kind_of_value(row: list[str]) -> None:
     assert answer["canonical"] == row[1]
 
 
+def test_the_program_in_the_manual_runs() -> None:
+    (program,) = re.findall(r"^```python\n(.*?)^```", SECTIONS["4"], re.DOTALL | re.MULTILINE)
+    names: dict[str, object] = {"__name__": __name__}
+    exec(program, names)
+    vocabulary = names["vocabulary"]
+    assert isinstance(vocabulary, grammar.Vocabulary)
+    assert vocabulary.parse('set_note urgent=true note="see  me" user=fred.proj.org').arguments[2] is True
+    assert vocabulary.get("set_note").usage == "set_note <user> <note> [urgent=<urgent>]"  # type: ignore[union-attr]
+
+
 def test_every_kind_is_in_the_manual() -> None:
     assert {row[0] for row in VALUES} | {"instruction", "command"} == set(KINDS)
 

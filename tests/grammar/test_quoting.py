@@ -42,7 +42,8 @@ def test_exact_inverse_on_nasty_characters(values: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "column"), [('"abc', 1), ('"abc"d', 6), (r'"a\qb"', 3), ('x "abc\\', 7), (r'"\u12"', 2)]
+    ("text", "column"),
+    [('"abc', 1), ('"abc"d', 6), (r'"a\qb"', 3), ('x "abc\\', 7), (r'"\u12"', 2), (r'"\ud800"', 2), (r'"\uDFFF"', 2)],
 )
 def test_refused_with_the_column(text: str, column: int) -> None:
     with pytest.raises(GrammarError) as caught:
@@ -51,4 +52,4 @@ def test_refused_with_the_column(text: str, column: int) -> None:
 
 
 def test_unicode_escape() -> None:
-    assert split_arguments(r'"\u00e9" x') == ["é", "x"]
+    assert split_arguments(r'"\u00e9\ud7ff" x') == ["é\ud7ff", "x"]

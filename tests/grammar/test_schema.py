@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 from grammar.openportal import VOCABULARY
-from grammar.schema import describe, json_schema, rows
+from grammar.schema import describe, json_schema, manual, rows
 from grammar.signatures import declare
 from grammar.vocabulary import Vocabulary
 
@@ -27,6 +27,27 @@ def test_describe() -> None:
     assert [parameter["name"] for parameter in described["parameters"]] == ["id", "force"]
     assert described["parameters"][1]["default"] == "false"
     assert json.loads(json.dumps(described)) == described
+
+
+def test_manual() -> None:
+    def stop(id: Annotated[int, "which one"], *, force: bool = False, note: str | None = None): ...  # type: ignore[no-untyped-def]
+
+    assert manual(declare(stop, keyword="vm.stop", idempotent=False)).splitlines() == [
+        "vm.stop <id> [force=<force>] [note=<note>]",
+        "",
+        "(no help)",
+        "",
+        "  id           int, which one",
+        "  force        bool, default false",
+        "  note         str | None",
+        "  gives        None",
+        "  right        write, never repeated after a crash",
+    ]
+    shown = manual(VOCABULARY.get("get_awards"))  # type: ignore[arg-type]
+    assert "PortalIdentifier, for example org" in shown
+    assert "read, changes nothing" in shown
+    assert "also called  list_awards" in shown
+    assert shown.endswith("  get_awards org")
 
 
 def test_every_reference_of_the_schema_is_in_it() -> None:
@@ -68,4 +89,4 @@ def test_a_result_without_schema_keeps_its_name() -> None:
         return Odd()
 
     definition = json_schema(Vocabulary([declare(odd, names=locals())]))["$defs"]["odd"]
-    assert definition["x-result"] == {"title": "Odd"}
+    assert definition["x-result"] == {"type": "string", "title": "Odd"}

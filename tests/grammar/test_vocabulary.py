@@ -25,6 +25,13 @@ def test_extended_is_a_copy() -> None:
     assert more.parse("greet fred.proj.org").arguments == ("fred.proj.org",)
 
 
+def test_nothing_in_it_changes() -> None:
+    with pytest.raises(AttributeError):
+        VOCABULARY.types = {}
+    with pytest.raises(TypeError):
+        VOCABULARY.types["str"] = str  # type: ignore[index]
+
+
 def test_extended_replaces() -> None:
     mine = declare(greet, keyword="add_user")
     more = VOCABULARY.extended(mine)

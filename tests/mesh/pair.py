@@ -84,7 +84,8 @@ class Node:
     closed: list[str] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
     holding: bool = False
-    held: list[Effects] = field(default_factory=list)
+    held: deque[tuple[Effects, int]] = field(default_factory=deque)
+    committing: bool = False
     queries: list[Query] = field(default_factory=list)
 
     def board(self, name: str) -> Board:
@@ -128,6 +129,8 @@ class Mesh:
         self.now_ms = START_MS
         self.nodes: dict[str, Node] = {}
         self.links: dict[frozenset[str], bool] = {}
+        self.made: dict[frozenset[str], int] = {}
+        self.turn = 0
         self.wire: dict[tuple[str, str], deque[bytes]] = defaultdict(deque)
         self.seen: list[tuple[str, str, Message]] = []
         self._token = 0
@@ -194,6 +197,8 @@ class Mesh:
         """Make a link; both greetings wait to be delivered."""
         assert not self.links[frozenset((one, other))], "the link is up"
         self.links[frozenset((one, other))] = True
+        self.turn += 1
+        self.made[frozenset((one, other))] = self.turn
         for name, peer in ((one, other), (other, one)):
             node = self.nodes[name]
             node.engine.greet(node.board(peer), self.clock(name))
@@ -281,28 +286,31 @@ class Mesh:
         effects = node.engine.end_step(self.clock(name))
         node.told += effects.told
         for board_id, packed in effects.ahead.items():
-            self._send(node, board_id, packed)
-        node.held.append(effects)
-        if not node.holding:
+            self._send(node, board_id, packed, self.turn)
+        node.held.append((effects, self.turn))
+        if not node.holding and not node.committing:
             self.release(name)
 
     def hold(self, name: str) -> None:
         """Let the commits of an agent wait, as on a slow disk."""
         self.nodes[name].holding = True
 
-    def release(self, name: str) -> None:
-        """Commit what waits, and do what comes after."""
+    def release(self, name: str, most: int | None = None) -> None:
+        """Commit what waits, oldest first, and do what comes after each commit; with `most`, go on holding."""
         node = self.nodes[name]
-        node.holding = False
-        held, node.held = node.held, []
-        for effects in held:
-            self._carry_out(node, effects)
+        node.holding = most is not None
+        node.committing = True
+        while node.held and most != 0:
+            most = None if most is None else most - 1
+            self._carry_out(node, *node.held.popleft())
+        node.committing = False
 
-    def _carry_out(self, node: Node, effects: Effects) -> None:
+    def _carry_out(self, node: Node, effects: Effects, turn: int) -> None:
         engine = node.engine
         node.store.apply([effects.batch])
+        engine.committed(effects.step)
         for board_id, packed in effects.send.items():
-            self._send(node, board_id, packed)
+            self._send(node, board_id, packed, turn)
         node.starts += effects.start
         node.stops += effects.stop
         node.changed += effects.changed
@@ -317,9 +325,11 @@ class Mesh:
             node.closed.append(reason)
             self.cut(node.name, engine.ledger.boards[board_id].name)
 
-    def _send(self, node: Node, board_id: int, packed: list[bytes]) -> None:
+    def _send(self, node: Node, board_id: int, packed: list[bytes], turn: int) -> None:
+        # What a step sent belongs to the link that stood when it ended.
         other = node.engine.ledger.boards[board_id].name
-        if self.links[frozenset((node.name, other))]:
+        ends = frozenset((node.name, other))
+        if self.links[ends] and self.made[ends] <= turn:
             self.wire[node.name, other].extend(packed)
 
     # -- wishes -------------------------------------------------------------------------------------------------

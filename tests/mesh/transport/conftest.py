@@ -29,17 +29,33 @@ def run_virtual() -> Run:
     return lambda test: run_on(VirtualLoop, test)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Site:
     """One implementation of the contract: where a server listens and a client dials."""
 
     kind: str
-    make: Callable[[float], tuple[Network, Network]]
-    run: Run
+    loop_factory: Callable[[], asyncio.AbstractEventLoop]
+    tasks: asyncio.TaskGroup | None = None
+
+    def run(self, test: Coroutine[Any, Any, None]) -> None:
+        """Like the fixture `run`."""
+
+        async def in_group() -> None:
+            async with asyncio.TaskGroup() as self.tasks:
+                await test
+
+        run_on(self.loop_factory, in_group())
 
     def networks(self, handshake_s: float = 10.0) -> tuple[Network, Network]:
         """The network as the server sees it, and as the client does."""
-        return self.make(handshake_s)
+        if self.kind == "memory":
+            assert self.tasks is not None
+            memory = MemoryNetwork(self.tasks, handshake_s=handshake_s)
+            return memory.host("server"), memory.host("client")
+        network = WebsocketNetwork(
+            ListenerLimits(half_open_per_source=64, handshakes_burst=1000, handshake_s=handshake_s)
+        )
+        return network, network
 
     async def listen(
         self,
@@ -58,18 +74,8 @@ class Site:
         return listener, dial
 
 
-def _websockets(handshake_s: float) -> tuple[Network, Network]:
-    network = WebsocketNetwork(ListenerLimits(half_open_per_source=64, handshakes_burst=1000, handshake_s=handshake_s))
-    return network, network
-
-
-def _memory(handshake_s: float) -> tuple[Network, Network]:
-    network = MemoryNetwork(handshake_s=handshake_s)
-    return network.host("server"), network.host("client")
-
-
 @pytest.fixture(params=["websocket", "uvloop", "memory"])
 def site(request: pytest.FixtureRequest) -> Site:
+    """Each implementation in turn; the websockets on both event loops."""
     loop = uvloop.new_event_loop if request.param == "uvloop" else asyncio.SelectorEventLoop
-    make = _memory if request.param == "memory" else _websockets
-    return Site(request.param, make, lambda test: run_on(loop, test))
+    return Site(request.param, loop)

@@ -31,9 +31,10 @@ def test_finishing_waits_for_a_call_that_has_not_begun(run_virtual):
         accepting = Accepting(accept)
         await accepting.finish()
         end = Closed()
-        accepting.start(end)
-        await accepting.finish()
-        assert log == [end]
+        async with asyncio.TaskGroup() as tasks:
+            accepting.start(end, tasks)
+            await accepting.finish()
+            assert log == [end]
         assert end.codes == [NORMAL]
 
     run_virtual(test())
@@ -50,9 +51,10 @@ def test_a_lost_connection_is_a_normal_end_and_an_error_is_not(run_virtual):
     async def test() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
         accepting, lost, failed = Accepting(accept), Closed(), Closed()
-        accepting.start(lost)
-        accepting.start(failed)
-        await accepting.finish()
+        async with asyncio.TaskGroup() as tasks:
+            accepting.start(lost, tasks)
+            accepting.start(failed, tasks)
+            await accepting.finish()
         assert (lost.codes, failed.codes) == ([NORMAL], [INTERNAL])
         assert [str(context["exception"]) for context in complaints] == ["a bug"]
 
@@ -65,8 +67,9 @@ def test_a_call_that_goes_on_is_cancelled_when_the_grace_is_over(run_virtual):
 
     async def test() -> None:
         accepting, end = Accepting(accept), Closed()
-        accepting.start(end)
-        await accepting.finish()
+        async with asyncio.TaskGroup() as tasks:
+            accepting.start(end, tasks)
+            await accepting.finish()
         assert asyncio.get_running_loop().time() == 5.0
         assert end.codes == [NORMAL]
 

@@ -14,7 +14,7 @@ from websockets.protocol import Protocol, Side
 
 from mesh.transport import connection
 from mesh.transport.admission import ListenerLimits
-from mesh.transport.connection import BACKLOG_BYTES, FRAGMENTS, _name_of_size_limit, source_of
+from mesh.transport.connection import FRAGMENTS, WebsocketConnection, _name_of_size_limit, source_of
 from mesh.transport.contract import NOT_BINARY, UNPROVEN, VANISHED, Connection
 from mesh.transport.errors import ConnectionLost
 from mesh.transport.websocket import WebsocketNetwork
@@ -181,7 +181,6 @@ def test_pings_whose_answers_are_not_read_do_not_fill_memory(against):
         await attacker.say_without_end(ping * 1_000)
         error = await lost(victim)
         assert error.reason == "the other side sends and does not read"
-        assert BACKLOG_BYTES < 1_000_000
 
     against(test, proven=True)
 
@@ -228,6 +227,19 @@ def test_compression_is_declined_though_offered(run):
             assert head.startswith(b"HTTP/1.1 101 ")
             assert b"deflate" not in head
         await listener.close()
+
+    run(test())
+
+
+def test_a_socket_error_while_sending_is_an_end(run):
+    async def broken(data: bytes) -> None:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    async def test() -> None:
+        end = WebsocketConnection(SimpleNamespace(send_message=broken), "node")  # type: ignore[arg-type]
+        with pytest.raises(ConnectionLost) as caught:
+            await end.send(b"x")
+        assert caught.value.close_code == VANISHED
 
     run(test())
 

@@ -212,6 +212,13 @@ async def test_after_an_abort_the_other_end_has_vanished(client, server):
         assert (await lost(end)).close_code == VANISHED
 
 
+@on_pair()
+async def test_nothing_is_sent_after_an_abort(client, server):
+    client.abort()
+    with pytest.raises(ConnectionLost):
+        await client.send(b"x")
+
+
 @on_pair(proven=False)
 async def test_small_messages_pass_before_authentication(client, server):
     await client.send(bytes(PREAUTH_BYTES))

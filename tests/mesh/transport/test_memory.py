@@ -12,6 +12,20 @@ from mesh.transport.errors import ConnectionLost, DialFailed
 from mesh.transport.memory import MemoryNetwork
 
 
+@pytest.fixture
+def on_network(run_virtual):
+    """Runs `test(network)` in virtual time."""
+
+    def runner(test, delay=lambda: 0.0) -> None:
+        async def scene() -> None:
+            async with asyncio.TaskGroup() as tasks:
+                await test(MemoryNetwork(tasks, delay))
+
+        run_virtual(scene())
+
+    return runner
+
+
 async def echo(end: Connection) -> None:
     end.authenticated()
     while True:
@@ -26,10 +40,9 @@ async def lost(end: Connection) -> ConnectionLost:
         return error
 
 
-def test_a_delay_is_the_only_time_that_passes(run_virtual):
-    async def test() -> None:
+def test_a_delay_is_the_only_time_that_passes(on_network):
+    async def test(network: MemoryNetwork) -> None:
         loop = asyncio.get_running_loop()
-        network = MemoryNetwork(lambda: 0.25)
         listener = await network.host("b").listen("", 0, echo)
         assert listener.address == "memory://b"
         client = await network.host("a").connect("memory://b", 1.0)
@@ -40,12 +53,11 @@ def test_a_delay_is_the_only_time_that_passes(run_virtual):
         await client.close()
         await listener.close()
 
-    run_virtual(test())
+    on_network(test, lambda: 0.25)
 
 
-def test_a_cut_ends_both_sides_and_mending_allows_new_ones(run_virtual):
-    async def test() -> None:
-        network = MemoryNetwork(lambda: 0.1)
+def test_a_cut_ends_both_sides_and_mending_allows_new_ones(on_network):
+    async def test(network: MemoryNetwork) -> None:
         ended: list[int] = []
 
         async def accept(end: Connection) -> None:
@@ -71,12 +83,11 @@ def test_a_cut_ends_both_sides_and_mending_allows_new_ones(run_virtual):
         await listener.close()
         assert ended == [VANISHED, UNPROVEN, UNPROVEN]
 
-    run_virtual(test())
+    on_network(test, lambda: 0.1)
 
 
-def test_a_stalled_side_hears_nothing_until_it_is_resumed(run_virtual):
-    async def test() -> None:
-        network = MemoryNetwork()
+def test_a_stalled_side_hears_nothing_until_it_is_resumed(on_network):
+    async def test(network: MemoryNetwork) -> None:
         heard: list[bytes] = []
 
         async def accept(end: Connection) -> None:
@@ -97,12 +108,11 @@ def test_a_stalled_side_hears_nothing_until_it_is_resumed(run_virtual):
         assert heard == [b"1", b"2"]
         await listener.close()
 
-    run_virtual(test())
+    on_network(test)
 
 
-def test_a_stalled_host_does_not_answer_a_dial(run_virtual):
-    async def test() -> None:
-        network = MemoryNetwork()
+def test_a_stalled_host_does_not_answer_a_dial(on_network):
+    async def test(network: MemoryNetwork) -> None:
         listener = await network.host("b").listen("", 0, echo)
         network.stall("b", "a")
         with pytest.raises(DialFailed, match="no answer within 3 s"):
@@ -110,12 +120,11 @@ def test_a_stalled_host_does_not_answer_a_dial(run_virtual):
         assert asyncio.get_running_loop().time() == 3.0
         await listener.close()
 
-    run_virtual(test())
+    on_network(test)
 
 
-def test_sending_into_a_stall_waits(run_virtual):
-    async def test() -> None:
-        network = MemoryNetwork()
+def test_sending_into_a_stall_waits(on_network):
+    async def test(network: MemoryNetwork) -> None:
         listener = await network.host("b").listen("", 0, echo)
         client = await network.host("a").connect("memory://b", 1.0)
         network.stall("a", "b")
@@ -136,17 +145,16 @@ def test_sending_into_a_stall_waits(run_virtual):
         await asyncio.sleep(1)
         await listener.close()
 
-    run_virtual(test())
+    on_network(test)
 
 
-def _story(run_virtual, seed: int) -> list[tuple[float, str, int]]:
+def _story(on_network, seed: int) -> list[tuple[float, str, int]]:
     """Many hosts, random delays, cuts and stalls; returns who heard what when."""
     trace: list[tuple[float, str, int]] = []
     source = random.Random(seed)
 
-    async def test() -> None:
+    async def test(network: MemoryNetwork) -> None:
         loop = asyncio.get_running_loop()
-        network = MemoryNetwork(lambda: source.expovariate(10))
 
         async def accept(end: Connection) -> None:
             end.authenticated()
@@ -183,13 +191,13 @@ def _story(run_virtual, seed: int) -> list[tuple[float, str, int]]:
             group.create_task(disturb())
         await listener.close()
 
-    run_virtual(test())
+    on_network(test, lambda: source.expovariate(10))
     return trace
 
 
-def test_the_same_seed_gives_the_same_run(run_virtual):
-    first = _story(run_virtual, 1)
+def test_the_same_seed_gives_the_same_run(on_network):
+    first = _story(on_network, 1)
     assert len(first) > 300
     assert any("cut" in who for _, who, _ in first)
-    assert _story(run_virtual, 1) == first
-    assert _story(run_virtual, 2) != first
+    assert _story(on_network, 1) == first
+    assert _story(on_network, 2) != first

@@ -179,6 +179,7 @@ def test_a_password_in_a_url_is_refused_and_not_repeated(run, userinfo):
     [
         (socket.gaierror(-2, "Name or service not known"), "the host name has no address"),
         (ConnectionRefusedError(111, "Connection refused"), "nothing listens there"),
+        (ssl.SSLError(1, "wrong version number"), "no TLS there: wrong version number"),
         (OSError(113, "No route to host"), "No route to host"),
         (OSError("Multiple exceptions: refused, unreachable"), "Multiple exceptions: refused, unreachable"),
         (ValueError("odd"), "odd"),

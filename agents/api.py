@@ -1,0 +1,345 @@
+"""The one table of what a running agent can be asked: `METHODS`.
+
+The local door, and whatever other doors come, offer this table; the command line and `agents.client` are clients of
+it. Each method is declared once: name, parameters and result as models, help, and the function that does it.
+
+A method raises `MeshError` for what a person can mend; anything else is a bug.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+
+from pydantic import TypeAdapter
+
+from agents.errors import NotKnownYet
+from agents.pairing import Wish
+from agents.records import (
+    AgentRecord,
+    Follow,
+    InviteParams,
+    InviteRecord,
+    JobParams,
+    JobRecord,
+    JobsParams,
+    JobsRecord,
+    JoinParams,
+    JoinRecord,
+    NoParams,
+    Params,
+    PeerRecord,
+    PutManyParams,
+    PutManyRecord,
+    PutParams,
+    PutRecord,
+    PutSettings,
+    Record,
+    TrustRecord,
+    UnfollowParams,
+    WaitParams,
+    error_record,
+    job_record,
+)
+from agents.running import Running
+from agents.trusted import trust_records
+from grammar.errors import GrammarError, MeshError
+from grammar.quoting import quote
+from invitations.fingerprint import fingerprint_text, fingerprint_words
+from mesh.facts import id_text, short_text
+from mesh.origin import Put
+
+
+class Caller(Protocol):
+    """Whoever asks: the agent that is asked, and a line to send news on."""
+
+    @property
+    def running(self) -> Running: ...
+
+    def follow(self, job_ids: Sequence[bytes], *, changes: bool) -> int:
+        """Send views of these jobs from now on: at each change, or only the last one. Returns the subscription."""
+        ...
+
+    def unfollow(self, subscription: int) -> bool:
+        """End a subscription; says whether there was one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One method of an agent."""
+
+    name: str
+    params: type[Params]
+    result: Any
+    run: Callable[[Caller, Any], Awaitable[Any]]
+
+    @property
+    def help(self) -> str:
+        """What it does, one paragraph."""
+        return " ".join((self.run.__doc__ or "").split())
+
+
+# -- jobs -------------------------------------------------------------------------------------------------------
+
+
+async def put(caller: Caller, params: PutParams) -> Record:
+    """Put a job. It is durable when this answers; with `follow`, notifications `job` come after the answer."""
+    wish = _wish(caller, text_of(params.command), params, params.key)
+    (answer,) = await caller.running.jobs.put_all([wish], wait_for_room=params.wait_for_room)
+    if isinstance(answer, MeshError):
+        raise answer
+    subscription = _follow(caller, [answer], params.follow)
+    return {"job": (await caller.running.jobs.view(answer)).to_json(), "subscription": subscription}
+
+
+async def put_many(caller: Caller, params: PutManyParams) -> Record:
+    """Put many jobs in few commits. Answers in the order of the commands, once all of them are durable or refused."""
+    if params.keys and len(params.keys) != len(params.commands):
+        raise GrammarError("there are as many keys as commands, or none")
+    wishes: list[Put | MeshError] = []
+    for n, command in enumerate(params.commands):
+        try:
+            wishes.append(_wish(caller, command, params, params.keys[n] if params.keys else None))
+        except GrammarError as error:
+            wishes.append(error)
+    jobs = caller.running.jobs
+    asked = [wish for wish in wishes if isinstance(wish, Put)]
+    replies = iter(await jobs.put_all(asked, wait_for_room=params.wait_for_room))
+    answers = [next(replies) if isinstance(wish, Put) else wish for wish in wishes]
+    ids = [answer for answer in answers if isinstance(answer, bytes)]
+    subscription = _follow(caller, ids, params.follow)
+    found: list[Record] = []
+    for answer in answers:
+        if isinstance(answer, MeshError):
+            found.append({"error": error_record(answer)})
+        elif params.views:
+            found.append(job_record(jobs.look(answer) or await jobs.view(answer)))
+        else:
+            found.append({"id": id_text(answer), "short": short_text(answer)})
+    return {"jobs": found, "subscription": subscription}
+
+
+async def jobs(caller: Caller, params: JobsParams) -> Record:
+    """List jobs, newest first, a page at a time."""
+    views, following = await caller.running.jobs.page(
+        live=params.live, states=params.states, after=params.after, limit=params.limit
+    )
+    return {"jobs": [view.to_json() for view in views], "next": following}
+
+
+async def job(caller: Caller, params: JobParams) -> Record:
+    """Show one job."""
+    return (await caller.running.jobs.view(await _found(caller, params.id))).to_json()
+
+
+async def watch(caller: Caller, params: JobParams) -> Record:
+    """Follow one job: its view now, and a notification `job` at each change until it is over."""
+    job_id = await _found(caller, params.id)
+    view = await caller.running.jobs.view(job_id)
+    return {"job": view.to_json(), "subscription": _follow(caller, [job_id], "changes")}
+
+
+async def unfollow(caller: Caller, params: UnfollowParams) -> bool:
+    """End a subscription; says whether there was one."""
+    return caller.unfollow(params.subscription)
+
+
+async def cancel(caller: Caller, params: JobParams) -> Record:
+    """Ask for a job to be stopped. Durable when this answers; the job says what came of it."""
+    job_id = await _found(caller, params.id)
+    await caller.running.jobs.cancel_job(job_id)
+    return (await caller.running.jobs.view(job_id)).to_json()
+
+
+async def delete(caller: Caller, params: JobParams) -> Record:
+    """Stop a job and forget it. Durable when this answers, with the job as it was before."""
+    job_id = await _found(caller, params.id)
+    view = await caller.running.jobs.view(job_id)
+    await caller.running.jobs.delete_job(job_id)
+    return view.to_json()
+
+
+# -- peers ------------------------------------------------------------------------------------------------------
+
+
+async def peers(caller: Caller, params: NoParams) -> list[Record]:
+    """List the peers, and the agents that were invited."""
+    return caller.running.peering.listed()
+
+
+async def trust(caller: Caller, params: NoParams) -> list[Record]:
+    """List every key that is believed here, and why."""
+    running = caller.running
+    known = running.engine.ledger.trust
+    return trust_records(
+        running.book.peers,
+        [(zone, route, key) for (zone, route), key in known.pins.items()],
+        [(zone, portal, key) for (zone, portal), key in known.portals.items()],
+        running.settings.portals,
+    )
+
+
+async def invite(caller: Caller, params: InviteParams) -> Record:
+    """Make an invitation, good from now on; opens the agent's port if it has none yet."""
+    wish = Wish(params.peer, params.kind, params.zone, params.urls, params.ranges)
+    invitation = await caller.running.peering.invite(wish)
+    return {
+        "text": invitation.to_toml(),
+        "name": invitation.name,
+        "zone": invitation.zone,
+        "urls": list(invitation.urls),
+        "not_after": invitation.not_after,
+        "fingerprint": fingerprint_text(invitation.card.fingerprint),
+        "words": fingerprint_words(invitation.card.fingerprint),
+    }
+
+
+async def join(caller: Caller, params: JoinParams) -> Record:
+    """Accept an invitation file and begin to dial; waits so long for the link to stand or to be refused."""
+    peering = caller.running.peering
+    row = await peering.join(Path(params.path))
+
+    def settled() -> bool:
+        trouble = peering.trouble(row.name, row.zone)
+        return peering.is_up(row.name, row.zone) or (trouble is not None and trouble.exit_code == 4)
+
+    try:
+        async with asyncio.timeout(params.wait_s):
+            await peering.until(settled)
+    except TimeoutError:
+        pass
+    trouble = peering.trouble(row.name, row.zone)
+    return {
+        "name": row.name,
+        "zone": row.zone,
+        "fingerprint": fingerprint_text(row.fingerprint),
+        "words": fingerprint_words(row.fingerprint),
+        "up": peering.is_up(row.name, row.zone),
+        "trouble": None if trouble is None else error_record(trouble),
+    }
+
+
+async def wait_for_peer(caller: Caller, params: WaitParams) -> str:
+    """Wait until a link to a peer stands: of that name, of that kind, or to any. Answers with the peer's name."""
+    running = caller.running
+
+    def found() -> str | None:
+        for board in running.engine.boards:
+            if board.open and params.name in (None, board.name) and params.kind in (None, board.kind):
+                return board.name
+        return None
+
+    try:
+        async with asyncio.timeout(params.timeout):
+            await running.peering.until(lambda: found() is not None)
+    except TimeoutError:
+        wanted = params.name or (f"any {params.kind}" if params.kind else "any peer")
+        raise NotKnownYet(f"no link to {wanted} after {params.timeout:g} s", fix="see `mesh peers`") from None
+    return found() or ""
+
+
+# -- the agent --------------------------------------------------------------------------------------------------
+
+
+async def info(caller: Caller, params: NoParams) -> Record:
+    """Say which agent this is."""
+    running = caller.running
+    settings = running.settings
+    return {
+        "name": settings.name,
+        "kind": settings.kind,
+        "zone": settings.zone,
+        "home": str(settings.home.absolute()),
+        "address": running.peering.address,
+        "pid": os.getpid(),
+        "started": running.started_ms / 1000,
+        "fingerprint": fingerprint_text(settings.identity.fingerprint),
+        "words": fingerprint_words(settings.identity.fingerprint),
+        "instructions": list(running.handlers.told),
+    }
+
+
+async def discover(caller: Caller, params: NoParams) -> Record:
+    """Describe every method, as an OpenRPC document."""
+    return {
+        "openrpc": "1.3.2",
+        "info": {"title": f'Hopboard agent "{caller.running.settings.name}"', "version": "1"},
+        "methods": [
+            {
+                "name": method.name,
+                "summary": method.help,
+                "paramStructure": "by-name",
+                "params": _parameters(method.params),
+                "result": {"name": "result", "schema": TypeAdapter(method.result).json_schema()},
+            }
+            for method in METHODS.values()
+        ],
+    }
+
+
+def _parameters(params: type[Params]) -> list[Record]:
+    schema = params.model_json_schema()
+    required = schema.get("required", ())
+    return [
+        {"name": name, "required": name in required, "schema": shape}
+        for name, shape in schema.get("properties", {}).items()
+    ]
+
+
+# -- steps of several methods -----------------------------------------------------------------------------------
+
+
+def text_of(command: str | Sequence[str]) -> str:
+    """A command as one text: path and keyword as they are, each further word quoted where it needs it."""
+    if isinstance(command, str):
+        return command
+    return " ".join([*command[:2], *map(quote, command[2:])])
+
+
+def _wish(caller: Caller, command: str, settings: PutSettings, key: str | None) -> Put:
+    return caller.running.jobs.wish(
+        command,
+        zone=settings.zone,
+        life_s=settings.life_s,
+        key=key,
+        circle=settings.circle,
+        context=settings.context,
+    )
+
+
+def _follow(caller: Caller, ids: Sequence[bytes], follow: Follow) -> int | None:
+    return None if follow == "no" or not ids else caller.follow(ids, changes=follow == "changes")
+
+
+async def _found(caller: Caller, text: str) -> bytes:
+    return await caller.running.jobs.find(text)
+
+
+METHODS: Final[Mapping[str, Method]] = MappingProxyType(
+    {
+        method.name: method
+        for method in (
+            Method("put", PutParams, PutRecord, put),
+            Method("put_many", PutManyParams, PutManyRecord, put_many),
+            Method("jobs", JobsParams, JobsRecord, jobs),
+            Method("job", JobParams, JobRecord, job),
+            Method("watch", JobParams, PutRecord, watch),
+            Method("unfollow", UnfollowParams, bool, unfollow),
+            Method("cancel", JobParams, JobRecord, cancel),
+            Method("delete", JobParams, JobRecord, delete),
+            Method("peers", NoParams, list[PeerRecord], peers),
+            Method("trust", NoParams, list[TrustRecord], trust),
+            Method("invite", InviteParams, InviteRecord, invite),
+            Method("join", JoinParams, JoinRecord, join),
+            Method("wait_for_peer", WaitParams, str, wait_for_peer),
+            Method("info", NoParams, AgentRecord, info),
+            Method("rpc.discover", NoParams, dict[str, Any], discover),
+        )
+    }
+)

@@ -1,0 +1,137 @@
+"""`mesh jobs`, `mesh job`, `mesh watch`: what is on the boards. The first two work when the agent is down too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import click
+
+from agents.calls import Calls, NotRunning
+from agents.cli.session import Session, Wire, json_option, pass_session, run
+from agents.cli.showing import LiveLine, clean, exit_code_of, is_over, job_line, remark, say, say_json, seconds, taken
+from agents.exports import load
+
+STATES = (
+    *("created", "blocked", "pending", "claimed", "running"),
+    *("complete", "error", "rejected", "expired", "cancelled"),
+)
+
+
+@click.command()
+@click.option("--all", "finished", is_flag=True, help="Finished jobs too.")
+@click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only jobs in this state.")
+@json_option
+@pass_session
+def jobs(session: Session, finished: bool, states: tuple[str, ...], as_json: bool) -> None:
+    """List jobs, newest first: live ones, with --all finished ones too."""
+    live = None if finished or states else True
+    shown = 0
+    for one in _listed(session, live, states):
+        shown += 1
+        if as_json:
+            say_json(one)
+        else:
+            age = seconds(max(0.0, time.time() - one["created"]))
+            say(f"{job_line(one)}  {clean(one['instruction'])}  ({one['role']}, {age} ago)")
+    if as_json:
+        return
+    if not shown:
+        remark("no jobs" if finished or states else "no live jobs; finished ones: mesh jobs --all")
+    else:
+        session.hint("job", "ID")
+
+
+def _listed(session: Session, live: bool | None, states: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    try:
+        after = 0
+        while True:
+            page = session.call("jobs", live=live, states=states, after=after)
+            yield from page["jobs"]
+            after = page["next"]
+            if not after:
+                return
+    except NotRunning:
+        yield from load("agents.offline:jobs")(session.home, live, states)
+
+
+@click.command()
+@click.argument("id")
+@json_option
+@pass_session
+def job(session: Session, id: str, as_json: bool) -> None:
+    """Show the job that ID, or the first characters of it, names."""
+    found = session.read("job", "job", id, id=id)
+    if as_json:
+        say_json(found)
+        return
+    for name, value in _details(found):
+        say(f"{name:<12} {value}")
+    if not is_over(found):
+        session.hint("watch", found["short"])
+
+
+def _details(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "id", found["id"]
+    yield "path", clean(" > ".join(found["path"]))
+    yield "instruction", clean(found["instruction"])
+    yield "state", found["state"] + (" (overdue)" if found["overdue"] else "")
+    if found["error"] is not None:
+        error = found["error"]
+        yield "error", f"{error['kind']}: {clean(error['message'])} (said by {clean(error['agent'])})"
+        if error["fix"]:
+            yield "fix", clean(error["fix"])
+    elif is_over(found):
+        yield "result", f"{clean(found['result'])} ({found['result_type']})"
+    if found["message"] is not None:
+        yield "progress", clean(found["message"])
+    yield "version", str(found["version"])
+    yield "attempt", str(found["attempt"])
+    yield "role here", found["role"]
+    yield "boards", clean(", ".join(found["boards"]))
+    yield "zone", found["zone"]
+    for name in ("created", "changed", "expires"):
+        yield name, datetime.fromtimestamp(found[name]).astimezone().isoformat(" ", "milliseconds")
+    yield "taken", taken(found)
+
+
+@click.command()
+@click.argument("id")
+@json_option
+@pass_session
+def watch(session: Session, id: str, as_json: bool) -> int:
+    """Follow a job to its end, and exit as `put` would have."""
+    line = LiveLine(wanted=not as_json)
+
+    def show(one: dict[str, Any]) -> None:
+        if as_json:
+            say_json(one)
+        else:
+            line.show(job_line(one))
+
+    async def follow(calls: Calls) -> dict[str, Any]:
+        answer = await calls.request("watch", id=id)
+        one: dict[str, Any] = answer["job"]
+        show(one)
+        news = calls.subscription(answer["subscription"])
+        while not is_over(one):
+            one = await news.get()
+            show(one)
+        return one
+
+    async def work() -> dict[str, Any]:
+        wire = Wire(session)
+        try:
+            return await wire.repeat(follow)
+        finally:
+            await wire.close()
+
+    last = run(work())
+    if not as_json:
+        line.clear()
+        say(job_line(last))
+        if last["error"] is not None and last["error"]["fix"]:
+            remark(f"fix: {clean(last['error']['fix'])}")
+    return exit_code_of(last)

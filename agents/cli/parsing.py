@@ -1,0 +1,51 @@
+"""`mesh parse`: what a text means, or why it means nothing. No agent is needed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any, Final
+
+import click
+
+from agents.cli.showing import clean, remark, say, say_json
+from grammar.kinds import KINDS, parse_kind
+
+_COMMAND: Final = "command"
+
+
+@click.command()
+@click.argument("text")
+@click.option("--kind", type=click.Choice(sorted(KINDS)), default=_COMMAND, show_default=True, help="What it is.")
+@click.option("--today", type=click.DateTime(["%Y-%m-%d"]), help="The day that `this_week` and the like are told from.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def parse(text: str, kind: str, today: datetime | None, as_json: bool) -> int:
+    """Read TEXT as a command, or as a value of another kind; with - for TEXT, one text a line of standard input."""
+    day = None if today is None else today.date()
+    if text != "-":
+        return _one(kind, text, day, as_json)
+    status = 0
+    for raw in sys.stdin.buffer:
+        line = raw.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
+        status = max(status, _one(kind, line, day, as_json))
+    return status
+
+
+def _one(kind: str, text: str, today: date | None, as_json: bool) -> int:
+    meant = parse_kind(kind, text, today=today)
+    if as_json:
+        say_json(meant)
+    elif meant["ok"]:
+        say(clean(meant["canonical"]))
+        for name, value in _parts(meant["value"]):
+            say(f"  {name:<12} {value}")
+    else:
+        remark(f"error MESH-E100: {clean(meant['error'])}")
+        remark(f"  {clean(text)}")
+        remark(f"  {' ' * (meant['column'] - 1)}^")
+    return 0 if meant["ok"] else 2
+
+
+def _parts(value: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, clean(" ".join(map(str, part)) if isinstance(part, list) else part)) for name, part in value.items()]

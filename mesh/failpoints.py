@@ -1,0 +1,186 @@
+"""Assertions at the boundaries between two effects: what is sent, started or answered is durable by then (rule R1).
+
+Each looks at the agent's disk, not at its engine: the engine's own idea of what is committed is what is being tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from grammar.errors import MeshError
+from mesh.board import Board, BoardRow
+from mesh.codec import unpack
+from mesh.effects import Batch, Reply, Start
+from mesh.facts import Kind, decode, short_text
+from mesh.history import History
+from mesh.job import Row
+from mesh.lane import Lane
+from mesh.lifecycle import Role, State
+from mesh.limits import Limits
+from mesh.messages import END, Ack, FactMessage, Hello, Message
+from mesh.storage.memory import MemoryStore
+
+_STATES: Final = tuple(State)
+_ROLES: Final = tuple(Role)
+_UP, _DOWN = 9, 10
+"""Places of the two lanes in a row's record."""
+
+
+class Disk(MemoryStore):
+    """A memory store that also lets the witness look at single rows.
+
+    Attributes:
+        by_id: the row of every job.
+        boards: the row of every board.
+        numbers: which job was given each number, ever.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by_id: dict[bytes, Row] = {}
+        self.boards: dict[int, BoardRow] = {}
+        self.numbers: dict[int, bytes] = {}
+
+    def copy(self) -> Disk:
+        twin = Disk()
+        for name, value in vars(self).items():
+            setattr(twin, name, dict(value) if isinstance(value, dict) else value)
+        return twin
+
+    def apply(self, batches: Sequence[Batch]) -> None:
+        super().apply(batches)
+        for batch in batches:
+            for row in batch.rows:
+                self.by_id[row.id] = row
+            for board in batch.boards:
+                self.boards[board.id] = board
+
+    def kept(self) -> dict[bytes, Row]:
+        """Every row, as it is now: trimmed and collected ones too."""
+        return {row.id: row for row in self.rows.values()}
+
+
+def state_of(row: Row) -> State:
+    return _STATES[row.state]
+
+
+def role_of(row: Row) -> Role:
+    return _ROLES[row.role]
+
+
+def version_of(row: Row) -> int:
+    return int(unpack(row.record)[4])
+
+
+def lane_of(row: Row, board_id: int) -> Lane | None:
+    """The lane of a row on a board, as it is stored."""
+    record = unpack(row.record)
+    for place in (_UP, _DOWN):
+        if record[place] is not None and record[place][0] == board_id:
+            return Lane.from_record(record[place])
+    return None
+
+
+class Failpoints:
+    """The assertions of one agent: `name` on `disk`."""
+
+    def __init__(self, name: str, disk: Disk, limits: Limits, history: History) -> None:
+        self.name = name
+        self.disk = disk
+        self._limits = limits
+        self._history = history
+
+    def _broken(self, rule: str, sentence: str) -> None:
+        self._history.problem(rule, f"{self.name} {sentence}")
+
+    # -- before a commit ----------------------------------------------------------------------------------------
+
+    def committing(self, batch: Batch, now_ms: int) -> None:
+        """A step is about to become durable."""
+        for row in batch.rows:
+            for number in (row.up_number, row.down_number):
+                if number and self.disk.numbers.setdefault(number, row.id) != row.id:
+                    self._broken("14", f"gave the number {number} to a second job")
+            before = self.disk.by_id.get(row.id)
+            if before is None:
+                continue
+            if state_of(before) is State.DELETED and state_of(row) is not State.DELETED:
+                self._broken("10", f"brought the deleted {short_text(row.id)} back to {state_of(row)}")
+        if batch.collect_ms is not None:
+            self._collecting(batch, now_ms)
+
+    def _collecting(self, batch: Batch, now_ms: int) -> None:
+        # A twin collects, and what is gone from it has to be past its horizon at true time, less what the clock is off.
+        twin = self.disk.copy()
+        twin.apply([Batch(collect_ms=batch.collect_ms)])
+        slack_ms = 60_000
+        for row in self.disk.rows.values():
+            if row.seq in twin.rows or row.facts is None:
+                continue
+            expires = self._expires_ms(row)
+            if expires is not None and now_ms + slack_ms < expires + int(self._limits.horizon_s * 1000):
+                self._broken("11", f"collects {short_text(row.id)}, which could still be accepted")
+
+    def _expires_ms(self, row: Row) -> int | None:
+        for kind, body, proof in unpack(row.facts or b"\x90"):
+            if kind == Kind.REQUEST:
+                return int(decode(kind, body, proof).content.expires_ms)  # type: ignore[union-attr]
+        return None
+
+    # -- after it -----------------------------------------------------------------------------------------------
+
+    def sending(self, board_id: int, messages: Sequence[Message]) -> None:
+        """Messages leave for a peer (13)."""
+        for message in messages:
+            match message:
+                case FactMessage():
+                    self._sending_fact(board_id, message)
+                case Ack():
+                    inbox = self._board(board_id).inbox
+                    if message.received > inbox.number:
+                        self._broken("13", f"acknowledges {message.received} and has committed {inbox.number}")
+                    for number, *_ in message.refused:
+                        if number not in inbox.refused:
+                            self._broken("13", f"refuses {number} and has not committed that")
+                case Hello():
+                    inbox = self._board(board_id).inbox
+                    if message.received is not None and tuple(message.received) != inbox.received:
+                        self._broken("13", f"greets with {message.received[1]}, and has committed {inbox.number}")
+                case _:
+                    pass
+
+    def _board(self, board_id: int) -> Board:
+        row = self.disk.boards.get(board_id)
+        return Board(board_id, "", "", None, self._limits) if row is None else Board.from_row(row, self._limits)
+
+    def _sending_fact(self, board_id: int, message: FactMessage) -> None:
+        fact = decode(message.kind, message.body, message.proof)
+        row = self.disk.by_id.get(fact.job_id)
+        if row is None:
+            self._broken("13", f"sends {short_text(fact.job_id)}, which is not durable")
+            return
+        number = row.up_number if row.up_board == board_id else row.down_number
+        # A row that has moved on, or was trimmed, says nothing any more about this record.
+        if number < message.number:
+            self._broken("13", f"sends {short_text(fact.job_id)} as {message.number}, and {number} is durable")
+        elif number == message.number and row.facts is not None and message.body not in row.facts:
+            self._broken("13", f"sends the {fact.kind.name} of {short_text(fact.job_id)}, which is not durable")
+        if fact.kind is Kind.REQUEST and row.down_board == board_id and message.flags & END and row.live:
+            lane = lane_of(row, board_id)
+            if lane is None or not lane.offered:
+                self._broken("R6", f"offers {short_text(fact.job_id)}, and that is not durable")
+
+    def starting(self, start: Start) -> None:
+        """A handler is about to start: its attempt is durable (R8), and it was not deleted (10)."""
+        row = self.disk.by_id.get(start.job_id)
+        state = None if row is None else state_of(row)
+        if row is None or unpack(row.record)[5] < start.attempt:
+            self._broken("R8", f"starts attempt {start.attempt} of {short_text(start.job_id)}, which is not durable")
+        if state is State.DELETED:
+            self._broken("10", f"starts {short_text(start.job_id)}, whose Delete is durable")
+
+    def replying(self, reply: Reply) -> None:
+        """A caller is about to be answered (1)."""
+        if not isinstance(reply.result, MeshError) and reply.result not in self.disk.by_id:
+            self._broken("1", f"acknowledges {short_text(reply.result)}, which is not durable")

@@ -1,0 +1,170 @@
+"""A link begins: both sides compare what they committed, and go on from there or exchange everything (rules R3-R5).
+
+`Greeting` says HELLO, reads the other side's, finds out whether either store lost something, and gives credit. Until
+the positions were compared in this opening of the store, what was found in it proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from mesh.board import Board
+from mesh.dispatch import PAGE
+from mesh.effects import Unfinished
+from mesh.ledger import Ledger
+from mesh.messages import Credit, Hello, Type, Want, encode
+from mesh.positions import Incarnations
+from mesh.replication import NO_POSITION
+
+VERSION: Final = 1
+
+
+class Greeting:
+    """The beginning of every link of one agent.
+
+    Attributes:
+        watch_ms: when a link may have to be asked for a sign of life; `Exchange` looks after it.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.watch_ms: int | None = None
+
+    def hello(self, board: Board, keywords: Iterable[str] | None, now_ms: int) -> None:
+        """Greet on a new link of `board`. It is an effect like any other, sent after all commits before it, so that
+        only committed positions are told; nothing is taken from the old link any more."""
+        if board.open:
+            self.disconnected(board)
+        inbox, outbox = board.inbox, board.outbox
+        received = None if inbox.received == NO_POSITION else list(inbox.received)
+        content = Hello(
+            VERSION,
+            now_ms,
+            self._ledger.incarnations.told(),
+            outbox.last,
+            received,
+            outbox.acked,
+            int(board.exchanging),
+            None if keywords is None else sorted(keywords),
+        )
+        self._ledger.effects.send[board.id] = [encode(Type.HELLO, content)]
+
+    def connected(self, board: Board, hello: Hello, now_ms: int) -> None:
+        """The peer's HELLO on a link whose other end was admitted: compare positions and go on from them (R4)."""
+        ledger = self._ledger
+        assert not board.open, "the greeting of a new link closed the old one"
+        if hello.version != VERSION:
+            self.refuse(
+                board, f"the other side speaks version {hello.version} of the board protocol, this one {VERSION}"
+            )
+            return
+        theirs = Incarnations.heard(hello.incarnations)
+        if theirs.current in board.inbox.superseded:
+            ledger.alarm(f'"{board.name}" came with a store that a later one of its replaced: a clone')
+            ledger.effects.close.append((board.id, "cloned_store"))
+            return
+        board.close()
+        board.heard_ms = board.pinged_ms = now_ms
+        board.skew_ms = hello.now_ms - now_ms
+        board.keywords = None if hello.keywords is None else frozenset(str(word) for word in hello.keywords)
+        board.cards.add(ledger.fingerprint)
+        board.theirs = theirs
+        # During a full exchange positions mean nothing yet; it is begun again.
+        lost = "" if board.exchanging or hello.exchanging else self._lost(board, hello, theirs)
+        if lost:
+            ledger.alarm(
+                f'the store of {lost} lost what the other side had committed: full exchange with "{board.name}"'
+            )
+        if lost or board.exchanging or hello.exchanging:
+            self._exchange_all(board, theirs)
+        else:
+            self._resume(board, hello, theirs)
+        board.open = True
+        first_ping = now_ms + int(ledger.limits.ping_s * 1000)
+        self.watch_ms = first_ping if self.watch_ms is None else min(self.watch_ms, first_ping)
+        self._give_credit(board)
+        for job_id in board.wanted:
+            ledger.effects.send.setdefault(board.id, []).append(encode(Type.WANT, Want(job_id)))
+        ledger.acks[board.id] = board
+        ledger.pumped[board.id] = board
+        ledger.touch_board(board)
+
+    def _lost(self, board: Board, hello: Hello, theirs: Incarnations) -> str:
+        """Whose store lost committed positions: a name for the alarm, "" for nobody's."""
+        mine = self._ledger.incarnations
+        inbox, outbox = board.inbox, board.outbox
+        received = None if hello.received is None else (bytes(hello.received[0]), int(hello.received[1]))  # type: ignore[call-overload]
+        if inbox.received != NO_POSITION and not theirs.holds(inbox.received):
+            gone = board.inbox.incarnation
+            if gone not in theirs.names():
+                board.inbox.superseded |= {gone}
+            return f'"{board.name}"'
+        if (received is None and outbox.acked) or (received is not None and received[1] < outbox.acked):
+            return f'"{board.name}"'
+        if hello.sent < inbox.number:
+            return f'"{board.name}"'
+        if received is not None and not mine.holds(received):
+            return "this agent"
+        if hello.acked > (inbox.number if inbox.received != NO_POSITION else 0):
+            return "this agent"
+        return ""
+
+    def _resume(self, board: Board, hello: Hello, theirs: Incarnations) -> None:
+        board.outbox.resume(0 if hello.received is None else int(hello.received[1]))  # type: ignore[call-overload]
+        self._prove(board)
+
+    def _exchange_all(self, board: Board, theirs: Incarnations) -> None:
+        board.exchanging = True
+        board.proved = False
+        board.outbox.restart()
+        board.inbox.start((theirs.current, theirs.first - 1))
+        board.inbox.refused.clear()
+
+    def _prove(self, board: Board) -> None:
+        if board.proved:
+            return
+        board.proved = True
+        ledger = self._ledger
+        ledger.next_due_ms = 0
+        ledger.effects.queries.append(Unfinished(board.id, 0, PAGE))
+
+    def credit_again(self) -> None:
+        """Tell peers that were refused for lack of room that there is some again (R13)."""
+        ledger = self._ledger
+        for board in ledger.roomier.values():
+            if board.open and board.owes_credit:
+                board.owes_credit = False
+                self._give_credit(board)
+
+    def _give_credit(self, board: Board) -> None:
+        ledger, limits = self._ledger, self._ledger.limits
+        off_s = abs(board.skew_ms) / 1000
+        jobs, reason = limits.credit_jobs, ""
+        if off_s > limits.skew_refuse_s:
+            jobs, reason = (
+                0,
+                f'the clocks of "{ledger.name}" and "{board.name}" are {off_s:.0f} s apart: set them right',
+            )
+        if off_s > limits.skew_alarm_s:
+            ledger.alarm(f'the clock of "{board.name}" is {off_s:.0f} s off this one')
+        ledger.effects.send.setdefault(board.id, []).append(encode(Type.CREDIT, Credit(jobs, reason)))
+
+    def disconnected(self, board: Board) -> None:
+        """The link of `board` is gone; what was in flight is sent again on the next one."""
+        board.close()
+
+    def exchanged(self, board: Board) -> None:
+        """Close a full exchange once both sides have everything of the other (R4)."""
+        if not board.exchanging or not board.all_sent or board.peer_all_sent is None:
+            return
+        if board.inbox.number < board.peer_all_sent or board.outbox.acked < board.outbox.cursor or board.outbox.behind:
+            return
+        board.exchanging = False
+        self._ledger.touch_board(board)
+        self._prove(board)
+
+    def refuse(self, board: Board, reason: str) -> None:
+        """Close the link of `board`."""
+        self._ledger.effects.close.append((board.id, reason))
+        board.close()

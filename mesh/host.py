@@ -1,0 +1,431 @@
+"""One agent of a simulation: a real engine on a disk that survives it, and the shell around both.
+
+The host does what `effects` asks of whoever drives an engine, in that order, and dies between any two effects. Its
+commits take a while and take whole groups of steps; its handlers play a caller's program with an effect of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import Final
+
+from grammar.errors import MeshError
+from grammar.instruction import Declaration
+from grammar.openportal import VOCABULARY
+from invitations.card import make_card
+from invitations.identity import Identity
+from invitations.peers import PeerRow
+from mesh.access import Access
+from mesh.board import Board
+from mesh.codec import unpack
+from mesh.destination import Ending
+from mesh.effects import Effects, Query, Start
+from mesh.engine import Engine
+from mesh.failpoints import Disk, Failpoints, role_of, state_of, version_of
+from mesh.history import Alarm, History
+from mesh.job import Job, Row
+from mesh.lifecycle import TERMINAL, Role, State
+from mesh.limits import Limits
+from mesh.messages import Hello, Message, read
+from mesh.proof import Verifier
+from mesh.wires import Wires
+from mesh.world import START_MS, Faults, World
+
+ZONE: Final = "lab"
+CHARGE: Final = "charge"
+"""An instruction that is not idempotent; every other one of the simulation's vocabulary is."""
+
+_WORDS: Final = VOCABULARY.extended(Declaration(CHARGE, idempotent=False))
+_LUMP_MS: Final = 10
+
+Verb = Callable[[Engine, int, int], None]
+"""Asks an engine for something: engine, token, time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all agents of a run share.
+
+    Attributes:
+        world, wires, history: where they live, and who writes it down.
+        faults, limits: how badly the world behaves, and what the agents accept.
+        verifier: a proof holds or does not, whoever looks: one memory of verified roots saves most of the time.
+    """
+
+    world: World
+    wires: Wires
+    history: History
+    faults: Faults
+    limits: Limits
+    verifier: Verifier
+
+
+class Host:
+    """One agent.
+
+    Attributes:
+        engine: None while it is down.
+        disk: survives a crash.
+        life: how often it was started.
+        skew_ms: how far its clock is off the true time.
+        copies: (true time, copy) of its disk, oldest first, to be restored from.
+    """
+
+    def __init__(self, name: str, setting: Setting, *, skew_ms: int = 0) -> None:
+        self.name = name
+        self.skew_ms = skew_ms
+        self.life = 0
+        self.engine: Engine | None = None
+        self.disk = Disk()
+        self.copies: list[tuple[int, Disk]] = []
+        self._setting = setting
+        self._world, self._wires, self._history = setting.world, setting.wires, setting.history
+        self._identity = Identity.generate(self._world.random.randbytes)
+        self._card = make_card(self._identity, name=name, kind="custom", zones=(ZONE,), serial=1, now=START_MS / 1000)
+        self._commits: list[tuple[Effects, dict[int, int]]] = []
+        self._committing = False
+        self._lumping = False
+        self._timer_ms: int | None = None
+        self._running: dict[bytes, int] = {}
+        self._tokens: dict[int, Callable[[bytes | MeshError], None]] = {}
+        self._token = count(1)
+
+    @property
+    def up(self) -> bool:
+        return self.engine is not None
+
+    @property
+    def clock_ms(self) -> int:
+        """What its clock shows."""
+        return self._world.now_ms + self.skew_ms
+
+    @property
+    def peer_row(self) -> PeerRow:
+        """The row under which its neighbours have pinned it."""
+        card = self._card
+        return PeerRow(
+            fingerprint=card.fingerprint,
+            zone=ZONE,
+            name=self.name,
+            kind="custom",
+            card=card.data,
+            link_public=card.link_public,
+            pair_key=None,
+            invitation_id=None,
+            secret=None,
+            urls=(),
+            ranges=(),
+            state="pinned",
+        )
+
+    def board(self, peer: str) -> Board:
+        """The board that its engine shares with `peer`."""
+        assert self.engine is not None
+        board = self.engine.board(ZONE, peer)
+        assert board is not None
+        return board
+
+    def stored_board(self, peer: str) -> Board | None:
+        """The same as it is on disk."""
+        for row in self.disk.boards.values():
+            if row.name == peer:
+                return Board.from_row(row, self._setting.limits)
+        return None
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def start(self, peers: list[PeerRow]) -> None:
+        """Start on what the disk holds. `peers` are paired if they were not in an earlier life, or if that ended
+        before its first commit."""
+        setting = self._setting
+        self.life += 1
+        engine = Engine(
+            self._card, self._identity.sign, self._world.random.randbytes, setting.limits, Access(self.name, _WORDS, None)
+        )
+        engine.open(self.disk.open())
+        engine.ledger.trust.verifier = setting.verifier
+        self.engine = engine
+        for peer in peers:
+            if engine.board(ZONE, peer.name) is None:
+                engine.pair(peer)
+        self._step()
+
+    def kill(self) -> None:
+        """Its memory, its uncommitted steps, its links and handlers are gone."""
+        for job_id in self._running:
+            self._history.deaths[job_id] += 1
+        self.engine = None
+        self._commits.clear()
+        self._committing = self._lumping = False
+        self._timer_ms = None
+        self._running.clear()
+        for wire in self._wires.at(self.name):
+            wire.linked[self.name] = 0
+            self._wires.down(wire)
+
+    def stop(self) -> None:
+        """Stop as it is meant to be: handlers are stopped first, and what it knows is committed."""
+        engine = self.engine
+        assert engine is not None
+        engine.destination.draining = True
+        for job_id in list(self._running):
+            engine.requeued(job_id, self.clock_ms)
+        self._step()
+        for effects, _ in self._commits:
+            self._commit(effects)
+        self.kill()
+
+    def _fall_over(self, error: Exception) -> None:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        where = "" if trace is None else f" in {trace.tb_frame.f_code.co_name}:{trace.tb_lineno}"
+        self._history.problem("engine", f"{self.name} fell over: {type(error).__name__} {error}{where}")
+        self.kill()
+
+    def _dies(self) -> bool:
+        if self.up and self._world.happens(self._setting.faults.crash):
+            self._history.crashes += 1
+            self._world.note("dies", self.name)
+            self.kill()
+        return not self.up
+
+    # -- inputs -------------------------------------------------------------------------------------------------
+
+    def ask(self, verb: Verb, reply: Callable[[bytes | MeshError], None]) -> None:
+        """Let a caller ask for something; `reply` is called with the answer, unless the agent dies before."""
+        token = next(self._token)
+        self._tokens[token] = reply
+
+        def act(engine: Engine, now_ms: int) -> None:
+            try:
+                verb(engine, token, now_ms)
+            except MeshError as error:
+                self._tokens.pop(token)(error)
+
+        self._input(act)
+
+    def greet(self, peer: str) -> None:
+        # A step of its own: what the step sends belongs to the new link, what waits belongs to the old one.
+        self._flush()
+        self._input(lambda engine, now_ms: engine.greet(self.board(peer), now_ms), at_once=True)
+
+    def disconnected(self, peer: str) -> None:
+        self._input(lambda engine, _: engine.disconnected(self.board(peer)))
+
+    def arrived(self, peer: str, messages: list[Message]) -> None:
+        def take(engine: Engine, now_ms: int) -> None:
+            board, rest = self.board(peer), messages
+            if isinstance(rest[0], Hello):
+                engine.connected(board, rest[0], now_ms)
+                rest = rest[1:]
+            if rest:
+                engine.received(board, rest, now_ms)
+
+        self._input(take)
+
+    def _input(self, act: Callable[[Engine, int], None], *, at_once: bool = False) -> None:
+        if self.engine is None:
+            return
+        try:
+            act(self.engine, self.clock_ms)
+        except Exception as error:  # noqa: BLE001 - whatever an engine raises is a finding, and ends this life
+            self._fall_over(error)
+            return
+        if at_once or (not self._lumping and not self._world.happens(self._setting.faults.lumps)):
+            self._step()
+        elif not self._lumping:
+            self._lumping = True
+            life = self.life
+            self._world.within(_LUMP_MS, lambda: self._flush() if self.life == life else None)
+
+    def _flush(self) -> None:
+        if self._lumping and self.engine is not None:
+            self._lumping = False
+            self._step()
+
+    # -- steps, in the order of `effects` -----------------------------------------------------------------------
+
+    def _step(self) -> None:
+        engine = self.engine
+        if engine is None:
+            return
+        try:
+            effects = engine.end_step(self.clock_ms)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fall_over(error)
+            return
+        self._history.alarms += [Alarm(self._world.now_ms, self.name, alarm) for alarm in effects.alarms]
+        if effects:
+            linked = {
+                board.id: self._wires.between(self.name, board.name).linked.get(self.name, 0) for board in engine.boards
+            }
+            for told in effects.told:
+                self._history.tell(told.job_id, State(told.fact.content.state))  # type: ignore[union-attr]
+            for board_id, packed in effects.ahead.items():
+                self._send(board_id, packed, linked)
+            self._commits.append((effects, linked))
+            self._commit_next()
+        self._set_timer()
+
+    def _send(self, board_id: int, packed: list[bytes], linked: dict[int, int]) -> None:
+        assert self.engine is not None
+        peer = self.engine.ledger.boards[board_id].name
+        messages = [message for message in (read(unpack(one)) for one in packed) if message is not None]
+        # Only the link that stood when the step ended may carry what the step sends.
+        if messages and self._wires.carry(self.name, peer, linked.get(board_id, 0), messages):
+            self._world.note("send", self.name, peer, packed)
+            self.points.sending(board_id, messages)
+
+    def _commit_next(self) -> None:
+        if self._committing or not self._commits:
+            return
+        self._committing = True
+        life = self.life
+        self._world.within(
+            self._setting.faults.commit_ms, lambda: self._carry_out() if self.up and self.life == life else None
+        )
+
+    def _carry_out(self) -> None:
+        life = self.life
+        group, self._commits = self._commits, []
+        self._committing = False
+        if self._dies():
+            return
+        for effects, _ in group:
+            self._commit(effects)
+        for effects, linked in group:
+            for act in self._aftermath(effects, linked):
+                if self.life != life or self._dies():
+                    return
+                act()
+        if self.up and self.life == life:
+            self._commit_next()
+
+    def _commit(self, effects: Effects) -> None:
+        self.points.committing(effects, self._world.now_ms)
+        self.disk.apply([effects.batch])
+        self._history.commits += 1
+        self._world.note("commit", self.name, [row.id for row in effects.batch.rows])
+
+    def _aftermath(self, effects: Effects, linked: dict[int, int]) -> list[Callable[[], None]]:
+        acts: list[Callable[[], None]] = []
+        if effects.batch.rows:
+            acts.append(lambda: self._observe(effects.batch.rows))
+        for board_id, packed in effects.send.items():
+            acts.append(lambda board_id=board_id, packed=packed: self._send(board_id, packed, linked))  # type: ignore[misc]
+        for start in effects.start:
+            acts.append(lambda start=start: self._run_handler(start))  # type: ignore[misc]
+        for job_id in effects.stop:
+            acts.append(lambda job_id=job_id: self._stop_handler(job_id))  # type: ignore[misc]
+        for reply in effects.replies:
+            acts.append(lambda reply=reply: self._reply(reply.token, reply.result))  # type: ignore[misc]
+        for board_id, reason in effects.close:
+            acts.append(lambda board_id=board_id, reason=reason: self._close(board_id, reason, linked))  # type: ignore[misc]
+        for query in effects.queries:
+            acts.append(lambda query=query: self._query(query))  # type: ignore[misc]
+        return acts
+
+    def _reply(self, token: int, result: bytes | MeshError) -> None:
+        self.points.replying(result)
+        self._tokens.pop(token)(result)
+
+    def _query(self, query: Query) -> None:
+        answer = self.disk.read(query)
+        life = self.life
+
+        def tell() -> None:
+            if self.life == life:
+                self._input(lambda engine, now_ms: engine.answer(answer, now_ms))
+
+        # The store reads after the commits before, and its answer waits for the loop like any other input.
+        self._world.within(self._setting.faults.commit_ms, tell)
+
+    def _close(self, board_id: int, reason: str, linked: dict[int, int]) -> None:
+        assert self.engine is not None
+        wire = self._wires.between(self.name, self.engine.ledger.boards[board_id].name)
+        if wire.epoch == linked.get(board_id):
+            self._world.note("close", self.name, reason)
+            self._wires.down(wire)
+
+    def _set_timer(self) -> None:
+        assert self.engine is not None
+        deadline = self.engine.next_deadline_ms()
+        if deadline is None or (self._timer_ms is not None and self._timer_ms <= deadline):
+            return
+        self._timer_ms = deadline
+        life = self.life
+
+        def ring() -> None:
+            if self.life == life and self._timer_ms == deadline:
+                self._timer_ms = None
+                self._input(lambda engine, now_ms: engine.tick(now_ms), at_once=True)
+
+        self._world.later(max(1, deadline - self.clock_ms), ring)
+
+    # -- handlers -----------------------------------------------------------------------------------------------
+
+    def _run_handler(self, start: Start) -> None:
+        job_id, life, draw = start.job_id, self.life, self._world.random
+        self._world.note("start", self.name, job_id, start.attempt)
+        self.points.starting(start)
+        self._history.started(self.name, job_id, self._world.now_ms)
+        self._running[job_id] = start.attempt
+        faults = self._setting.faults
+        ends_ms = draw.randint(0, faults.handler_ms)
+        fails = draw.random() < faults.fails
+
+        def if_running(act: Callable[[], None]) -> Callable[[], None]:
+            return lambda: act() if self.life == life and self._running.get(job_id) == start.attempt else None
+
+        def affect() -> None:
+            self._history.affected(job_id, idempotent=start.instruction.keyword != CHARGE)
+
+        def report() -> None:
+            self._input(lambda engine, now_ms: engine.progress(job_id, "half way", 0.5, now_ms))
+
+        def done() -> None:
+            del self._running[job_id]
+            ending = Ending(State.COMPLETE, "str", f'"done {start.attempt}"')
+            if fails:
+                ending = Ending(State.ERROR, error=("failed", "no such project"))
+            self._input(lambda engine, now_ms: engine.finished(job_id, ending, now_ms))
+
+        if not fails:
+            self._world.later(draw.randint(0, ends_ms), if_running(affect))
+        if draw.random() < faults.reports:
+            self._world.later(draw.randint(0, ends_ms), if_running(report))
+        self._world.later(ends_ms, if_running(done))
+
+    def _stop_handler(self, job_id: bytes) -> None:
+        if self._running.pop(job_id, None) is not None:
+            ending = Ending(State.CANCELLED)
+            self._input(lambda engine, now_ms: engine.finished(job_id, ending, now_ms))
+
+    # -- what people see ----------------------------------------------------------------------------------------
+
+    def _observe(self, rows: list[Row]) -> None:
+        for row in rows:
+            state = state_of(row)
+            self._history.observe(self.name, row.id, state, version_of(row))
+            if role_of(row) is Role.ORIGIN:
+                told = self._history.of(row.id)
+                if not told.path and row.facts is not None:
+                    told.path = self._job(row).request.path
+                if state in TERMINAL:
+                    self._history.tell(row.id, state)
+
+    def _job(self, row: Row) -> Job:
+        assert self.engine is not None
+        return Job.from_row(row, self.engine.ledger.names_of)
+
+    def jobs(self) -> dict[bytes, Job]:
+        """Every job that the disk holds."""
+        return {row.id: self._job(row) for row in self.disk.rows.values()}
+
+    @property
+    def points(self) -> Failpoints:
+        """The assertions at its boundaries."""
+        return Failpoints(self.name, self.disk, self._setting.limits, self._history)

@@ -1,0 +1,70 @@
+"""A lane: what one board knows of one job.
+
+A job has at most two, towards the origin and towards the destination. The lane says which facts the peer has, which
+have been sent under which number, and which are still to be sent (rules R2, R6).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mesh.facts import Kind
+
+NEVER: Final = 0
+"""Lane entry of a fact the peer has not been sent."""
+HAS: Final = -1
+"""Lane entry of a fact that the peer has without our telling, or need not have."""
+
+SLOTS: Final = len(Kind) + 1
+"""Facts are kept in lists by kind; kinds start at 1."""
+
+
+class Lane:
+    """What one board knows of one job.
+
+    Attributes:
+        board: the board's number in this store.
+        number: the job's number in our sequence on that board, 0 before it has one. A job that changes again moves
+            to a new number, so that the backlog is never longer than the live jobs (R2).
+        sent: by kind, the number a fact was last sent under, or `NEVER`, or `HAS`.
+        offered: the Request has been given a number here: it may have been sent, and only the destination may now
+            say that the job expired (R6).
+        reissued: the Request was acknowledged once and has to be sent again (R5).
+        waiting: the Request has no number yet and is counted in the board's `waiting`.
+        counted: the job is counted in the board's `offered` (downwards) or `accepted` (upwards).
+    """
+
+    __slots__ = ("board", "counted", "number", "offered", "reissued", "sent", "waiting")
+
+    def __init__(self, board: int) -> None:
+        self.board = board
+        self.number = 0
+        self.sent = [HAS] * SLOTS
+        self.offered = False
+        self.reissued = False
+        self.waiting = False
+        self.counted = False
+
+    def unsent(self) -> bool:
+        """Whether a fact waits for a number."""
+        return NEVER in self.sent
+
+    def carry(self, number: int, acked: int) -> None:
+        """Move the job to `number`: its record carries every fact that is above the acknowledged number (R2)."""
+        self.number = number
+        sent = self.sent
+        for kind in range(1, SLOTS):
+            if sent[kind] == NEVER or sent[kind] > acked:
+                sent[kind] = number
+
+    def record(self) -> list[object]:
+        return [self.board, self.number, *self.sent[1:], self.offered, self.reissued]
+
+    @classmethod
+    def from_record(cls, record: list[object]) -> Lane:
+        lane = cls.__new__(cls)
+        lane.board, lane.number = record[0], record[1]  # type: ignore[assignment]
+        lane.sent = [HAS, *record[2:-2]]  # type: ignore[list-item]
+        lane.offered, lane.reissued = record[-2], record[-1]  # type: ignore[assignment]
+        lane.waiting = lane.counted = False
+        return lane

@@ -1,0 +1,58 @@
+"""Every fault of SQLite has one cause and one fix, and only a full disk leaves the store working."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from mesh.errors import StoreError, StoreFull
+from mesh.storage.faults import explained, faults_explained
+
+PATH = Path("/home/agent/store.db")
+
+
+def fault(code: int) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("what SQLite says")
+    error.sqlite_errorcode = code
+    error.sqlite_errorname = "SQLITE_NAME"
+    return error
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE])
+def test_a_full_disk_is_told_apart(code: int) -> None:
+    assert isinstance(explained(fault(code), PATH), StoreFull)
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "fix"),
+    [
+        (sqlite3.SQLITE_CORRUPT, "damaged", "restore a copy"),
+        (sqlite3.SQLITE_CORRUPT_INDEX, "damaged", "restore a copy"),
+        (sqlite3.SQLITE_NOTADB, "damaged", "restore a copy"),
+        (sqlite3.SQLITE_IOERR, "has to stop", "dmesg"),
+        (sqlite3.SQLITE_IOERR_FSYNC, "has to stop", "dmesg"),
+        (sqlite3.SQLITE_CANTOPEN, "cannot be opened", "ls -ld"),
+        (sqlite3.SQLITE_READONLY, "cannot be opened or written", "ls -ld"),
+        (sqlite3.SQLITE_BUSY, "another program", "fuser"),
+        (sqlite3.SQLITE_CONSTRAINT, "SQLITE_NAME", "start the agent again"),
+    ],
+)
+def test_a_fault_names_its_cause_and_its_fix(code: int, message: str, fix: str) -> None:
+    error = explained(fault(code), PATH)
+    assert not isinstance(error, StoreFull)
+    assert str(PATH) in error.message
+    assert message in error.message
+    assert fix in error.fix
+
+
+def test_an_error_without_a_code_is_explained_too() -> None:
+    assert "ProgrammingError" in explained(sqlite3.ProgrammingError("closed"), PATH).message
+
+
+def test_only_what_sqlite_raises_is_turned() -> None:
+    with pytest.raises(StoreError), faults_explained(PATH):
+        raise fault(sqlite3.SQLITE_BUSY)
+    with pytest.raises(KeyError), faults_explained(PATH):
+        raise KeyError("a bug")

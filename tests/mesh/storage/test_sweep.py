@@ -1,0 +1,68 @@
+"""Trimming and collecting a slice at a time."""
+
+from __future__ import annotations
+
+import pytest
+
+from mesh.effects import Batch, Shared
+from mesh.storage.columns import DESTINATION, ORIGIN
+from mesh.storage.sqlite import SqliteStore
+from mesh.storage.sweep import SLICE, Sweep
+from tests.mesh.storage.rows import put, row
+
+JOBS = SLICE + 500
+
+
+def left(store: SqliteStore) -> int:
+    return len(store.list_jobs(live=None, states=(), after=0, limit=100_000))
+
+
+def whole(store: SqliteStore) -> int:
+    return len(store.read(Shared(1, 0, 100_000)).rows)
+
+
+def test_one_commit_collects_a_slice_and_the_next_the_rest(sqlite: SqliteStore) -> None:
+    put(sqlite, *(row(seq, live=0, due_ms=1, role=seq % 3) for seq in range(1, JOBS + 1)))
+    sqlite._sweep = Sweep(keep_jobs=0)
+    put(sqlite, collect_ms=1)
+    assert left(sqlite) == JOBS - SLICE
+    put(sqlite)
+    assert left(sqlite) == 0
+    assert sqlite._sweep == Sweep(keep_jobs=0)
+
+
+def test_one_commit_trims_a_slice_and_the_next_the_rest(sqlite: SqliteStore) -> None:
+    put(sqlite, *(row(seq, live=0, up_number=seq * 3) for seq in range(1, JOBS + 1)))
+    put(sqlite, trims=[(1, 0, 30), (1, 30, JOBS * 3)])
+    assert whole(sqlite) == JOBS - SLICE
+    put(sqlite)
+    assert whole(sqlite) == 0
+    assert sqlite._sweep.trims == ()
+
+
+@pytest.mark.parametrize("jobs", [SLICE - 1, SLICE, SLICE + 1])
+def test_slices_end_where_they_should(sqlite: SqliteStore, jobs: int) -> None:
+    put(sqlite, *(row(seq, live=0, up_number=seq, due_ms=1, role=DESTINATION) for seq in range(1, jobs + 1)))
+    put(sqlite, trims=[(1, 0, jobs)])
+    assert whole(sqlite) == max(0, jobs - SLICE)
+    put(sqlite, collect_ms=1)
+    put(sqlite)
+    assert left(sqlite) == 0
+
+
+def test_our_own_jobs_are_counted_once_for_all_slices(sqlite: SqliteStore) -> None:
+    put(sqlite, *(row(seq, live=0, due_ms=seq, role=ORIGIN) for seq in range(1, JOBS + 1)))
+    sqlite._sweep = Sweep(keep_jobs=100)
+    put(sqlite, collect_ms=JOBS)
+    put(sqlite)
+    put(sqlite)
+    assert left(sqlite) == 100
+
+
+def test_what_is_left_to_do_is_forgotten_at_the_end(sqlite: SqliteStore) -> None:
+    put(sqlite, *(row(seq, live=0, due_ms=1) for seq in range(1, JOBS + 1)))
+    sqlite.apply([Batch(collect_ms=1)])
+    sqlite.close()
+    sqlite.open()
+    put(sqlite)
+    assert left(sqlite) == JOBS - SLICE

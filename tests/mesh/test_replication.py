@@ -1,0 +1,171 @@
+"""Both halves of a board: window, acknowledgements, gaps, refusals and the watermark `home`."""
+
+from __future__ import annotations
+
+import pytest
+
+from mesh.limits import Limits
+from mesh.replication import NO_POSITION, Inbox, Outbox, unconfirmed
+
+INC = b"i" * 8
+
+
+def outbox(records: int = 3, size: int = 100, **kept: int) -> Outbox:
+    return Outbox(Limits(window_records=records, window_bytes=size), **kept)
+
+
+def sent(box: Outbox, *numbers: int, size: int = 10) -> Outbox:
+    for number in numbers:
+        box.last = max(box.last, number)
+        box.sent(number, b"job %d" % number, size)
+    return box
+
+
+def test_a_new_outbox() -> None:
+    box = outbox()
+    assert (box.last, box.acked, box.home, box.cursor, box.trimmed) == (0, 0, 0, 0, 0)
+    assert (box.behind, box.room) == (False, True)
+
+
+def test_a_stored_outbox_goes_on_where_it_was() -> None:
+    box = outbox(last=9, acked=7, home=5)
+    assert (box.last, box.acked, box.home, box.cursor, box.trimmed) == (9, 7, 5, 7, 5)
+    assert box.behind
+
+
+def test_the_window_counts_records() -> None:
+    box = sent(outbox(records=2), 1)
+    assert box.room
+    sent(box, 2)
+    assert not box.room
+    assert box.acknowledge(1)
+    assert box.room
+
+
+def test_the_window_counts_bytes_as_they_become_known() -> None:
+    box = sent(outbox(size=100), 1, size=0)
+    box.resize(1, 60)
+    assert (box.flight_bytes, box.room) == (60, True)
+    box.resize(1, 100)
+    assert (box.flight_bytes, box.room) == (100, False)
+    sent(box, 2, size=5)
+    assert box.acknowledge(1)
+    assert (box.flight_bytes, box.flight) == (5, {2: (b"job 2", 5)})
+
+
+def test_an_acknowledgement_is_cumulative_and_numbers_have_gaps() -> None:
+    box = sent(outbox(records=9), 3, 7, 20)
+    assert box.acknowledge(10)
+    assert (box.acked, list(box.flight)) == (10, [20])
+    assert box.acknowledge(3)
+    assert box.acked == 10
+    assert box.acknowledge(20)
+    assert (box.acked, box.flight, box.flight_bytes) == (20, {}, 0)
+
+
+def test_an_acknowledgement_of_what_was_never_sent_is_a_lie() -> None:
+    box = sent(outbox(), 5)
+    assert not box.acknowledge(6)
+    assert (box.acked, list(box.flight)) == (0, [5])
+
+
+def test_a_link_resumes_above_what_the_peer_has() -> None:
+    box = sent(outbox(), 1, 2, 3)
+    box.acknowledge(1)
+    box.resume(2)
+    assert (box.acked, box.cursor, box.flight, box.flight_bytes, box.behind) == (2, 2, {}, 0, True)
+    # Never below what was acknowledged.
+    box.resume(1)
+    assert box.acked == 2
+
+
+def test_a_full_exchange_starts_above_every_number() -> None:
+    box = sent(outbox(), 1, 2, 3)
+    box.restart()
+    assert (box.acked, box.cursor, box.flight, box.flight_bytes, box.behind) == (3, 3, {}, 0, False)
+
+
+def test_home_tells_what_was_relayed() -> None:
+    box = sent(outbox(records=9), 1, 2, 3, 4)
+    box.relayed = {1: (7, 11), 3: (7, 13), 4: (8, 2)}
+    assert box.went_home(3) == [(7, 11), (7, 13)]
+    assert (box.home, box.relayed) == (3, {4: (8, 2)})
+    assert box.went_home(3) == []
+    assert box.went_home(2) == []
+    assert box.went_home(5) == []
+    assert box.home == 3
+    assert box.went_home(4) == [(8, 2)]
+
+
+# -- inbox --------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_inbox_has_no_position() -> None:
+    box = Inbox()
+    assert (box.received, box.home) == (NO_POSITION, 0)
+
+
+def test_taking_records_moves_the_position() -> None:
+    box = Inbox()
+    box.start((INC, 4))
+    box.take(9, b"j" * 8)
+    assert (box.received, box.home) == ((b"j" * 8, 9), 9)
+
+
+def test_home_stays_below_the_first_outcome_that_is_away() -> None:
+    box = Inbox((INC, 4), floor=2)
+    for number in (5, 6, 7):
+        box.take(number, INC)
+    box.away = {6: None, 7: None}
+    assert box.home == 5
+    box.came_home(7)
+    assert box.home == 5
+    box.came_home(6)
+    assert box.home == 7
+    box.came_home(6)
+    assert box.home == 7
+
+
+def test_home_never_falls_below_its_floor() -> None:
+    box = Inbox((INC, 9), floor=8)
+    box.away = {3: None}
+    assert box.home == 8
+
+
+def test_strays_of_an_earlier_opening_hold_home_at_its_floor() -> None:
+    box = Inbox((INC, 9), floor=3)
+    box.strays = 2
+    box.take(12, INC)
+    assert box.home == 3
+    box.came_home(0)
+    assert box.home == 3
+    box.came_home(0)
+    assert box.home == 12
+    box.came_home(0)
+    assert box.strays == 0
+
+
+def test_refusals_are_repeated_until_they_are_confirmed() -> None:
+    box = Inbox((INC, 9))
+    for number in (7, 5, 9):
+        box.refuse(number, "no_card", f"of {number}")
+    assert box.refusals(2) == [[5, "no_card", "of 5"], [7, "no_card", "of 7"]]
+    assert box.refusals(9) == box.refusals(9)
+    assert not box.confirmed(4)
+    assert box.confirmed(7)
+    assert box.refusals(9) == [[9, "no_card", "of 9"]]
+    assert not box.confirmed(7)
+    assert box.confirmed(9)
+    assert box.refusals(9) == []
+
+
+def test_a_stored_inbox_repeats_its_refusals() -> None:
+    box = Inbox((INC, 9))
+    unconfirmed([(4, "busy", "full")], box)
+    assert box.refusals(9) == [[4, "busy", "full"]]
+
+
+@pytest.mark.parametrize("records", [0, 1])
+def test_a_window_of_one_or_none(records: int) -> None:
+    box = outbox(records=records)
+    assert box.room is bool(records)

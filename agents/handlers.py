@@ -110,20 +110,10 @@ class Handlers:
                 idempotent=idempotent,
                 skip=contexts,
             )
-            self._check_known(declaration)
+            known = self._vocabulary.get(declaration.keyword)
+            if known is not None:
+                # Origin and destination have to read the same text alike.
+                declaration = declaration.shaped_as(known)
         except GrammarError as error:
             raise HandlerError(f'handler "{name}": {error.message}', fix=error.fix) from error
         self._by_keyword[declaration.keyword] = Handler(declaration, function, contexts[0] if contexts else None)
-
-    def _check_known(self, declaration: Declaration) -> None:
-        """A handler of a known instruction takes the arguments which that instruction has."""
-        known = self._vocabulary.get(declaration.keyword)
-        if known is None:
-            return
-        wanted = [parameter.type.name for parameter in known.parameters]
-        given = [parameter.type.name for parameter in declaration.parameters]
-        if wanted != given:
-            raise HandlerError(
-                f'"{declaration.keyword}" takes ({", ".join(wanted)}), its handler ({", ".join(given)})',
-                fix="annotate the handler's parameters with these types, or choose another keyword",
-            )

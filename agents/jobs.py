@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -117,6 +118,7 @@ class Jobs:
             circle=circle,
             context=context,
             parent=parent,
+            today=datetime.now().astimezone().date(),
         )
 
     async def put_all(self, puts: Sequence[Put], *, wait_for_room: bool = False) -> list[bytes | MeshError]:

@@ -165,6 +165,30 @@ class Peering:
         self._dial(row)
         return row
 
+    async def revoke(self, name: str, zone: str | None = None) -> tuple[PeerRow, ...]:
+        """Make a peer a stranger: its key is refused from now on, in every zone, and its links close.
+
+        Raises:
+            PeerError: there is no such peer.
+        """
+        local = self._local
+        found = local.book.find(name, zone)
+        rows = tuple(row for peer in found for row in local.book.revoked(peer.fingerprint))
+        for row in rows:
+            local.book.keep(row)
+            dialler = self._dialers.pop(row.key, None)
+            if dialler is not None:
+                dialler[1].cancel()
+        local.engine.revoke(rows)
+        await local.stepping.settled()
+        return rows
+
+    async def believe(self, route: str, zone: str, fingerprint: bytes) -> None:
+        """Pin another key for an agent further away, or forget the one that is pinned (no bytes)."""
+        self._local.engine.trust(zone, route, fingerprint)
+        self._local.stepping.poke()
+        await self._local.stepping.settled()
+
     def is_up(self, name: str, zone: str) -> bool:
         """Whether a link to that peer stands, both sides having greeted."""
         board = self._local.engine.board(zone, name)

@@ -77,6 +77,7 @@ class Running:
         )
         self.engine = Engine(self.card(), self.identity.sign, os.urandom, settings.limits, access)
         self.engine.open(snapshot)
+        self.engine.ledger.revoked.update(peer.fingerprint for peer in book.peers if peer.state == "revoked")
         self.stepping = Stepping(self.engine, writer, self, clock_ms)
         self.watching = Watching()
         self.jobs = Jobs(settings, handlers, self.engine, self.stepping, writer, self.watching, clock_ms)

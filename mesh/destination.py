@@ -195,6 +195,8 @@ class Destination:
     def _may_run(self, job: Job, instruction: Instruction) -> Denial | None:
         ledger = self._ledger
         request, access = job.request, ledger.access
+        if request.origin in ledger.revoked:
+            return Denial("denied", f'agent "{access.agent}" has revoked the key of "{job.names[0]}"')
         refused = access.by_rules(instruction.keyword, request.zone, job.names[0], request.origin)
         if refused is not None or not instruction.portals:
             return refused

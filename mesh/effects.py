@@ -113,6 +113,14 @@ class Shared(NamedTuple):
     limit: int
 
 
+class Revoked(NamedTuple):
+    """As `Shared`, for a board whose peer was revoked."""
+
+    board: int
+    after: int
+    limit: int
+
+
 class Unfinished(NamedTuple):
     """Live jobs of a board that end here, in the order they came, after `after`."""
 
@@ -131,7 +139,7 @@ class Due(NamedTuple):
     unproved: tuple[int, ...]
 
 
-Query = ById | ByKey | Numbered | AtNumber | Waiting | Shared | Unfinished | Due
+Query = ById | ByKey | Numbered | AtNumber | Waiting | Shared | Revoked | Unfinished | Due
 
 
 class Answer(NamedTuple):

@@ -37,6 +37,7 @@ from mesh.effects import (
     Effects,
     Numbered,
     Reply,
+    Revoked,
     Shared,
     Unfinished,
     Waiting,
@@ -54,6 +55,7 @@ from mesh.limits import Limits
 from mesh.messages import Hello, Message, Position
 from mesh.origin import Origin, Put, hash_of_key
 from mesh.positions import INCARNATION_BYTES, Incarnations
+from mesh.revocation import end_lost, revoke
 from mesh.trust import Trust
 
 DUE_PAGE: Final = 512
@@ -190,6 +192,22 @@ class Engine:
             batch.cards.append((peer.fingerprint, peer.card))
         return self.ledger.expect(peer.zone, peer.name, peer.kind, peer.fingerprint)
 
+    def revoke(self, peers: Iterable[PeerRow]) -> None:
+        """Make peers strangers again, by their revoked rows: their links close, their keys start no job here, and
+        what only they could end is ended as lost (R6)."""
+        for peer in peers:
+            self.ledger.effects.batch.peers.append(peer)
+            self.ledger.revoked.add(peer.fingerprint)
+            board = self.board(peer.zone, peer.name)
+            if board is not None:
+                revoke(self.ledger, board)
+
+    def trust(self, zone: str, route: str, fingerprint: bytes) -> None:
+        """Believe that the agent at `route` has this key from now on; no bytes forget the one that is pinned, so that
+        the next one seen is. Jobs that name the old key are refused by the last hop and end."""
+        self.ledger.trust.repin(zone, route, fingerprint)
+        self.ledger.effects.batch.pins.append((zone, route, fingerprint))
+
     def greet(self, board: Board, now_ms: int) -> None:
         """Begin a new link of `board`: what is sent on that board from this step on belongs to the new link, and
         starts with our HELLO. An older link of the board is replaced (R11)."""
@@ -286,6 +304,8 @@ class Engine:
                 page(self.ledger, query, answer.rows)
             case AtNumber():
                 self._refused(query, answer.rows, now_ms)
+            case Revoked():
+                end_lost(self.ledger, self._hop, query, answer.rows, now_ms)
             case Unfinished():
                 self._recover(query, answer.rows, now_ms)
             case Due():

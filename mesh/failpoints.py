@@ -11,7 +11,7 @@ from typing import Final
 from grammar.errors import MeshError
 from mesh.board import Board, BoardRow
 from mesh.codec import unpack
-from mesh.effects import Batch, Reply, Start
+from mesh.effects import Batch, Effects, Start
 from mesh.facts import Kind, decode, short_text
 from mesh.history import History
 from mesh.job import Row
@@ -96,8 +96,13 @@ class Failpoints:
 
     # -- before a commit ----------------------------------------------------------------------------------------
 
-    def committing(self, batch: Batch, now_ms: int) -> None:
+    def committing(self, effects: Effects, now_ms: int) -> None:
         """A step is about to become durable."""
+        batch = effects.batch
+        for start in effects.start:
+            held = self.disk.by_id.get(start.job_id)
+            if held is not None and state_of(held) is State.DELETED:
+                self._broken("10", f"starts {short_text(start.job_id)}, whose Delete was durable")
         for row in batch.rows:
             for number in (row.up_number, row.down_number):
                 if number and self.disk.numbers.setdefault(number, row.id) != row.id:
@@ -172,15 +177,12 @@ class Failpoints:
                 self._broken("R6", f"offers {short_text(fact.job_id)}, and that is not durable")
 
     def starting(self, start: Start) -> None:
-        """A handler is about to start: its attempt is durable (R8), and it was not deleted (10)."""
+        """A handler is about to start: its attempt is durable (R8)."""
         row = self.disk.by_id.get(start.job_id)
-        state = None if row is None else state_of(row)
         if row is None or unpack(row.record)[5] < start.attempt:
             self._broken("R8", f"starts attempt {start.attempt} of {short_text(start.job_id)}, which is not durable")
-        if state is State.DELETED:
-            self._broken("10", f"starts {short_text(start.job_id)}, whose Delete is durable")
 
-    def replying(self, reply: Reply) -> None:
+    def replying(self, result: bytes | MeshError) -> None:
         """A caller is about to be answered (1)."""
-        if not isinstance(reply.result, MeshError) and reply.result not in self.disk.by_id:
-            self._broken("1", f"acknowledges {short_text(reply.result)}, which is not durable")
+        if not isinstance(result, MeshError) and result not in self.disk.by_id:
+            self._broken("1", f"acknowledges {short_text(result)}, which is not durable")

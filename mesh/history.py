@@ -73,7 +73,7 @@ class History:
         starts, deaths: how often each handler was started, and how often its agent died or was stopped meanwhile.
         started_by: the agents that started it.
         first_start_ms: true time of the first start.
-        effects: how often a handler came to the point where its effect is written.
+        effects: how often the effect of a job happened.
         losses, alarms: what befell stores, and what the agents said about it.
         crashes, cuts, commits: how many there were.
         problems: what was seen to be wrong while it happened.
@@ -114,6 +114,10 @@ class History:
         self.starts[job_id] += 1
         self.started_by.setdefault(job_id, set()).add(name)
         self.first_start_ms.setdefault(job_id, now_ms)
+
+    def affected(self, job_id: bytes, *, idempotent: bool) -> None:
+        """A handler wrote its effect; the guard of an idempotent one lets that happen once."""
+        self.effects[job_id] = 1 if idempotent else self.effects[job_id] + 1
 
     def observe(self, name: str, job_id: bytes, state: State, version: int) -> None:
         """An agent committed a job in this state; it never goes back behind one committed before (8)."""

@@ -70,13 +70,20 @@ class Hop:
         self._ledger.alarm(f'a job names another key for "{board.name}" than the one this agent has pinned')
         return (
             f'agent "{self._ledger.name}" knows "{board.name}" under another key than the origin does',
-            f"verify who is right, then at the origin: mesh trust {'.'.join(job.names[1:])} --accept",
+            f"verify who is right, then at the origin: mesh trust {'.'.join(job.names[1:])} --forget",
         )
 
     def refuse(self, job: Job, reason: str, message: str, fix: str, now_ms: int) -> None:
         """End a job that was never offered to the next agent."""
-        ledger = self._ledger
         assert job.down is None or not job.down.offered, "a job that was offered is its destination's to end"
+        self._reject(job, reason, message, fix, now_ms)
+
+    def lose(self, job: Job, message: str, now_ms: int) -> None:
+        """End a job that was offered to an agent which will never answer: nobody knows its effect (R6)."""
+        self._reject(job, "lost", message, "find out whether it was done, then put it again", now_ms)
+
+    def _reject(self, job: Job, reason: str, message: str, fix: str, now_ms: int) -> None:
+        ledger = self._ledger
         if job.down is not None:
             job.down.sent = [HAS] * len(job.down.sent)
         content = Reject(VERSION, job.id, ledger.fingerprint, ledger.name, reason, message, fix, now_ms)

@@ -20,7 +20,6 @@ from invitations.peers import PeerRow
 from mesh.access import Access
 from mesh.board import Board
 from mesh.codec import unpack
-from mesh.destination import Ending
 from mesh.effects import Effects, Query, Start
 from mesh.engine import Engine
 from mesh.failpoints import Disk, Failpoints, role_of, state_of, version_of
@@ -29,14 +28,12 @@ from mesh.job import Job, Row
 from mesh.lifecycle import TERMINAL, Role, State
 from mesh.limits import Limits
 from mesh.messages import Hello, Message, read
+from mesh.program import CHARGE, Program
 from mesh.proof import Verifier
 from mesh.wires import Wires
 from mesh.world import START_MS, Faults, World
 
 ZONE: Final = "lab"
-CHARGE: Final = "charge"
-"""An instruction that is not idempotent; every other one of the simulation's vocabulary is."""
-
 _WORDS: Final = VOCABULARY.extended(Declaration(CHARGE, idempotent=False))
 _LUMP_MS: Final = 10
 
@@ -65,6 +62,9 @@ class Setting:
 class Host:
     """One agent.
 
+    Args:
+        revive: called with its name when it died by chance.
+
     Attributes:
         engine: None while it is down.
         disk: survives a crash.
@@ -73,7 +73,7 @@ class Host:
         copies: (true time, copy) of its disk, oldest first, to be restored from.
     """
 
-    def __init__(self, name: str, setting: Setting, *, skew_ms: int = 0) -> None:
+    def __init__(self, name: str, setting: Setting, revive: Callable[[str], None], *, skew_ms: int = 0) -> None:
         self.name = name
         self.skew_ms = skew_ms
         self.life = 0
@@ -81,6 +81,7 @@ class Host:
         self.disk = Disk()
         self.copies: list[tuple[int, Disk]] = []
         self._setting = setting
+        self._revive = revive
         self._world, self._wires, self._history = setting.world, setting.wires, setting.history
         self._identity = Identity.generate(self._world.random.randbytes)
         self._card = make_card(self._identity, name=name, kind="custom", zones=(ZONE,), serial=1, now=START_MS / 1000)
@@ -88,7 +89,7 @@ class Host:
         self._committing = False
         self._lumping = False
         self._timer_ms: int | None = None
-        self._running: dict[bytes, int] = {}
+        self._program = Program(name, self, self._world, self._history, setting.faults)
         self._tokens: dict[int, Callable[[bytes | MeshError], None]] = {}
         self._token = count(1)
 
@@ -142,7 +143,11 @@ class Host:
         setting = self._setting
         self.life += 1
         engine = Engine(
-            self._card, self._identity.sign, self._world.random.randbytes, setting.limits, Access(self.name, _WORDS, None)
+            self._card,
+            self._identity.sign,
+            self._world.random.randbytes,
+            setting.limits,
+            Access(self.name, _WORDS, None),
         )
         engine.open(self.disk.open())
         engine.ledger.trust.verifier = setting.verifier
@@ -154,13 +159,11 @@ class Host:
 
     def kill(self) -> None:
         """Its memory, its uncommitted steps, its links and handlers are gone."""
-        for job_id in self._running:
-            self._history.deaths[job_id] += 1
+        self._program.end()
         self.engine = None
         self._commits.clear()
         self._committing = self._lumping = False
         self._timer_ms = None
-        self._running.clear()
         for wire in self._wires.at(self.name):
             wire.linked[self.name] = 0
             self._wires.down(wire)
@@ -170,7 +173,7 @@ class Host:
         engine = self.engine
         assert engine is not None
         engine.destination.draining = True
-        for job_id in list(self._running):
+        for job_id in self._program.running:
             engine.requeued(job_id, self.clock_ms)
         self._step()
         for effects, _ in self._commits:
@@ -184,12 +187,14 @@ class Host:
         where = "" if trace is None else f" in {trace.tb_frame.f_code.co_name}:{trace.tb_lineno}"
         self._history.problem("engine", f"{self.name} fell over: {type(error).__name__} {error}{where}")
         self.kill()
+        self._revive(self.name)
 
     def _dies(self) -> bool:
         if self.up and self._world.happens(self._setting.faults.crash):
             self._history.crashes += 1
             self._world.note("dies", self.name)
             self.kill()
+            self._revive(self.name)
         return not self.up
 
     # -- inputs -------------------------------------------------------------------------------------------------
@@ -205,15 +210,15 @@ class Host:
             except MeshError as error:
                 self._tokens.pop(token)(error)
 
-        self._input(act)
+        self.input(act)
 
     def greet(self, peer: str) -> None:
         # A step of its own: what the step sends belongs to the new link, what waits belongs to the old one.
         self._flush()
-        self._input(lambda engine, now_ms: engine.greet(self.board(peer), now_ms), at_once=True)
+        self.input(lambda engine, now_ms: engine.greet(self.board(peer), now_ms), at_once=True)
 
     def disconnected(self, peer: str) -> None:
-        self._input(lambda engine, _: engine.disconnected(self.board(peer)))
+        self.input(lambda engine, _: engine.disconnected(self.board(peer)))
 
     def arrived(self, peer: str, messages: list[Message]) -> None:
         def take(engine: Engine, now_ms: int) -> None:
@@ -224,9 +229,15 @@ class Host:
             if rest:
                 engine.received(board, rest, now_ms)
 
-        self._input(take)
+        self.input(take)
 
-    def _input(self, act: Callable[[Engine, int], None], *, at_once: bool = False) -> None:
+    def input(self, act: Callable[[Engine, int], None], *, at_once: bool = False) -> None:
+        """Give the engine an input, if it runs, and end the step; several inputs may share one.
+
+        Args:
+            act: called with the engine and the time on this agent's clock.
+            at_once: the step ends with this input.
+        """
         if self.engine is None:
             return
         try:
@@ -317,9 +328,9 @@ class Host:
         for board_id, packed in effects.send.items():
             acts.append(lambda board_id=board_id, packed=packed: self._send(board_id, packed, linked))  # type: ignore[misc]
         for start in effects.start:
-            acts.append(lambda start=start: self._run_handler(start))  # type: ignore[misc]
+            acts.append(lambda start=start: self._start_handler(start))  # type: ignore[misc]
         for job_id in effects.stop:
-            acts.append(lambda job_id=job_id: self._stop_handler(job_id))  # type: ignore[misc]
+            acts.append(lambda job_id=job_id: self._program.stop(job_id))  # type: ignore[misc]
         for reply in effects.replies:
             acts.append(lambda reply=reply: self._reply(reply.token, reply.result))  # type: ignore[misc]
         for board_id, reason in effects.close:
@@ -327,6 +338,10 @@ class Host:
         for query in effects.queries:
             acts.append(lambda query=query: self._query(query))  # type: ignore[misc]
         return acts
+
+    def _start_handler(self, start: Start) -> None:
+        self.points.starting(start)
+        self._program.run(start)
 
     def _reply(self, token: int, result: bytes | MeshError) -> None:
         self.points.replying(result)
@@ -338,7 +353,7 @@ class Host:
 
         def tell() -> None:
             if self.life == life:
-                self._input(lambda engine, now_ms: engine.answer(answer, now_ms))
+                self.input(lambda engine, now_ms: engine.answer(answer, now_ms))
 
         # The store reads after the commits before, and its answer waits for the loop like any other input.
         self._world.within(self._setting.faults.commit_ms, tell)
@@ -361,48 +376,9 @@ class Host:
         def ring() -> None:
             if self.life == life and self._timer_ms == deadline:
                 self._timer_ms = None
-                self._input(lambda engine, now_ms: engine.tick(now_ms), at_once=True)
+                self.input(lambda engine, now_ms: engine.tick(now_ms), at_once=True)
 
         self._world.later(max(1, deadline - self.clock_ms), ring)
-
-    # -- handlers -----------------------------------------------------------------------------------------------
-
-    def _run_handler(self, start: Start) -> None:
-        job_id, life, draw = start.job_id, self.life, self._world.random
-        self._world.note("start", self.name, job_id, start.attempt)
-        self.points.starting(start)
-        self._history.started(self.name, job_id, self._world.now_ms)
-        self._running[job_id] = start.attempt
-        faults = self._setting.faults
-        ends_ms = draw.randint(0, faults.handler_ms)
-        fails = draw.random() < faults.fails
-
-        def if_running(act: Callable[[], None]) -> Callable[[], None]:
-            return lambda: act() if self.life == life and self._running.get(job_id) == start.attempt else None
-
-        def affect() -> None:
-            self._history.affected(job_id, idempotent=start.instruction.keyword != CHARGE)
-
-        def report() -> None:
-            self._input(lambda engine, now_ms: engine.progress(job_id, "half way", 0.5, now_ms))
-
-        def done() -> None:
-            del self._running[job_id]
-            ending = Ending(State.COMPLETE, "str", f'"done {start.attempt}"')
-            if fails:
-                ending = Ending(State.ERROR, error=("failed", "no such project"))
-            self._input(lambda engine, now_ms: engine.finished(job_id, ending, now_ms))
-
-        if not fails:
-            self._world.later(draw.randint(0, ends_ms), if_running(affect))
-        if draw.random() < faults.reports:
-            self._world.later(draw.randint(0, ends_ms), if_running(report))
-        self._world.later(ends_ms, if_running(done))
-
-    def _stop_handler(self, job_id: bytes) -> None:
-        if self._running.pop(job_id, None) is not None:
-            ending = Ending(State.CANCELLED)
-            self._input(lambda engine, now_ms: engine.finished(job_id, ending, now_ms))
 
     # -- what people see ----------------------------------------------------------------------------------------
 

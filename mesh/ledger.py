@@ -70,6 +70,7 @@ class Ledger:
         self.jobs: dict[bytes, Job] = {}
         self.absent: set[bytes] = set()
         self.pinned: dict[bytes, int] = {}
+        self.revoked: set[bytes] = set()
         self.quarantined: dict[bytes, int] = {}
         self.next_due_ms: int | None = None
         self.lazy_boards: dict[int, Board] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from hashlib import blake2b
 from typing import Final
 
@@ -40,6 +41,7 @@ class Put:
         key: idempotency key, or None.
         circle, context: the namespace it acts in.
         parent: the job on whose behalf this one is put, or None.
+        today: what words such as `this_week` in the instruction count from; they travel as dates then.
         options: further settings, as the instruction's destination understands them.
     """
 
@@ -52,6 +54,7 @@ class Put:
     context: str = ""
     parent: bytes | None = None
     options: Mapping[str, object] | None = None
+    today: date | None = None
 
 
 class Origin:
@@ -229,7 +232,7 @@ class Origin:
             denial = ledger.access.claims(portal, ledger.fingerprint, None, None)
             if denial is not None:
                 raise Denied(denial.message)
-        return str(instruction)
+        return str(instruction if put.today is None else instruction.resolved(put.today))
 
     # -- cancel and delete --------------------------------------------------------------------------------------
 

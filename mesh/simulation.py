@@ -62,7 +62,9 @@ class Simulation:
         self.wires = Wires(links, self.world, self.faults)
         setting = Setting(self.world, self.wires, self.history, self.faults, self.limits, Verifier(verify))
         names = sorted({name for ends in links for name in ends})
-        self.hosts = {name: Host(name, setting, skew_ms=(skews_ms or {}).get(name, 0)) for name in names}
+        self.hosts = {
+            name: Host(name, setting, self._start_later, skew_ms=(skews_ms or {}).get(name, 0)) for name in names
+        }
         self.wires.ends.update(self.hosts)
         for name in names:
             self.start(name)
@@ -216,7 +218,9 @@ class Simulation:
             host.kill()
         before, after = host.disk.kept(), copy.kept()
         changed = frozenset(one for one, row in after.items() if one in before and row.record != before[one].record)
-        noticed = frozenset(wire.other(name) for wire in self.wires.at(name) if self._remembers(name, wire.other(name), copy))
+        noticed = frozenset(
+            wire.other(name) for wire in self.wires.at(name) if self._remembers(name, wire.other(name), copy)
+        )
         lost = frozenset(before.keys() - after.keys())
         self.history.losses.append(Loss(name, at_ms, self.world.now_ms, lost, changed, noticed))
         self.history.forget(name, {one: (state_of(row), version_of(row)) for one, row in after.items()})

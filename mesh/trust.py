@@ -40,7 +40,7 @@ class Trust:
         portals: Iterable[tuple[str, str, bytes]] = (),
     ) -> None:
         self.cards = {fingerprint: Card.parse(data) for fingerprint, data in cards}
-        self.pins = {(zone, route): fingerprint for zone, route, fingerprint in pins}
+        self.pins = {(zone, route): fingerprint for zone, route, fingerprint in pins if fingerprint}
         self.portals = {(zone, portal): fingerprint for zone, portal, fingerprint in portals}
         self.verifier = Verifier(verify)
 
@@ -85,6 +85,13 @@ class Trust:
         if not self.verifier.holds(fact.kind, fact.body, fact.proof, card.public_key):
             return BAD_PROOF
         return None
+
+    def repin(self, zone: str, route: str, fingerprint: bytes) -> None:
+        """Pin another key by an operator's word, or none."""
+        if fingerprint:
+            self.pins[zone, route] = fingerprint
+        else:
+            self.pins.pop((zone, route), None)
 
     def pin(self, zone: str, route: str, fingerprint: bytes) -> bool:
         """Pin the agent at `route` on first sight; says whether that is new."""

@@ -6,6 +6,7 @@ Whatever came from elsewhere is shown with its control characters escaped: a res
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -121,7 +122,7 @@ class LiveLine:
     def show(self, text: str) -> None:
         """Show `text` in place of what was shown before."""
         if self._on:
-            width = max(20, click.get_terminal_size()[0] - 1) if hasattr(click, "get_terminal_size") else 79
+            width = max(20, shutil.get_terminal_size().columns - 1)
             click.echo(f"\r\x1b[2K{text[:width]}", err=True, nl=False)
             self._shown = True
 

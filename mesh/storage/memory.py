@@ -19,6 +19,7 @@ from mesh.effects import (
     Due,
     Numbered,
     Query,
+    Revoked,
     Shared,
     Unfinished,
     Waiting,
@@ -142,7 +143,7 @@ class MemoryStore:
                     if row.waiting and (row.down_board, row.down_branch) == (query.board, query.branch)
                 ]
                 found = sorted(found)[: query.limit]
-            case Shared():
+            case Shared() | Revoked():
                 found = [
                     row
                     for row in rows

@@ -13,7 +13,7 @@ from typing import Any, Final, assert_never
 from invitations.peers import InvitationRow, PeerRow
 from mesh.board import BoardRow
 from mesh.codec import STORED, unpack
-from mesh.effects import Answer, AtNumber, ById, ByKey, Due, Numbered, Query, Shared, Unfinished, Waiting
+from mesh.effects import Answer, AtNumber, ById, ByKey, Due, Numbered, Query, Revoked, Shared, Unfinished, Waiting
 from mesh.facts import ID_BYTES
 from mesh.job import Row
 from mesh.storage import statements
@@ -52,7 +52,7 @@ class Queries:
                 rows = [row for number in numbers for row in self._numbered(query.board, number - 1, number, -1)]
             case Waiting():
                 rows = self._rows(statements.WAITING, (query.board, query.branch, query.limit))
-            case Shared():
+            case Shared() | Revoked():
                 arguments = (query.board, query.after, query.limit)
                 up, down = (self._rows(one, arguments) for one in (statements.SHARED_UP, statements.SHARED_DOWN))
                 rows = _merged(up, down, _seq, query.limit)

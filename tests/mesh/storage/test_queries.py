@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,10 @@ def connection(path: Path) -> Iterator[sqlite3.Connection]:
 
 def plan(connection: sqlite3.Connection, statement: str) -> list[str]:
     marks = statement.count("?")
-    named = dict.fromkeys(["now_ms", "first_seq", "unproved", "limit", "found", "before", "states", "prefix", "start", "newest", "board"], "1")
+    named = dict.fromkeys(
+        ["now_ms", "first_seq", "unproved", "limit", "found", "before", "states", "prefix", "start", "newest", "board"],
+        "1",
+    )
     arguments = [1] * marks if marks else named
     return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", arguments)]
 

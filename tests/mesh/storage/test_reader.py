@@ -16,9 +16,9 @@ from tests.mesh.storage.rows import board, invitation, job_id, peer, put, row, s
 def test_a_reader_sees_each_commit_of_the_agent_beside_it(sqlite: SqliteStore, path: Path) -> None:
     put(sqlite, row(1, down_number=5))
     with SqliteReader(path) as reader:
-        assert seqs(reader.read(Numbered(2, 0, 9, 9)).rows) == [1]
+        assert seqs(reader.read(Numbered(2, 1, 0, 9, 9)).rows) == [1]
         put(sqlite, row(2, down_number=6))
-        assert seqs(reader.read(Numbered(2, 0, 9, 9)).rows) == [1, 2]
+        assert seqs(reader.read(Numbered(2, 1, 0, 9, 9)).rows) == [1, 2]
 
 
 def test_a_reader_answers_when_the_agent_is_down(sqlite: SqliteStore, path: Path) -> None:

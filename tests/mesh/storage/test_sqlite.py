@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -63,11 +62,11 @@ def connection(sqlite: SqliteStore) -> sqlite3.Connection:
 
 
 @pytest.fixture
-def full(sqlite: SqliteStore, connection: sqlite3.Connection) -> Iterator[SimpleNamespace]:
+def full(sqlite: SqliteStore, connection: sqlite3.Connection) -> SimpleNamespace:
     """A disk with room for a few more pages, and a way to make more room."""
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages + 8}").fetchall()
-    yield SimpleNamespace(store=sqlite, grow=lambda: connection.execute("PRAGMA max_page_count = 1000000").fetchall())
+    return SimpleNamespace(store=sqlite, grow=lambda: connection.execute("PRAGMA max_page_count = 1000000").fetchall())
 
 
 # --- reopening ---
@@ -161,7 +160,7 @@ def test_a_failed_fsync_stops_the_store(sqlite: SqliteStore, connection: sqlite3
     with pytest.raises(StoreError, match="has to stop"):
         put(sqlite, row(2))
     with pytest.raises(StoreError, match="has to stop"):
-        sqlite.read(Numbered(1, 0, 1, 1))
+        sqlite.read(Numbered(1, 1, 0, 1, 1))
     assert not connection.in_transaction
 
 

@@ -18,7 +18,7 @@ def left(store: SqliteStore) -> int:
 
 
 def whole(store: SqliteStore) -> int:
-    return len(store.read(Shared(1, 0, 100_000)).rows)
+    return len(store.read(Shared(1, 1, 0, 100_000)).rows)
 
 
 def test_one_commit_collects_a_slice_and_the_next_the_rest(sqlite: SqliteStore) -> None:

@@ -15,6 +15,6 @@ if TYPE_CHECKING:
     from agents.errors import JobFailed, NotKnownYet, Refused
     from agents.handle import JobHandle
 else:
-    from agents.exports import __getattr__
+    from agents.exports import __getattr__  # noqa: F401 - asked by the interpreter
 
 __all__ = ["Agent", "Client", "Context", "Envelope", "JobFailed", "JobHandle", "NotKnownYet", "Refused"]

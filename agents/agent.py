@@ -308,7 +308,7 @@ class Agent:
             async with self:
                 if ready is not None:
                     ready()
-                failed = self.running.failed
+                failed = self.running.failure
                 failed.add_done_callback(lambda _: stop.set())
                 await stop.wait()
                 if failed.done():

@@ -194,8 +194,7 @@ class _Call:
                 self._write(answer)
                 await self._writer.drain()
         except ConnectionError:
-            # The reading side notices too, and ends the call.
-            pass
+            self._writer.transport.abort()
         finally:
             self._room.release()
 
@@ -221,6 +220,9 @@ class _Call:
             # Said even to a notification whose form is wrong: nobody can tell that it is one.
             return _failure(number, error)
         except MeshError as error:
+            if self.running.failure.done():
+                # The agent stops; to hang up says that this may have happened, which no answer could.
+                raise ConnectionAbortedError from error
             return _failure(number, error) if "id" in request else None
         except Exception:
             log.exception("a call of the local door failed")

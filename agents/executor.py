@@ -29,6 +29,9 @@ log = logging.getLogger("hopboard.jobs")
 MESSAGE: Final = 4_096
 """Characters of a handler's error message that are kept."""
 
+STOP_S: Final = 3.0
+"""Patience with handlers that are taken away."""
+
 Report = Callable[[bytes, Ending | None], None]
 """Told once per start: the job and how it ended, None when a clean stop took the handler away."""
 
@@ -72,7 +75,9 @@ class Executor:
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks)
+            _, deaf = await asyncio.wait(tasks, timeout=STOP_S)
+            for task in deaf:
+                log.error("%s does not stop: it will count as interrupted by a crash", task.get_name())
 
     async def _run(self, context: Context) -> None:
         ending: Ending | None

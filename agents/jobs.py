@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
+from agents.errors import AgentError
 from agents.handle import JobHandle
 from agents.handlers import Handlers
 from agents.settings import Settings
@@ -227,6 +228,12 @@ class Jobs:
         """The engine answers puts and commands of earlier steps."""
         for reply in replies:
             self._answers.pop(reply.token)(reply.result)
+
+    def stopped(self) -> None:
+        """The agent stops: who still waits for an answer will not get one from it."""
+        answers, self._answers = self._answers, {}
+        for answered in answers.values():
+            answered(AgentError("the agent stopped before it answered", fix="ask again with the same key"))
 
     def made_room(self) -> None:
         """Jobs changed: whoever waits for room may try again."""

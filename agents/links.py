@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from agents.handshake import REFUSED, Agreed, Handshake, Local, messages_of
@@ -162,11 +163,9 @@ class Links:
                 raise MessageError("the other side did not greet")
             if self._live.get(board.id) is not link:
                 raise ConnectionLost("replaced by a newer link", REPLACED)
-            now_ms = local.stepping.now_ms()
-            local.engine.connected(board, hello, now_ms)
+            local.stepping.feed(partial(local.engine.connected, board, hello))
             if rest:
-                local.engine.received(board, rest, now_ms)
-            local.stepping.poke()
+                local.stepping.feed(partial(local.engine.received, board, rest))
         except BaseException:
             self._drop(link)
             raise
@@ -200,8 +199,7 @@ class Links:
             except (CodecError, MessageError) as error:
                 await link.connection.close(MALFORMED, error.message[:100])
                 raise
-            engine.received(board, messages, stepping.now_ms())
-            stepping.poke()
+            stepping.feed(partial(engine.received, board, messages))
 
     async def _write(self, link: Link) -> None:
         try:

@@ -31,7 +31,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: `time` (RFC 3339, UTC), `level`, `logger`, `message`, what was said beside it, `trace`."""
+    """One JSON object a line: `time` (RFC 3339, UTC), `level`, `logger`, `message`, `trace`, what was said beside."""
 
     def format(self, record: logging.LogRecord) -> str:
         found: dict[str, Any] = {

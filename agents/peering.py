@@ -67,9 +67,9 @@ class Peering:
 
     async def stop(self) -> None:
         """Close everything that was opened."""
+        await self.links.close_all()
         for _, task in self._dialers.values():
             task.cancel()
-        await self.links.close_all()
         if self._listener is not None:
             await self._listener.close()
         if self._dialers:

@@ -24,6 +24,7 @@ from agents.peering import Peering
 from agents.settings import Settings
 from agents.stepping import Stepping
 from agents.watching import Watch, Watching
+from grammar.errors import MeshError
 from invitations.card import Card
 from invitations.peers import PeerBook
 from mesh.access import Access
@@ -64,7 +65,7 @@ class Running:
         self.identity = settings.identity
         self.book = book
         self.started_ms = clock_ms()
-        self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._writer = writer
         access = Access(
             settings.name,
@@ -94,11 +95,13 @@ class Running:
         """Stop cleanly: no new starts, handlers taken away and noted, links and store closed."""
         self.engine.destination.draining = True
         await self.executor.close()
-        if not self.failed.done():
+        if not self.failure.done():
             await self.stepping.settled()
         await self.peering.stop()
-        if not self.failed.done():
+        if not self.failure.done():
             await self.stepping.close()
+        self.jobs.stopped()
+        self.watching.stopped()
         await self._writer.close()
 
     def random(self, size: int) -> bytes:
@@ -113,7 +116,7 @@ class Running:
         return 200, "application/json", '{"status":"ok"}'
 
     def _readyz(self) -> tuple[int, str, str]:
-        if self.failed.done():
+        if self.failure.done():
             return 503, "application/json", '{"status":"failed"}'
         return 200, "application/json", '{"status":"ready"}'
 
@@ -158,11 +161,14 @@ class Running:
         if view is not None:
             watch.changed(view)
 
-    def store_failed(self, error: BaseException) -> None:
-        """The store failed for good: nothing may be acknowledged any more (R10)."""
-        log.critical("the store failed, the agent stops: %s", error)
-        if not self.failed.done():
-            self.failed.set_result(error)
+    def failed(self, error: BaseException) -> None:
+        """Nothing may be acknowledged any more (R10)."""
+        bug = None if isinstance(error, MeshError) else error
+        log.critical("the agent stops: %s", error, exc_info=bug)
+        if not self.failure.done():
+            self.failure.set_result(error)
+        self.jobs.stopped()
+        self.watching.stopped()
 
     # -- handlers -----------------------------------------------------------------------------------------------
 

@@ -31,8 +31,9 @@ class Outlet(Protocol):
     def after_commit(self, effects: Effects) -> None:
         """Everything else but the queries, which the loop asks itself."""
 
-    def store_failed(self, error: BaseException) -> None:
-        """The store failed for good: the process has to stop (R10)."""
+    def failed(self, error: BaseException) -> None:
+        """The store failed for good, or an invariant broke: the process has to stop before it says something untrue
+        (R10). What was acknowledged is durable; a restart goes on from there."""
 
 
 class _Pending:
@@ -77,6 +78,23 @@ class Stepping:
             self._poked = True
             self._loop.call_soon(self._end_step)
 
+    def feed(self, call: Callable[[int], None]) -> None:
+        """Give the engine an input that can fail only by a bug: `call` gets the time."""
+        if self._closed:
+            return
+        try:
+            call(self._clock())
+        except Exception as error:  # noqa: BLE001 - a broken invariant: nothing may be built on it
+            self.fail(error)
+        else:
+            self.poke()
+
+    def fail(self, error: BaseException) -> None:
+        """Stop stepping for good."""
+        if not self._closed:
+            self._closed = True
+            self._outlet.failed(error)
+
     def after(self, call: Callable[[], None]) -> None:
         """Call `call` when everything given so far is durable and carried out."""
         self._after.append(call)
@@ -100,7 +118,11 @@ class Stepping:
         if self._closed:
             return
         self.steps += 1
-        effects = self._engine.end_step(self._clock())
+        try:
+            effects = self._engine.end_step(self._clock())
+        except Exception as error:  # noqa: BLE001 - a broken invariant: nothing may be built on it
+            self.fail(error)
+            return
         after, self._after = self._after, []
         if effects.ahead or effects.told:
             self._outlet.at_once(effects)
@@ -115,8 +137,7 @@ class Stepping:
 
     def _committed(self, error: BaseException | None) -> None:
         if error is not None:
-            self._closed = True
-            self._outlet.store_failed(error)
+            self.fail(error)
             return
         # Commits come back in their order; the first one not yet durable is the one that was meant.
         pending = self._pending
@@ -136,12 +157,9 @@ class Stepping:
     def _ask(self, query: Query) -> None:
         def answered(answer: Answer | BaseException) -> None:
             if isinstance(answer, BaseException):
-                self._closed = True
-                self._outlet.store_failed(answer)
+                self.fail(answer)
                 return
-            if not self._closed:
-                self._engine.answer(answer, self._clock())
-                self.poke()
+            self.feed(partial(self._engine.answer, answer))
 
         self._writer.read(query, answered)
 
@@ -160,9 +178,7 @@ class Stepping:
 
     def _ring(self) -> None:
         self._timer = None
-        if not self._closed:
-            self._engine.tick(self._clock())
-            self.poke()
+        self.feed(self._engine.tick)
 
 
 def _release(waiter: asyncio.Future[None]) -> None:

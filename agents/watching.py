@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from weakref import WeakValueDictionary
 
+from agents.errors import AgentError
 from agents.views import JobView
 from mesh.facts import Fact
 
@@ -39,7 +40,11 @@ class Watch:
         return bool(self._listeners)
 
     async def end(self) -> None:
-        """Wait until the job is over."""
+        """Wait until the job is over.
+
+        Raises:
+            AgentError: the agent stopped first; the job goes on when it is started again.
+        """
         if self.over:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -68,6 +73,13 @@ class Watch:
         if not view.live:
             self._end()
 
+    def stopped(self) -> None:
+        """The agent stops."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(AgentError("the agent stopped; the job goes on when it is started again"))
+
     def _end(self) -> None:
         self.over = True
         waiters, self._waiters = self._waiters, []
@@ -88,6 +100,11 @@ class Watching:
         if watch is None:
             watch = self._watches[job_id] = Watch(job_id)
         return watch
+
+    def stopped(self) -> None:
+        """The agent stops: nobody will be told anything any more."""
+        for watch in list(self._watches.values()):
+            watch.stopped()
 
     def find(self, job_id: bytes) -> Watch | None:
         """The watch of a job, if anybody holds one."""

@@ -33,14 +33,14 @@ class Disk(MemoryStore):
     Attributes:
         by_id: the row of every job.
         boards: the row of every board.
-        numbers: which job was given each number, ever.
+        records: by number, the job it was given to, and the facts that were durable by then.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.by_id: dict[bytes, Row] = {}
         self.boards: dict[int, BoardRow] = {}
-        self.numbers: dict[int, bytes] = {}
+        self.records: dict[int, tuple[bytes, bytes]] = {}
 
     def copy(self) -> Disk:
         twin = Disk()
@@ -53,6 +53,9 @@ class Disk(MemoryStore):
         for batch in batches:
             for row in batch.rows:
                 self.by_id[row.id] = row
+                for number in (row.up_number, row.down_number):
+                    if number and number not in self.records:
+                        self.records[number] = (row.id, row.facts or b"")
             for board in batch.boards:
                 self.boards[board.id] = board
 
@@ -105,7 +108,7 @@ class Failpoints:
                 self._broken("10", f"starts {short_text(start.job_id)}, whose Delete was durable")
         for row in batch.rows:
             for number in (row.up_number, row.down_number):
-                if number and self.disk.numbers.setdefault(number, row.id) != row.id:
+                if number and self.disk.records.get(number, (row.id,))[0] != row.id:
                     self._broken("14", f"gave the number {number} to a second job")
             before = self.disk.by_id.get(row.id)
             if before is None:
@@ -165,11 +168,10 @@ class Failpoints:
         if row is None:
             self._broken("13", f"sends {short_text(fact.job_id)}, which is not durable")
             return
-        number = row.up_number if row.up_board == board_id else row.down_number
-        # A row that has moved on, or was trimmed, says nothing any more about this record.
-        if number < message.number:
-            self._broken("13", f"sends {short_text(fact.job_id)} as {message.number}, and {number} is durable")
-        elif number == message.number and row.facts is not None and message.body not in row.facts:
+        holder, facts = self.disk.records.get(message.number, (b"", b""))
+        if holder != fact.job_id:
+            self._broken("13", f"sends {short_text(fact.job_id)} as {message.number}, which is not durable")
+        elif message.body not in facts:
             self._broken("13", f"sends the {fact.kind.name} of {short_text(fact.job_id)}, which is not durable")
         if fact.kind is Kind.REQUEST and row.down_board == board_id and message.flags & END and row.live:
             lane = lane_of(row, board_id)

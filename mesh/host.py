@@ -159,7 +159,7 @@ class Host:
 
     def kill(self) -> None:
         """Its memory, its uncommitted steps, its links and handlers are gone."""
-        self._program.end()
+        self._program.end(self._is_over)
         self.engine = None
         self._commits.clear()
         self._committing = self._lumping = False
@@ -167,6 +167,10 @@ class Host:
         for wire in self._wires.at(self.name):
             wire.linked[self.name] = 0
             self._wires.down(wire)
+
+    def _is_over(self, job_id: bytes) -> bool:
+        row = self.disk.by_id.get(job_id)
+        return row is not None and not row.live
 
     def stop(self) -> None:
         """Stop as it is meant to be: handlers are stopped first, and what it knows is committed."""
@@ -216,6 +220,9 @@ class Host:
         # A step of its own: what the step sends belongs to the new link, what waits belongs to the old one.
         self._flush()
         self.input(lambda engine, now_ms: engine.greet(self.board(peer), now_ms), at_once=True)
+
+    def greeted(self, peer: str) -> bool:
+        return self.engine is not None and self.board(peer).open
 
     def disconnected(self, peer: str) -> None:
         self.input(lambda engine, _: engine.disconnected(self.board(peer)))

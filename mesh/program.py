@@ -42,6 +42,7 @@ class Program:
         self._history = history
         self._faults = faults
         self._handlers: dict[bytes, Start] = {}
+        self._begun: dict[bytes, None] = {}
 
     @property
     def running(self) -> tuple[bytes, ...]:
@@ -55,6 +56,7 @@ class Program:
             self._history.problem("3", f"{self._name} starts {job_id.hex()[12:20]} while it runs")
         self._history.started(self._name, job_id, self._world.now_ms)
         self._handlers[job_id] = start
+        self._begun[job_id] = None
         ends_ms = draw.randint(0, faults.handler_ms)
         fails = draw.random() < faults.fails
         if not fails:
@@ -68,11 +70,13 @@ class Program:
         if self._handlers.pop(job_id, None) is not None:
             self._finish(job_id, Ending(State.CANCELLED))
 
-    def end(self) -> None:
-        """The agent is gone, and its handlers with it."""
-        for job_id in self._handlers:
-            self._history.deaths[job_id] += 1
+    def end(self, is_over: Callable[[bytes], bool]) -> None:
+        """The agent is gone, and its handlers with it; `is_over` says whether the end of a job is durable."""
+        for job_id in self._begun:
+            if not is_over(job_id):
+                self._history.deaths[job_id] += 1
         self._handlers.clear()
+        self._begun.clear()
 
     def _later(self, start: Start, delay_ms: int, act: Callable[[], None]) -> None:
         self._world.later(delay_ms, lambda: act() if self._handlers.get(start.job_id) is start else None)

@@ -231,4 +231,4 @@ class Simulation:
     def _remembers(self, name: str, peer: str, copy: Disk) -> bool:
         # Whether the peer has committed a number of this store that the copy never gave out.
         board = self.hosts[peer].stored_board(name)
-        return board is not None and board.inbox.number > max(copy.numbers, default=0)
+        return board is not None and board.inbox.number > max(copy.records, default=0)

@@ -1,90 +1,227 @@
 """What must hold after a simulated run, whatever happened in it.
 
-`violations(run)` checks, once the mesh was healed and has settled:
+`violations(run)` is called once the mesh was healed and has settled. Every sentence starts with the number of the
+invariant, or the name of the delivery rule, that is broken:
 
-* every acknowledged, undeleted job is over at its origin, and its caller was told one final state only;
-* only the destination ever started a job, and it started one again only after it died while the job was running;
-* no caller was told failure, expiry or cancellation of a job whose effect happened, unless that is said to be unknown;
-* the bytes of an Outcome are the same everywhere, and both sides of every board hold the same facts;
-* a deleted job shows as alive nowhere;
-* no job started after its time.
+1   an acknowledged job is there; 2 it is over, everywhere;
+3   no handler was started again but after a death of its agent, and a `charge` had its effect once;
+4   only the destination started it, and its Outcome is under the key that the Request names;
+5   one Outcome, the same bytes everywhere; 6 callers were told one final state;
+7   no caller was told a failure of what happened, unless the answer says that its effect is unknown;
+9   both sides of every board hold the same facts; 10 a deleted job is alive nowhere;
+12  nothing started after its time; 14 a store that lost something raised the alarm, and no other did;
+R   nothing is left in windows, counts, refusals, slots and exchanges.
+
+A lost or restored store excuses what the invariants say that it excuses, and nothing else. What is wrong while it
+happens (8, 10, 11, 13, 15 and more) comes from `history` and `failpoints`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Final
+
+from mesh.errors import CorruptRow
 from mesh.facts import Kind, short_text
+from mesh.history import Told
+from mesh.host import Host
 from mesh.job import Job
 from mesh.lifecycle import State
+from mesh.program import CHARGE
 from mesh.simulation import Simulation
+from mesh.wires import GREETING_MS
 
-SKEW_MS = 60_000
+SKEW_MS: Final = 60_000
+"""How far an agent's clock may be off (DESIGN.md section 5)."""
+LOST: Final = "lost what the other side had committed"
+TWO: Final = "two outcomes"
+CLOCK: Final = "the clock of"
 
 
 def violations(run: Simulation) -> list[str]:
     """Everything that should not be, as sentences; empty when all is well."""
-    held = {name: run.jobs(name) for name in run.nodes}
-    found = list(run.problems)
-    for job_id, told in run.told.items():
+    return [*run.history.problems, *_Verdict(run).sentences()]
+
+
+class _Verdict:
+    def __init__(self, run: Simulation) -> None:
+        self._run = run
+        self._history = run.history
+        self._held: dict[str, dict[bytes, Job]] = {}
+        self._unread: list[str] = []
+        for name, host in run.hosts.items():
+            try:
+                self._held[name] = host.jobs()
+            except CorruptRow as error:
+                self._held[name] = {}
+                self._unread.append(f"23: {name}: {error.message}")
+
+    def sentences(self) -> Iterator[str]:
+        yield from self._unread
+        for job_id, told in self._history.told.items():
+            if told.path:
+                yield from self._callers(job_id, told)
+        for job_id in dict.fromkeys(job_id for jobs in self._held.values() for job_id in jobs):
+            yield from self._copies(job_id)
+        for (origin, key), ids in self._history.keys.items():
+            if len(ids) > 1 and not self._history.lost_at([origin]):
+                yield f'4: {origin} made {len(ids)} jobs for the key "{key}"'
+        yield from self._neighbours()
+        yield from self._alarms()
+        for host in self._run.hosts.values():
+            yield from _leftovers(host)
+
+    # -- one job, as its callers see it -------------------------------------------------------------------------
+
+    def _callers(self, job_id: bytes, told: Told) -> Iterator[str]:
         names = told.path.split(".")
-        if not told.acknowledged and not told.deleted:
-            continue
-        found += _job(run, held, job_id, names)
-    found += _boards(run, held)
-    return found
+        short = f"{short_text(job_id)} ({told.path})"
+        lost = set(self._history.lost_at(names, told.put_ms))
+        mine = self._held[names[0]].get(job_id)
+        if mine is None:
+            if told.acknowledged and names[0] not in lost:
+                yield f"1: {short} is lost at its origin"
+            return
+        if told.deleted and mine.state is not State.DELETED and names[0] not in lost:
+            yield f"10: the deleted {short} is {mine.state} at its origin"
+        final = [state for state in told.states if state is not State.DELETED]
+        if len(final) > 1 and names[0] not in lost and not (names[-1] in lost and self._flagged(job_id)):
+            yield f"6: the caller of {short} was told {', '.join(final)}"
+        yield from self._effect(job_id, told, names, mine)
+
+    def _effect(self, job_id: bytes, told: Told, names: list[str], mine: Job) -> Iterator[str]:
+        history, short = self._history, f"{short_text(job_id)} ({told.path})"
+        happened = history.effects[job_id]
+        spared = names[-1] in history.lost_at(names, told.put_ms)
+        if mine.facts[Kind.REQUEST] is not None:
+            charge = mine.request.instruction == CHARGE
+            if happened > 1 and not spared:
+                yield f"3: {short} had its effect {happened} times"
+            if charge and history.starts[job_id] > 1 and not spared:
+                yield f"3: {short} is not idempotent and was started {history.starts[job_id]} times"
+            if history.first_start_ms.get(job_id, 0) > mine.request.expires_ms + 2 * SKEW_MS:
+                yield f"12: {short} was started after its time"
+        if history.starts[job_id] > 1 + history.deaths[job_id] and not spared:
+            yield f"3: {short} was started {history.starts[job_id]} times in {history.deaths[job_id]} deaths"
+        if State.COMPLETE in told.states and not happened:
+            yield f"3: the caller of {short} was told that it is complete, and it had no effect"
+        outcome = mine.outcome
+        failed = mine.state in (State.ERROR, State.EXPIRED, State.CANCELLED, State.REJECTED)
+        if happened and failed and not (outcome is not None and outcome.unknown_effect):
+            yield f"7: the caller of {short} was told {mine.state}, and its effect happened"
+
+    # -- one job, everywhere ------------------------------------------------------------------------------------
+
+    def _copies(self, job_id: bytes) -> Iterator[str]:
+        copies = {name: jobs[job_id] for name, jobs in self._held.items() if job_id in jobs}
+        short = short_text(job_id)
+        for name, job in copies.items():
+            if job.live:
+                yield f"2: {short} is still {job.state} at {name}, its {job.role}"
+        whole = next((job for job in copies.values() if job.facts[Kind.REQUEST] is not None), None)
+        if whole is None:
+            return
+        names = whole.names
+        for name in self._history.started_by.get(job_id, ()):
+            if name != names[-1]:
+                yield f"4: {short} was started at {name}"
+        outcomes = [fact for job in copies.values() if (fact := job.facts[Kind.OUTCOME]) is not None]
+        destination = self._run.hosts[names[-1]].peer_row.fingerprint
+        if any(fact.content.signer != destination for fact in outcomes):  # type: ignore[union-attr]
+            yield f"4: {short} has an outcome that its destination did not sign"
+        several = len({fact.body for fact in outcomes}) > 1
+        if several and not (names[-1] in self._history.lost_at(list(names)) and self._flagged(job_id)):
+            yield f"5: {short} has {len({fact.body for fact in outcomes})} outcomes"
+        if not several:
+            yield from self._sides(short, copies, names)
+
+    def _sides(self, short: str, copies: dict[str, Job], names: tuple[str, ...]) -> Iterator[str]:
+        for above, below in zip(names, names[1:], strict=False):
+            upper, lower = copies.get(above), copies.get(below)
+            if upper is None and lower is not None:
+                yield f"9: {below} holds {short}, and {above} does not"
+            elif upper is not None and lower is None:
+                if upper.down is not None and upper.down.offered:
+                    yield f"9: {above} offered {short}, and {below} does not hold it"
+            elif upper is not None and lower is not None and _differ(upper, lower):
+                yield f"9: of {short} {above} has {_kinds(upper)}, {below} has {_kinds(lower)}"
+
+    def _flagged(self, job_id: bytes) -> bool:
+        return any(TWO in alarm.text and short_text(job_id) in alarm.text for alarm in self._history.alarms)
+
+    # -- stores and alarms --------------------------------------------------------------------------------------
+
+    def _alarms(self) -> Iterator[str]:
+        history = self._history
+        for loss in history.losses:
+            for peer in sorted(loss.noticed_by):
+                pair = ((loss.name, peer), (peer, loss.name))
+                if not any(
+                    alarm.at_ms >= loss.lost_ms and LOST in alarm.text and (alarm.name, other) in pair
+                    for alarm in history.alarms
+                    for other in (alarm.text.rpartition('with "')[2].rstrip('"'),)
+                ):
+                    yield f"14: {loss.name} lost what {peer} had committed, and nobody noticed"
+        for alarm in history.alarms:
+            near = [alarm.name, *(wire.other(alarm.name) for wire in self._run.wires.at(alarm.name))]
+            befell = [loss for loss in history.losses if loss.lost_ms <= alarm.at_ms]
+            if LOST in alarm.text:
+                justified = any(loss.name in near for loss in befell)
+            elif CLOCK in alarm.text:
+                justified = self._skewed(alarm.name)
+            else:
+                justified = bool(befell)
+            if not justified:
+                yield f"14: {alarm.name} raised a false alarm: {alarm.text}"
+
+    def _skewed(self, name: str) -> bool:
+        # A greeting that was long on its way makes a clock look late.
+        mine, limit_ms = self._run.hosts[name].skew_ms, self._run.limits.skew_alarm_s * 1000 - GREETING_MS
+        return any(
+            abs(self._run.hosts[wire.other(name)].skew_ms - mine) > limit_ms for wire in self._run.wires.at(name)
+        )
+
+    # -- boards -------------------------------------------------------------------------------------------------
+
+    def _neighbours(self) -> Iterator[str]:
+        for wire in self._run.wires.all:
+            for name in wire.ends:
+                peer = wire.other(name)
+                if not wire.up or not self._run.hosts[name].board(peer).open:
+                    yield f"R11: {name} has no link to {peer}"
+                    continue
+                board, theirs = self._run.hosts[name].board(peer), self._run.hosts[peer].board(name)
+                if board.exchanging:
+                    yield f"R4: {name} never ends its full exchange with {peer}"
+                elif not board.proved:
+                    yield f"R5: {name} never proves itself to {peer}"
+                if board.outbox.flight or board.outbox.behind:
+                    yield f"R3: {peer} never acknowledges what {name} sent it"
+                if board.inbox.refused:
+                    yield f"R3: {peer} never confirms what {name} refused"
+                if board.parked or board.awaited:
+                    yield f"R3: {name} never takes what {peer} sent it"
+                if board.inbox.away or board.inbox.strays:
+                    yield f"R7: what {name} has of {peer} never comes home"
+                for branch in board.offered.keys() | theirs.accepted.keys() | board.waiting.keys():
+                    counts = [side.get(branch, 0) for side in (board.offered, theirs.accepted, board.waiting)]
+                    yield f"R13: {name} counts {counts} jobs of branch {branch} to {peer}, and all are over"
 
 
-def _job(run: Simulation, held: dict[str, dict[bytes, Job]], job_id: bytes, names: list[str]) -> list[str]:
-    told = run.told[job_id]
-    found: list[str] = []
-    short = short_text(job_id)
-    mine = held[names[0]].get(job_id)
-    if mine is None:
-        return [f"1: {short} is lost at its origin"]
-    if told.deleted:
-        found += [
-            f"10: {short} was deleted and is alive at {name}"
-            for name in names
-            if job_id in held[name] and held[name][job_id].live
-        ]
-    elif mine.live:
-        found.append(f"2: {short} ({told.path}) is still {mine.state} at its origin")
-    final = [state for state in told.states if state != State.DELETED]
-    if len(final) > 1 and final[0] != State.REJECTED:
-        found.append(f"6: the caller of {short} was told {final}")
-    found += [f"4: {short} was started at {name}" for name in run.started_by.get(job_id, ()) if name != names[-1]]
-    last = held[names[-1]].get(job_id)
-    if last is not None and run.starts[job_id] > max(1, last.attempt):
-        found.append(f"3: {short} started {run.starts[job_id]} times in {last.attempt} attempts")
-    outcome = mine.outcome
-    done = run.effects_done.get(job_id, 0)
-    if done and not told.deleted and not mine.live and mine.state is not State.COMPLETE:
-        unknown = outcome is not None and outcome.unknown_effect
-        if not unknown:
-            found.append(f"7: the caller of {short} was told {mine.state}, and its effect happened")
-    if run.first_start_ms.get(job_id, 0) > mine.request.expires_ms + 2 * SKEW_MS:
-        found.append(f"12: {short} started after its time")
-    bodies = {fact.body for name in names if job_id in held[name] and (fact := held[name][job_id].facts[Kind.OUTCOME])}
-    if len(bodies) > 1:
-        found.append(f"5: {short} has {len(bodies)} outcomes")
-    return found
+def _leftovers(host: Host) -> Iterator[str]:
+    assert host.engine is not None
+    destination = host.engine.destination
+    if destination.running or destination.suspects or any(destination.ready.values()):
+        yield f"R8: handlers or jobs are left at {host.name}, and all are over"
 
 
-def _boards(run: Simulation, held: dict[str, dict[bytes, Job]]) -> list[str]:
-    found = []
-    for wire in run.wires.values():
-        one, other = wire.ends
-        for job_id in held[one].keys() & held[other].keys():
-            first, second = held[one][job_id], held[other][job_id]
-            if _facts(first) != _facts(second) and _trimmed(first) is _trimmed(second) is False:
-                ours = {kind.name for kind, _ in _facts(first)}
-                theirs = {kind.name for kind, _ in _facts(second)}
-                found.append(f"9: {short_text(job_id)} differs: {one} has {ours}, {other} has {theirs}")
-    return found
+def _differ(upper: Job, lower: Job) -> bool:
+    if upper.facts[Kind.REQUEST] is None or lower.facts[Kind.REQUEST] is None:
+        return False
+    return {(fact.kind, fact.body) for fact in upper.facts if fact is not None} != {
+        (fact.kind, fact.body) for fact in lower.facts if fact is not None
+    }
 
 
-def _facts(job: Job) -> set[tuple[Kind, bytes]]:
-    return {(fact.kind, fact.body) for fact in job.facts if fact is not None}
-
-
-def _trimmed(job: Job) -> bool:
-    return job.facts[Kind.REQUEST] is None
+def _kinds(job: Job) -> str:
+    return " ".join(fact.kind.name.lower() for fact in job.facts if fact is not None)

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from mesh.messages import Message
 from mesh.world import Faults, World
+
+
+GREETING_MS: Final = 10_000
+"""A link whose greetings take longer is given up."""
 
 
 class End(Protocol):
@@ -24,6 +28,10 @@ class End(Protocol):
 
     def greet(self, peer: str) -> None:
         """A new link to `peer` stands."""
+        ...
+
+    def greeted(self, peer: str) -> bool:
+        """Whether the greeting of `peer` arrived on the present link."""
         ...
 
     def disconnected(self, peer: str) -> None:
@@ -88,8 +96,15 @@ class Wires:
         wire.busy_ms.clear()
         self._world.note("up", wire.ends)
         wire.linked = dict.fromkeys(wire.ends, wire.epoch)
+        epoch = wire.epoch
         for name in wire.ends:
             self.ends[name].greet(wire.other(name))
+        self._world.later(GREETING_MS, lambda: self._give_up(wire, epoch))
+
+    def _give_up(self, wire: Wire, epoch: int) -> None:
+        # Who did not greet in time is not believed to be there; a link that stalls later is the engine's to notice.
+        if wire.epoch == epoch and not all(self.ends[name].greeted(wire.other(name)) for name in wire.ends):
+            self.down(wire)
 
     def dial_soon(self, wire: Wire, longest_ms: int) -> None:
         """Dial at a random moment of the next `longest_ms` milliseconds."""

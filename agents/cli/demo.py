@@ -26,6 +26,35 @@ import click
 
 from agents.calls import CallFailed, Calls, open_calls
 from agents.cli.showing import clean, is_over, say, taken
+from agents.settings import HANDLERS
+
+HANDLERS_TEXT: Final = '''\
+"""What the cluster does. Each handler takes a fifth of a second, as if it did something."""
+
+from __future__ import annotations
+
+import asyncio
+
+from agents import Agent, Context
+from grammar import UserIdentifier
+
+agent = Agent("cluster", kind="instance")
+
+
+@agent.handler
+async def add_user(user: UserIdentifier, context: Context) -> str:
+    await context.progress(0.5, "creating home")
+    await asyncio.sleep(0.2)
+    return "account created"
+
+
+@agent.handler
+async def remove_user(user: UserIdentifier) -> str:
+    await asyncio.sleep(0.2)
+    if user.project == "admin":
+        raise agent.Refused(f'You are not allowed to remove the account for "{user.username}"')
+    return "account removed"
+'''
 
 INSTRUCTIONS: Final = ("add_user fred.proj.org", "remove_user fred.proj.org", "remove_user jane.admin.org")
 
@@ -84,7 +113,10 @@ async def _show(folder: Path) -> None:
     async with AsyncExitStack() as running:
         say("1. Two agents, each with a folder and a key of its own")
         await _mesh(folder, "init", "portal", "--kind", "portal")
-        await _mesh(folder, "init", "cluster", "--kind", "instance", "--example")
+        await _mesh(folder, "init", "cluster", "--kind", "instance")
+        handlers = folder / "cluster" / HANDLERS
+        handlers.write_text(HANDLERS_TEXT)
+        say(f"  {handlers.relative_to(folder)}: two handlers, add_user and remove_user")
 
         say("\n2. One invitation file makes them peers; both run as processes of their own")
         await _mesh(folder, "-C", "portal", "invite", "cluster", "--kind", "instance")

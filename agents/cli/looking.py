@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from agents.calls import Calls, NotRunning
-from agents.cli.session import Session, Wire, json_option, pass_session, run
+from agents.cli.session import Session, json_option, pass_session, run
 from agents.cli.showing import LiveLine, clean, exit_code_of, is_over, job_line, remark, say, say_json, seconds, taken
 from agents.exports import load
 
@@ -122,7 +122,7 @@ def watch(session: Session, id: str, as_json: bool) -> int:
         return one
 
     async def work() -> dict[str, Any]:
-        wire = Wire(session)
+        wire = session.wire()
         try:
             return await wire.repeat(follow)
         finally:

@@ -9,9 +9,10 @@ from typing import Any, Final, TypeVar
 import click
 
 from agents.calls import CallFailed, Calls
-from agents.cli.session import Session, Wire, fresh_key, json_option, pass_session, run
+from agents.cli.session import Session, json_option, pass_session, run
 from agents.cli.showing import LiveLine, clean, exit_code_of, is_over, job_line, remark, say, say_json
 from agents.cli.streaming import Wanted, stream
+from agents.wire import fresh_key
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -85,7 +86,7 @@ def submit(
         return job
 
     async def work() -> dict[str, Any]:
-        wire = Wire(session)
+        wire = session.wire()
         try:
             async with asyncio.timeout(_SUBMIT_PATIENCE_S):
                 return await wire.repeat(ask)
@@ -126,7 +127,7 @@ class _Waiting:
                 job = self._show(await news.get())
             return job
 
-        wire = Wire(self._session)
+        wire = self._session.wire()
         try:
             async with asyncio.timeout(timeout):
                 return self._ended(await wire.repeat(follow))

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Final
@@ -20,14 +21,10 @@ from agents.calls import CallFailed
 from agents.cli.session import Session, pass_session
 from agents.cli.showing import remark, say
 from agents.door import Door
+from agents.exports import load
 from agents.logs import log_to
 from agents.settings import HANDLERS, load_settings
 from grammar.errors import MeshError
-
-try:
-    import uvloop
-except ImportError:
-    uvloop = None
 
 log = logging.getLogger("hopboard")
 
@@ -45,8 +42,16 @@ def run(session: Session) -> None:
     os.environ["MESH_HOME"] = str(session.home.absolute())
     file = session.home / HANDLERS
     agent = agent_of(file) if file.exists() else Agent.load(session.home)
-    with asyncio.Runner(loop_factory=None if uvloop is None else uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=_fast_loop()) as runner:
         runner.run(_serve(agent))
+
+
+def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """The event loop of the extra `[fast]`, where it is installed."""
+    made: Callable[[], asyncio.AbstractEventLoop] | None = None
+    if importlib.util.find_spec("uvloop") is not None:
+        made = load("uvloop:new_event_loop")
+    return made
 
 
 async def _serve(agent: Agent) -> None:
@@ -59,7 +64,7 @@ async def _serve(agent: Agent) -> None:
     door = Door(running)
     try:
         await door.open()
-        running.failed.add_done_callback(lambda _: stop.set())
+        running.failure.add_done_callback(lambda _: stop.set())
         where = running.peering.address or "no port"
         count = len(running.handlers.told)
         say(f"{agent.name} ready: {where}, {count} instruction{'' if count == 1 else 's'}, kind {agent.kind}")
@@ -67,8 +72,8 @@ async def _serve(agent: Agent) -> None:
         await stop.wait()
     finally:
         await _stop(agent, door)
-    if running.failed.done():
-        raise running.failed.result()
+    if running.failure.done():
+        raise running.failure.result()
 
 
 async def _stop(agent: Agent, door: Door) -> None:

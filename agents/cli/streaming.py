@@ -16,8 +16,9 @@ from threading import Thread
 from typing import Any, Final
 
 from agents.calls import CallFailed, Calls
-from agents.cli.session import Session, Wire, fresh_key
+from agents.cli.session import Session
 from agents.cli.showing import clean, exit_code_of, is_over, job_line, remark, say, say_json
+from agents.wire import fresh_key
 
 MOST_LINES: Final = 512
 MOST_BYTES: Final = 256 * 1024
@@ -60,7 +61,7 @@ def stream(session: Session, wanted: Wanted) -> int:
 class _Stream:
     def __init__(self, session: Session, wanted: Wanted) -> None:
         self._wanted = wanted
-        self._wire = Wire(session)
+        self._wire = session.wire()
         self._lines: asyncio.Queue[list[bytes] | None] = asyncio.Queue(4)
         self._answers: asyncio.Queue[Answer | None] = asyncio.Queue()
         self._room = asyncio.Semaphore(FOLLOWED if wanted.follow else CHUNKS)

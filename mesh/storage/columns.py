@@ -6,16 +6,16 @@ from typing import Final
 
 from mesh.board import Board, BoardRow
 from mesh.job import Row
-from mesh.lifecycle import Role, State
 from mesh.limits import Limits
 
-ORIGIN: Final = tuple(Role).index(Role.ORIGIN)
-HOP: Final = tuple(Role).index(Role.HOP)
-DESTINATION: Final = tuple(Role).index(Role.DESTINATION)
-"""How `Row.role` tells the role."""
+ORIGIN: Final = 0
+HOP: Final = 1
+DESTINATION: Final = 2
+"""How `Row.role` tells the role: its place in `Role`."""
 
-DELETED: Final = tuple(State).index(State.DELETED)
-"""How `Row.state` tells a tombstone. Its Delete answers every later Request, so it is never trimmed (R9)."""
+DELETED: Final = 10
+"""How `Row.state` tells a tombstone: its place in `State`. It is never trimmed, since its Delete answers every later
+Request (R9)."""
 
 HASH_BYTES: Final = 20
 """The end of a job id, whose first characters people type."""

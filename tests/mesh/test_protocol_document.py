@@ -1,36 +1,46 @@
 """PROTOCOL.md says what the code does: its tables are compared, its vectors executed, both ways.
 
-A value in a vector block is either bytes, `name = hex`, or a document, `name := JSON` with bytes as `h'0102'`; lines
-that go on are indented. Where a table or a conversation differs from the code, the failure shows what the code says.
+Where a table, a diagram or the conversation differs from the code, the failure shows what to paste.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 
-from invitations import invitation as invitation_file
 from invitations import refusal
-from invitations.card import Card, make_card
+from invitations.card import Card
 from invitations.fingerprint import fingerprint_text, fingerprint_words
-from invitations.identity import Identity
-from invitations.invitation import make_invitation
+from invitations.identity import verify
+from invitations.invitation import make_invitation, parse_invitation
 from invitations.peers import pairing_id
 from mesh import facts as facts_module
 from mesh.arrival import REASONS
-from mesh.codec import pack, unpack
-from mesh.facts import Content, Kind
-from mesh.lifecycle import TRANSITIONS, Event, Role, State
+from mesh.codec import FramePacker, pack, unpack, unpack_frame
+from mesh.errors import FactError
+from mesh.facts import Content, Kind, decode, job_id_of, make
+from mesh.lifecycle import TRANSITIONS, Role
 from mesh.limits import Limits
-from mesh.messages import Message, Type
+from mesh.lineage import Speaker, speaker_of
+from mesh.messages import Message, Type, encode, read
+from mesh.proof import Verifier, leaf_of, sign_batch
+from tests.mesh.protocol_document import (
+    card,
+    code_words,
+    conversation,
+    generated,
+    identity,
+    lifecycle_diagram,
+    lifecycle_table,
+    rows,
+    text,
+    vectors,
+)
 
-DOCUMENT = (Path(facts_module.__file__).parent / "PROTOCOL.md").read_text(encoding="utf-8")
 CONTENTS: dict[Kind, Callable[..., Content]] = {
     Kind.REQUEST: facts_module.Request,
     Kind.CANCEL: facts_module.Cancel,
@@ -39,111 +49,15 @@ CONTENTS: dict[Kind, Callable[..., Content]] = {
     Kind.OUTCOME: facts_module.Outcome,
     Kind.REJECT: facts_module.Reject,
 }
-MESSAGES = {code: type_ for code, type_ in zip(Type, get_args(Message), strict=True)}
-CARD_FROM = 1_700_000_000
-NOW_MS = 1_700_000_100_000
-ZONE = "lab"
-PATH = "portal.cluster"
+# By name: the order of the union is nobody's promise.
+MESSAGES = {type_.__name__.removesuffix("Message").upper(): type_ for type_ in get_args(Message)}
+
+
+def type_of(code: Type) -> type[Message]:
+    return MESSAGES[code.name.replace("_", "")]
+
+
 AGENTS = ("portal", "bridge", "cluster")
-
-
-# -- reading the document ---------------------------------------------------------------------------------------------
-
-
-def vectors(tag: str) -> dict[str, Any]:
-    """The named values of the blocks with that tag: bytes, or what the JSON says."""
-    found: dict[str, Any] = {}
-    for block in re.findall(rf"```{tag}\n(.*?)```", DOCUMENT, re.DOTALL):
-        for name, sign, value in re.findall(r"^(\S+) (:?=)((?:[ \n]+[^\n]+(?=\n))(?:\n +[^\n]+)*)", block, re.MULTILINE):
-            assert name not in found, f"{name} is there twice"
-            found[name] = told(value) if sign == ":=" else bytes.fromhex(value)
-    assert found, f"the document has no block {tag}"
-    return found
-
-
-def told(text: str) -> Any:
-    """A value of the document's notation."""
-    return _with_bytes(json.loads(re.sub(r"h'([0-9a-f\s]*)'", lambda hit: json.dumps("h'" + hit[1]), text)))
-
-
-def _with_bytes(value: Any) -> Any:
-    match value:
-        case str() if value.startswith("h'"):
-            return bytes.fromhex(value[2:])
-        case list():
-            return [_with_bytes(item) for item in value]
-        case dict():
-            return {key: _with_bytes(item) for key, item in value.items()}
-        case _:
-            return value
-
-
-def shown(value: Any) -> str:
-    """`value` in the document's notation."""
-    match value:
-        case bytes():
-            return f"h'{value.hex()}'"
-        case list() | tuple():
-            return f"[{', '.join(map(shown, value))}]"
-        case dict():
-            return "{" + ", ".join(f"{json.dumps(key)}: {shown(item)}" for key, item in value.items()) + "}"
-        case _:
-            return json.dumps(value)
-
-
-def generated(name: str) -> str:
-    """What stands between the marks of a generated part."""
-    found = re.search(rf"<!-- generated: {name} -->\n(.*?)\n<!-- end -->", DOCUMENT, re.DOTALL)
-    assert found is not None, f"the document has no generated part {name}"
-    return found[1].strip()
-
-
-def rows(*heads: str) -> list[list[str]]:
-    """The cells of every row of the tables whose first cells are `heads`."""
-    found: list[list[str]] = []
-    for table in re.findall(r"(?:^\|.*\n)+", DOCUMENT, re.MULTILINE):
-        lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
-        if lines[0][: len(heads)] == list(heads):
-            found += lines[2:]
-    assert found, f"the document has no table {heads}"
-    return found
-
-
-def code_words(cell: str) -> list[str]:
-    return re.findall(r"`([^`]+)`", cell)
-
-
-# -- what the document is made of -------------------------------------------------------------------------------------
-
-
-def lifecycle_table(role: Role) -> str:
-    """A role's part of the lifecycle as a table: rows are states, columns what happens."""
-    table = TRANSITIONS[role]
-    events = [event for event in Event if any(event in row for row in table.values())]
-    lines = [["", *events], ["---"] * (len(events) + 1)]
-    lines += [[f"**{state}**", *(row.get(event, "") for event in events)] for state, row in table.items()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def lifecycle_diagram(role: Role) -> str:
-    """The same as a diagram: states that behave alike share a box, and an arrow says what leads along it."""
-    table = TRANSITIONS[role]
-    boxes: list[list[State]] = []
-    for state, row in table.items():
-        box = next((box for box in boxes if table[box[0]] == row), None)
-        if box is None:
-            boxes.append([state])
-        else:
-            box.append(state)
-    name_of = {state: "_".join(box) for box in boxes for state in box}
-    lines = ["```mermaid", "stateDiagram-v2"]
-    lines += [f'    state "{" / ".join(box)}" as {"_".join(box)}' for box in boxes if len(box) > 1]
-    for box in boxes:
-        arrows: dict[str, list[str]] = {}
-        for event, target in table[box[0]].items():
-            arrows.setdefault(name_of[target], []).append(event)
-        lines += [f"    {name_of[box[0]]} --> {target}: {', '.join(events)}" for target, events in arrows.items()]
-    return "\n".join([*lines, "```"])
 
 
 @pytest.mark.parametrize(("role", "name"), [(Role.HOP, "watching"), (Role.DESTINATION, "running")])
@@ -161,7 +75,7 @@ def test_the_limits() -> None:
 
 
 def test_every_message_is_described() -> None:
-    wanted = [(f"{int(code)} {code.name}", list(MESSAGES[code]._fields)) for code in Type]
+    wanted = [(f"{int(code)} {code.name}", list(type_of(code)._fields)) for code in Type]
     assert [(row[0], code_words(row[1])) for row in rows("message", "fields")] == wanted
 
 
@@ -182,16 +96,6 @@ def test_every_reason_of_a_refused_link_is_described() -> None:
 
 
 # -- vectors ----------------------------------------------------------------------------------------------------------
-
-
-def identity(name: str) -> Identity:
-    given = vectors("vectors-identities")
-    return Identity(given[f"{name}_seed"], given[f"{name}_link_private"])
-
-
-def card(name: str) -> Card:
-    kind = "portal" if name == "portal" else "instance"
-    return make_card(identity(name), name=name, kind=kind, zones=(ZONE,), serial=1, now=CARD_FROM)
 
 
 @pytest.mark.parametrize("name", AGENTS)
@@ -236,7 +140,7 @@ def test_the_invitation() -> None:
     )
     assert b"hopboard/1/invitation\0" + pack(content) == given["invitation_signed"]
     assert made.signature == given["invitation_signature"]
-    assert invitation_file.parse_invitation(made.to_toml(), not_before) == made
+    assert parse_invitation(made.to_toml(), not_before) == made
     assert pairing_id(given["pair_key"]) == given["pairing_id"]
 
 
@@ -306,7 +210,7 @@ def message_names() -> list[str]:
 def test_messages(name: str) -> None:
     given = vectors("vectors-messages")
     code, *content = given[f"{name}_content"]
-    message = MESSAGES[Type(code)](*content)
+    message = type_of(Type(code))(*content)
     assert encode(Type(code), message) == given[name] == pack([code, *content])
     assert read(unpack(given[name])) == message
 
@@ -324,92 +228,8 @@ def test_a_frame_of_two_messages() -> None:
     assert unpack_frame(given["frame"]) == [given["ping_content"], given["confirm_content"]]
 
 
-# -- a conversation ---------------------------------------------------------------------------------------------------
-
-
-class End:
-    """One agent of the conversation; everything random of it is one byte, repeated."""
-
-    def __init__(self, name: str, peer: str, byte: int, limits: Limits) -> None:
-        vocabulary = Vocabulary([Declaration("greet")])
-        access = Access(name, vocabulary, runs=frozenset({"greet"}), told=("greet",))
-        self.name = name
-        self.store = MemoryStore()
-        self.engine = Engine(card(name), identity(name).sign, lambda size: bytes((byte,)) * size, limits, access)
-        self.engine.open(self.store.open())
-        row = card(peer)
-        self.engine.pair(
-            PeerRow(
-                fingerprint=row.fingerprint, zone=ZONE, name=peer, kind=row.kind, card=row.data,
-                link_public=row.link_public, pair_key=None, invitation_id=None, secret=None, urls=(), ranges=(),
-                state="pinned",
-            )
-        )  # fmt: skip
-        self.step(NOW_MS)
-        board = self.engine.board(ZONE, peer)
-        assert board is not None
-        self.board = board
-
-    def step(self, now_ms: int) -> list[bytes]:
-        """Commit, and what is sent after it."""
-        effects = self.engine.end_step(now_ms)
-        self.store.apply([effects.batch])
-        sent = [packed for packed_list in effects.send.values() for packed in packed_list]
-        for query in effects.queries:
-            self.engine.answer(self.store.read(query), now_ms)
-            sent += self.step(now_ms)
-        return sent
-
-    def take(self, packed: list[bytes], now_ms: int) -> list[bytes]:
-        """What is said after these messages, each read from its bytes."""
-        messages = [message for data in packed if (message := read(unpack(data))) is not None]
-        if messages and isinstance(messages[0], Hello):
-            self.engine.connected(self.board, messages.pop(0), now_ms)  # type: ignore[arg-type]
-        if messages:
-            self.engine.received(self.board, messages, now_ms)
-        return self.step(now_ms)
-
-
-def conversation() -> str:
-    """Two agents greet; one job is done, another is refused; as the lines of the document."""
-    portal = End("portal", "cluster", 0xA1, Limits())
-    cluster = End("cluster", "portal", 0xC1, Limits(life_max_s=7_200.0))
-    lines: list[str] = []
-
-    def say(sender: End, packed: list[bytes], now_ms: int) -> None:
-        """Note what is said and deliver it, back and forth, until nobody answers."""
-        while packed:
-            for data in packed:
-                code, *content = unpack(data)
-                lines.append(f"{len(lines) + 1:02}_{sender.name}_says_{Type(code).name} :=\n    {shown([code, *content])}")
-            sender = cluster if sender is portal else portal
-            packed = sender.take(packed, now_ms)
-
-    greetings = []
-    for end in (portal, cluster):
-        end.engine.greet(end.board, NOW_MS)
-        greetings.append(end.step(NOW_MS))
-    answers = []
-    for end, greeting in ((portal, greetings[0]), (cluster, greetings[1])):
-        lines.append(f"{len(lines) + 1:02}_{end.name}_says_HELLO :=\n    {shown(unpack(greeting[0]))}")
-    for end, greeting in ((portal, greetings[1]), (cluster, greetings[0])):
-        answers.append((end, end.take(greeting, NOW_MS)))
-    for end, packed in answers:
-        say(end, packed, NOW_MS)
-    portal.engine.put(1, Put(ZONE, PATH, "greet"), NOW_MS + 10)
-    say(portal, portal.step(NOW_MS + 10), NOW_MS + 20)
-    (job_id,) = cluster.engine.destination.running
-    cluster.engine.finished(job_id, Ending(State.COMPLETE, "str", '"hello"'), NOW_MS + 30)
-    say(cluster, cluster.step(NOW_MS + 30), NOW_MS + 40)
-    portal.engine.put(2, Put(ZONE, PATH, "greet", life_s=86_400.0), NOW_MS + 50)
-    say(portal, portal.step(NOW_MS + 50), NOW_MS + 60)
-    states = [job.state for job in portal.engine.ledger.jobs.values()]
-    assert states == [State.COMPLETE, State.REJECTED]
-    return "\n".join(lines)
-
-
 def test_a_conversation() -> None:
     wanted = conversation()
-    found = re.search(r"```vectors-conversation\n(.*?)\n```", DOCUMENT, re.DOTALL)
+    found = re.search(r"```vectors-conversation\n(.*?)\n```", text(), re.DOTALL)
     assert found is not None
     assert found[1] == wanted, f"paste this:\n{wanted}"

@@ -31,11 +31,7 @@ def connection(path: Path) -> Iterator[sqlite3.Connection]:
 
 def plan(connection: sqlite3.Connection, statement: str) -> list[str]:
     marks = statement.count("?")
-    named = dict.fromkeys(
-        ["now_ms", "first_seq", "unproved", "limit", "found", "before", "states", "prefix", "start", "newest", "board"],
-        "1",
-    )
-    arguments = [1] * marks if marks else named
+    arguments = [1] * marks if marks else dict.fromkeys(re.findall(r":(\w+)", statement), "1")
     return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", arguments)]
 
 

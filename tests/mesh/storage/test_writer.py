@@ -27,6 +27,7 @@ class HeldStore(MemoryStore):
         super().__init__()
         self.groups: list[list[int]] = []
         self.entered = threading.Event()
+        self.left = threading.Event()
         self.going = threading.Event()
         self.going.set()
         self.failures: dict[int, BaseException] = {}
@@ -34,6 +35,12 @@ class HeldStore(MemoryStore):
         self.closed = 0
 
     def apply(self, batches) -> None:
+        try:
+            self._apply_held(batches)
+        finally:
+            self.left.set()
+
+    def _apply_held(self, batches) -> None:
         self.threads.add(threading.get_ident())
         self.entered.set()
         assert self.going.wait(10)
@@ -249,9 +256,8 @@ def test_what_was_handed_over_before_the_full_disk_was_told_fails_too() -> None:
         async with opened(store) as writer:
             await held(store, writer, told)
             store.going.set()
-            # The loop is not let run, so it has not heard of batch 1; the thread is done with it.
-            while not store.entered.is_set():
-                pass
+            # The loop does not run while it waits here: the disk was full for batch 1, and nobody has heard of it.
+            assert store.left.wait(10)
             writer.commit(batch(2), told(2))
             heard = await told.all(2)
         assert heard == [(1, full), (2, full)]

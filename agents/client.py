@@ -1,0 +1,365 @@
+"""A client of a running agent on this machine, with the verbs of `Agent`.
+
+    async with Client("portal") as portal:
+        job = await portal.put("portal.cluster add_user fred.proj.org")     # durable now
+        print(await job.result(timeout=30))
+
+It talks to the agent through its local door. An agent that is stopped and started again in between is waited for:
+what was asked is asked again, and every put carries a key, so nothing is put twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from agents.calls import CallFailed, Calls
+from agents.errors import AgentError, NotKnownYet
+from agents.settings import default_home
+from agents.views import Failure, JobView
+from agents.wire import Wire, fresh_key
+from grammar.errors import GrammarError, MeshError, UnknownInstruction
+from grammar.openportal import VOCABULARY
+from grammar.vocabulary import Vocabulary
+from mesh.errors import (
+    Busy,
+    Denied,
+    NoSuchJob,
+    NotOurJob,
+    PutRefused,
+    StoreFull,
+    TooLarge,
+    UnknownForPeer,
+    UnknownPeer,
+)
+
+T = TypeVar("T")
+_Record = dict[str, Any]
+
+
+class Unreachable(AgentError):
+    """The agent of that folder does not run, or went away for good."""
+
+    code = "MESH-E503"
+    exit_code = 3
+
+
+_KNOWN: Final[Mapping[str, type[MeshError]]] = MappingProxyType(
+    {
+        one.code: one
+        for one in (
+            AgentError,
+            Busy,
+            Denied,
+            NoSuchJob,
+            NotKnownYet,
+            NotOurJob,
+            PutRefused,
+            StoreFull,
+            TooLarge,
+            UnknownForPeer,
+            UnknownPeer,
+            Unreachable,
+        )
+    }
+)
+
+
+class RemoteJob:
+    """A job of the agent that a client talks to; as `JobHandle`, for another process."""
+
+    def __init__(self, client: Client, id_: str, short: str) -> None:
+        self._client = client
+        self._id = id_
+        self._short = short
+
+    @property
+    def job_id(self) -> bytes:
+        return bytes.fromhex(self._id)
+
+    @property
+    def id(self) -> str:
+        """The whole id, 52 hexadecimal digits."""
+        return self._id
+
+    @property
+    def short(self) -> str:
+        """The 8 characters that people type."""
+        return self._short
+
+    def __repr__(self) -> str:
+        return f"<handle of job {self._short}>"
+
+    async def view(self) -> JobView:
+        """The job as it is now."""
+        return view_of_record(await self._client.request("job", id=self._id))
+
+    async def wait(self, timeout: float | None = None) -> JobView:
+        """Wait until the job is over, however it ends.
+
+        Args:
+            timeout: seconds of patience, None for any. It is the caller's and no state of the job.
+
+        Raises:
+            NotKnownYet: patience ended first; the job goes on.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._client.repeat(self._end)
+        except TimeoutError:
+            raise NotKnownYet(
+                f"job {self._short} is not over after {timeout:g} s", fix=f"it goes on: mesh watch {self._short}"
+            ) from None
+
+    async def result(self, timeout: float | None = None) -> Any:
+        """Wait for the result and return it as a typed value.
+
+        Raises:
+            JobFailed: the job ended otherwise than complete.
+            NotKnownYet: `timeout` seconds passed first; the job goes on.
+        """
+        return (await self.wait(timeout)).value(self._client.vocabulary)
+
+    async def watch(self) -> AsyncIterator[JobView]:
+        """Follow the job: a view now and at each change, the last one when it is over.
+
+        Should the agent be started again meanwhile, the next view is the one it has then.
+        """
+        news: asyncio.Queue[JobView] = asyncio.Queue()
+
+        async def follow(calls: Calls) -> None:
+            async for view in _views(calls, self._id):
+                news.put_nowait(view)
+
+        following = asyncio.get_running_loop().create_task(self._client.repeat(follow))
+        following.add_done_callback(lambda _: news.put_nowait(_NOTHING))
+        try:
+            while (view := await news.get()) is not _NOTHING:
+                yield view
+            following.result()
+        finally:
+            following.cancel()
+
+    async def cancel(self) -> None:
+        """Ask for the job to be stopped; durable when this returns. The job says what came of it.
+
+        Raises:
+            NotOurJob: the agent did not put it.
+        """
+        await self._client.request("cancel", id=self._id)
+
+    async def delete(self) -> None:
+        """Stop and forget the job; durable when this returns.
+
+        Raises:
+            NotOurJob: the agent did not put it.
+        """
+        await self._client.request("delete", id=self._id)
+
+    async def _end(self, calls: Calls) -> JobView:
+        async for view in _views(calls, self._id):
+            if not view.live:
+                return view
+        raise AssertionError("the last view of a job is not live")
+
+
+class Client:
+    """A client of the agent in a folder.
+
+    Args:
+        home: its folder; by default `MESH_HOME`, else the current one.
+        vocabulary: gives results their types, besides those of the whole language.
+    """
+
+    def __init__(self, home: str | Path | None = None, *, vocabulary: Vocabulary = VOCABULARY) -> None:
+        self.home = default_home() if home is None else Path(home)
+        self.vocabulary = vocabulary
+        self._wire = Wire(self.home)
+
+    def __repr__(self) -> str:
+        return f"<client of the agent in {self.home}>"
+
+    async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            Unreachable: the agent does not run.
+        """
+        try:
+            await self._wire.calls()
+        except CallFailed as failed:
+            raise error_of(failed) from None
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._wire.close()
+
+    async def repeat(self, act: Callable[[Calls], Awaitable[T]]) -> T:
+        """Do `act`, which is safe to repeat, on the connection; again whenever the agent was started again."""
+        try:
+            return await self._wire.repeat(act)
+        except CallFailed as failed:
+            raise error_of(failed) from None
+
+    async def request(self, method: str, /, **params: Any) -> Any:
+        """Call a method of `agents.api` that is safe to repeat.
+
+        Raises:
+            MeshError: the agent refused.
+            Unreachable: it does not run.
+        """
+        return await self.repeat(lambda calls: calls.request(method, **params))
+
+    # -- jobs ---------------------------------------------------------------------------------------------------
+
+    async def put(
+        self,
+        command: str,
+        *,
+        zone: str | None = None,
+        life_s: float | None = None,
+        key: str | None = None,
+        circle: str = "",
+        context: str = "",
+        wait_for_room: bool = False,
+    ) -> RemoteJob:
+        """Put a job; it is durable when this returns. See `Agent.put`.
+
+        Raises:
+            GrammarError: path or instruction are not of the language.
+            PutRefused: the agent knows it to be wrong; nothing was stored.
+        """
+        answer = await self.request(
+            "put",
+            command=command,
+            zone=zone,
+            life_s=life_s,
+            key=key or fresh_key(),
+            circle=circle,
+            context=context,
+            wait_for_room=wait_for_room,
+        )
+        return RemoteJob(self, answer["job"]["id"], answer["job"]["short"])
+
+    async def job(self, job_id: str) -> RemoteJob:
+        """A handle to a job of the agent, by its id or the first characters that people type.
+
+        Raises:
+            NoSuchJob: none or several.
+        """
+        found = await self.request("job", id=job_id)
+        return RemoteJob(self, found["id"], found["short"])
+
+    async def jobs(
+        self, *, live: bool | None = True, states: Iterable[str] = (), limit: int | None = None
+    ) -> list[JobView]:
+        """Jobs of the agent, newest first: live ones by default, finished ones (False) or both (None)."""
+        found: list[JobView] = []
+        wanted, after = tuple(states), 0
+        while limit is None or len(found) < limit:
+            page = await self.request("jobs", live=live, states=wanted, after=after)
+            found += map(view_of_record, page["jobs"])
+            after = page["next"]
+            if not after:
+                break
+        return found[:limit]
+
+    # -- peers --------------------------------------------------------------------------------------------------
+
+    async def peers(self) -> list[_Record]:
+        """The peers, and the agents that were invited; see `agents.records.PeerRecord`."""
+        found: list[_Record] = await self.request("peers")
+        return found
+
+    async def invite(
+        self,
+        peer: str,
+        *,
+        kind: str | None = None,
+        zone: str | None = None,
+        urls: Iterable[str] = (),
+        ranges: Iterable[str] = (),
+    ) -> str:
+        """Make an invitation for an agent called `peer`, good from now on.
+
+        Returns:
+            The text of the invitation file. It holds a secret: write it with mode 0600.
+
+        Raises:
+            MeshError: a value is not legal, or there is a peer of that name.
+        """
+        text: str = (
+            await self.request("invite", peer=peer, kind=kind, zone=zone, urls=tuple(urls), ranges=tuple(ranges))
+        )["text"]
+        return text
+
+    async def join(self, path: str | Path) -> _Record:
+        """Accept an invitation file and begin to dial the agent that wrote it; see `agents.records.JoinRecord`.
+
+        Raises:
+            MeshError: it is no invitation, or not for this agent, or not now.
+        """
+        found: _Record = await self.request("join", path=os.path.abspath(path))
+        return found
+
+    async def wait_for_peer(
+        self, name: str | None = None, *, kind: str | None = None, timeout: float | None = None
+    ) -> str:
+        """Wait until a link to a peer stands, named or of a kind, or to any; returns its name.
+
+        Raises:
+            NotKnownYet: `timeout` seconds passed first.
+        """
+        found: str = await self.request("wait_for_peer", name=name, kind=kind, timeout=timeout)
+        return found
+
+
+async def _views(calls: Calls, id_: str) -> AsyncIterator[JobView]:
+    answer = await calls.request("watch", id=id_)
+    number: int = answer["subscription"]
+    news = calls.subscription(number)
+    view = view_of_record(answer["job"])
+    try:
+        yield view
+        while view.live:
+            view = view_of_record(await news.get())
+            yield view
+    finally:
+        calls.forget(number)
+        if view.live and not calls.lost:
+            calls.send("unfollow", subscription=number)
+
+
+def view_of_record(record: Mapping[str, Any]) -> JobView:
+    """The view that `JobView.to_json` wrote."""
+    fields = dict(record)
+    error = fields["error"]
+    fields["error"] = None if error is None else Failure(**error)
+    fields["path"], fields["boards"] = tuple(fields["path"]), tuple(fields["boards"])
+    return JobView(**fields)
+
+
+_NOTHING: Final = JobView("", "", (), "", "", 0, None, None, None, 0, 0, 0, 0, "", (), "", None, None, False)
+
+
+def error_of(failed: CallFailed) -> MeshError:
+    """What the agent refused with, as the error that `Agent` would have raised, where that class is known."""
+    if failed.code in (GrammarError.code, UnknownInstruction.code):
+        kind = UnknownInstruction if failed.code == UnknownInstruction.code else GrammarError
+        return kind(
+            failed.message,
+            column=failed.more.get("column", 1),
+            expected=failed.more.get("expected", ""),
+            nearest=failed.more.get("nearest"),
+            fix=failed.fix,
+        )
+    known = _KNOWN.get(failed.code)
+    if known is not None:
+        return known(failed.message, fix=failed.fix)
+    return AgentError(f"{failed.message} ({failed.code})", fix=failed.fix)

@@ -48,6 +48,7 @@ class Peering:
         self.links = Links(local, network, self._link_changed)
         self._dialers: dict[tuple[bytes, str], tuple[Dialer, asyncio.Task[None]]] = {}
         self._listener: Listener | None = None
+        self._listens_at: str | None = None
         self._waiters: list[asyncio.Future[None]] = []
         self._troubles: dict[tuple[str, str], MeshError] = {}
 
@@ -78,6 +79,7 @@ class Peering:
     async def _listen(self, address: str) -> None:
         host, port = parse_listen(address)
         self._listener = await self._network.listen(host, port, self.links.accept, pages=self._pages)
+        self._listens_at = address
 
     @property
     def address(self) -> str | None:
@@ -139,7 +141,8 @@ class Peering:
             MeshError: see `pairing.invite`; nothing was changed but, perhaps, the port opened.
         """
         local = self._local
-        listen = keep_address(self._settings)
+        # Not asked twice: the settings are those of the start, which a port picked since then is not in.
+        listen = self._listens_at or keep_address(self._settings)
         if self._listener is None:
             await self._listen(listen)
         now = local.stepping.now_ms() / 1000

@@ -47,6 +47,7 @@ class Board:
         halted: branches whose last Request was refused for lack of room; tried again at the next CREDIT.
         cards: fingerprints whose card went out on this link.
         keywords: the instructions the peer says it runs; None when it did not say.
+        recovered: the unfinished jobs found in the store were taken up again, once in this opening.
         exchanging, exchange_after, all_sent, peer_all_sent: how far a full exchange is (R4).
         tried: (job, reason) of records that were sent again on this link because the peer asked for more; once each.
         theirs: the openings of the peer's store, as it told them on this link.
@@ -86,6 +87,7 @@ class Board:
         "peer_all_sent",
         "pinged_ms",
         "proved",
+        "recovered",
         "skew_ms",
         "theirs",
         "tried",
@@ -110,6 +112,7 @@ class Board:
         self.last_refusal = ""
         self.wanted: set[bytes] = set()
         self.proved = False
+        self.recovered = False
         self.skew_ms = 0
         self.link = 0
         self.close()

@@ -21,6 +21,9 @@ from mesh.ledger import Ledger
 from mesh.lifecycle import Event, State, advance
 from mesh.lineage import Speaker, speaker_of
 
+ERROR_BYTES: Final = 4_096
+MESSAGE_BYTES: Final = 1_024
+"""What is kept of an error's text and of a report's, in bytes of UTF-8."""
 POISONED_AFTER: Final = 2
 """Deaths of the agent while a job ran alone."""
 
@@ -85,12 +88,13 @@ class Destination:
         if job.facts[Kind.CANCEL] is not None:
             self._end(job, Ending(State.CANCELLED, unknown_effect=job.attempt > 0), now_ms)
             return
-        if job.state is not State.RUNNING:
+        if job.state is State.RUNNING:
+            job.crashes += 1
+            job.move(State.CLAIMED, now_ms)
+            self._ledger.changed(job)
+        elif not job.crashes:
             self._enqueue(job, now_ms)
             return
-        job.crashes += 1
-        job.move(State.CLAIMED, now_ms)
-        self._ledger.changed(job)
         if job.alone >= POISONED_AFTER:
             message = f"the agent died {job.alone} times while this job alone was running"
             self._end(job, Ending(State.ERROR, error=("poisoned", message), unknown_effect=True), now_ms)
@@ -164,8 +168,14 @@ class Destination:
         return job
 
     def fetched(self, job_id: bytes) -> None:
-        """The store was asked for a job that waits for a slot."""
+        """The store answered about a job that waits for a slot; one that it does not have any more waits no longer."""
+        if job_id not in self._fetching:
+            return
         self._fetching.discard(job_id)
+        if self._ledger.find(job_id) is None:
+            for queue in (self.suspects, *self.ready.values()):
+                if queue and queue[0] == job_id:
+                    queue.popleft()
 
     def _start(self, job: Job, now_ms: int) -> bool:
         state = advance(job.role, job.state, Event.START)
@@ -254,7 +264,7 @@ class Destination:
             job.version,
             str(job.state),
             job.attempt,
-            message,
+            None if message is None else cut(message, MESSAGE_BYTES),
             fraction,
             now_ms,
         )
@@ -322,7 +332,8 @@ class Destination:
         limit = self._ledger.limits.result_bytes
         if ending.result is not None and len(ending.result.encode()) > limit:
             message = f"the result has {len(ending.result.encode())} bytes, at most {limit} are taken"
-            ending = Ending(State.ERROR, error=("failed", message))
+            ending = Ending(State.ERROR, error=("failed", message), unknown_effect=True)
+        error = None if ending.error is None else [ending.error[0], cut(ending.error[1], ERROR_BYTES)]
         started = ending.state is State.CANCELLED and job.attempt > 0
         content = Outcome(
             VERSION,
@@ -332,7 +343,7 @@ class Destination:
             str(ending.state),
             ending.result_type,
             ending.result,
-            None if ending.error is None else list(ending.error),
+            error,
             job.attempt,
             job.started_ms if job.attempt else 0,
             now_ms,
@@ -353,3 +364,8 @@ class Destination:
             job = self._ledger.find(job_id)
             if job is not None and job.live and job.facts[Kind.PROGRESS] is None:
                 self._report(job, None, None, now_ms)
+
+
+def cut(text: str, size: int) -> str:
+    """`text`, or as much of it as `size` bytes of UTF-8 hold."""
+    return text if len(text) * 4 <= size else text.encode()[:size].decode(errors="ignore")

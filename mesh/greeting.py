@@ -127,7 +127,9 @@ class Greeting:
         board.proved = True
         ledger = self._ledger
         ledger.next_due_ms = 0
-        ledger.effects.queries.append(Unfinished(board.id, 0, PAGE))
+        if not board.recovered:
+            board.recovered = True
+            ledger.effects.queries.append(Unfinished(board.id, 0, PAGE))
 
     def credit_again(self) -> None:
         """Tell peers that were refused for lack of room that there is some again (R13)."""

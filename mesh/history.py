@@ -127,7 +127,10 @@ class History:
             return
         was, had = before
         # A Reject has no version of its own: the Outcome after it, and the tombstone, keep or raise it.
-        back = version < had or (was in _STEPS and state in _STEPS and _STEPS.index(state) < _STEPS.index(was))
+        # The counter of a destination that lost its store begins again.
+        back = (version < had and not self.losses) or (
+            was in _STEPS and state in _STEPS and _STEPS.index(state) < _STEPS.index(was)
+        )
         back |= was is State.RUNNING and state in _STEPS[:-1]
         if back or not _follows(was, state):
             self.problem("8", f"{name} had {short_text(job_id)} as {was} {had}, then as {state} {version}")

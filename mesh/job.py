@@ -198,30 +198,39 @@ class Job:
         if self.state is State.DELETED and kind is not Kind.REQUEST:
             return Merge.SAME
         if kind is Kind.OUTCOME and held is not None:
-            if fact.body not in self.evidence:
-                self.evidence += [fact.body, fact.proof]
+            self.evidence = self.evidence or [fact.body, fact.proof]
             return Merge.CONFLICT
-        if held is not None and kind is not Kind.PROGRESS:
+        if not self._replaces(fact, held):
             return Merge.SAME
-        if kind is Kind.PROGRESS and not self._is_later(fact):
-            return Merge.SAME
+        # Which facts are held depends on the facts alone, so both sides of a board come to hold the same; the state
+        # follows where the table has the move, and stays where it has none.
         event = event_of(fact.content)
-        if event is not None:
-            state = advance(self.role, self.state, event)
-            if state is None:
-                return Merge.SAME
-            self.move(state, now_ms)
+        state = None if event is None else advance(self.role, self.state, event)
         self.facts[kind] = fact
         self._spread(kind, source)
-        if kind is Kind.OUTCOME:
-            self.version = fact.content.number  # type: ignore[union-attr]
+        if state is not None:
+            self.move(state, now_ms)
+        if isinstance(fact.content, Outcome):
+            self.version = fact.content.number
             self._drop(Kind.PROGRESS)
-        elif kind is Kind.PROGRESS:
-            self.version = fact.content.number  # type: ignore[union-attr]
+        elif isinstance(fact.content, Progress):
+            self.version = fact.content.number
         elif kind is Kind.DELETE:
             for other in (Kind.CANCEL, Kind.PROGRESS, Kind.OUTCOME, Kind.REJECT):
                 self._drop(other)
         return Merge.CHANGED
+
+    def _replaces(self, fact: Fact, held: Fact | None) -> bool:
+        """Whether `fact` is kept beside, or instead of, the one of its kind."""
+        if isinstance(fact.content, Progress):
+            if self.facts[Kind.OUTCOME] is not None:
+                return False
+            if held is not None:
+                assert isinstance(held.content, Progress)
+                return (fact.content.number, fact.digest()) > (held.content.number, held.digest())
+        if fact.kind is Kind.REJECT and held is not None:
+            return fact.digest() < held.digest()
+        return held is None
 
     def move(self, state: State, now_ms: int) -> None:
         """Set the state after an event; the caller asked the lifecycle table."""
@@ -232,17 +241,6 @@ class Job:
         """Keep a report of our own about the present state, which it does not change."""
         self.facts[fact.kind] = fact
         self._spread(fact.kind, None)
-
-    def _is_later(self, fact: Fact) -> bool:
-        held = self.facts[Kind.PROGRESS]
-        if self.facts[Kind.OUTCOME] is not None:
-            return False
-        if held is None:
-            return True
-        new, old = fact.content, held.content
-        assert isinstance(new, Progress)
-        assert isinstance(old, Progress)
-        return (new.number, fact.digest()) > (old.number, held.digest())
 
     def _spread(self, kind: Kind, source: Lane | None) -> None:
         # Requests, cancels and deletes travel down; reports, outcomes and rejects travel up.

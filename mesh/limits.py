@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from math import isfinite
 from typing import Final
 
 from grammar.names import nearest
@@ -73,7 +74,9 @@ class Limits:
                 raise LimitError(
                     f'[limits] has no key "{name}"', fix=f'did you mean "{close}"?' if close else "remove it"
                 )
-            if isinstance(value, bool) or value <= 0:
-                raise LimitError(f"[limits] {name} must be a positive number", fix=f"the default is {known[name]}")
+            whole = isinstance(known[name], int)
+            if isinstance(value, bool) or not isfinite(value) or value <= 0 or (whole and value != int(value)):
+                kind = "whole number above 0" if whole else "number above 0"
+                raise LimitError(f"[limits] {name} must be a {kind}", fix=f"the default is {known[name]}")
         changes = {name: type(known[name])(value) for name, value in settings.items()}
         return replace(self, **changes)

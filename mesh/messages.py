@@ -218,7 +218,7 @@ def _check_lists(message: Ack | Hello) -> None:
         if not all(_is_refusal(item) for item in message.refused):
             raise MessageError("a refusal is [number, reason, detail]")
         return
-    pairs: Sequence[object] = [*message.incarnations, *([message.received] if message.received else [])]
+    pairs: Sequence[object] = [*message.incarnations, *([] if message.received is None else [message.received])]
     if not message.incarnations or not all(_is_position(pair) for pair in pairs):
         raise MessageError("a position is [incarnation, number]")
     if message.keywords is not None and not all(type(word) is str for word in message.keywords):

@@ -186,8 +186,8 @@ class Origin:
         if len(put.instruction.encode()) > limits.instruction_bytes:
             raise TooLarge(f"an instruction has at most {limits.instruction_bytes} bytes")
         text = self._instruction(put, place, board)
-        if put.life_s is not None and not 0 < put.life_s <= limits.life_max_s:
-            raise PutRefused(f"a job may wait between 0 and {limits.life_max_s:.0f} seconds, not {put.life_s}")
+        if put.life_s is not None and not 0.001 <= put.life_s <= limits.life_max_s:
+            raise PutRefused(f"a job may wait between 0.001 and {limits.life_max_s:.0f} seconds, not {put.life_s}")
         beyond = place.names[2] if len(place.names) > 2 else ""
         parent = self._parent(put)
         depth = 0 if parent is None else parent.depth + 1

@@ -231,4 +231,5 @@ class Simulation:
     def _remembers(self, name: str, peer: str, copy: Disk) -> bool:
         # Whether the peer has committed a number of this store that the copy never gave out.
         board = self.hosts[peer].stored_board(name)
-        return board is not None and board.inbox.number > max(copy.records, default=0)
+        # During a full exchange positions mean nothing, and it is begun again anyway.
+        return board is not None and not board.exchanging and board.inbox.number > max(copy.records, default=0)

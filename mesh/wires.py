@@ -13,7 +13,6 @@ from typing import Final, Protocol
 from mesh.messages import Message
 from mesh.world import Faults, World
 
-
 GREETING_MS: Final = 10_000
 """A link whose greetings take longer is given up."""
 

@@ -182,8 +182,7 @@ class Links:
         finally:
             self._drop(link)
             link.waiting.set()
-            with suppress(LinkError, asyncio.CancelledError):
-                await writing
+            await asyncio.wait([writing])
             link.session.close()
 
     async def _read(self, link: Link) -> None:

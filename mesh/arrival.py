@@ -165,7 +165,7 @@ class Arrival:
             return None
         if place.role is Role.DESTINATION:
             if job.facts[Kind.CANCEL] is not None:
-                self._destination.cancel(job, now_ms)
+                self._destination.cancel(job, now_ms, known_lost=reissued)
             else:
                 self._destination.claim(job, now_ms, known_lost=reissued)
         else:
@@ -306,6 +306,10 @@ class Arrival:
     def pass_ahead(self, job: Job, fact: Fact) -> None:
         """An Outcome is durable at its destination: pass it on, or tell the waiter, before our own commit (R1)."""
         ledger = self._ledger
+        if job.ahead == fact.body:
+            # It came ahead of its record, which brings it once more.
+            return
+        job.ahead = fact.body
         if job.role is Role.ORIGIN:
             ledger.effects.told.append(Told(job.id, fact))
         elif job.up is not None:

@@ -47,6 +47,7 @@ class Board:
         halted: branches whose last Request was refused for lack of room; tried again at the next CREDIT.
         cards: fingerprints whose card went out on this link.
         keywords: the instructions the peer says it runs; None when it did not say.
+        retired: its peer was revoked; it never has a link again and proves nothing.
         recovered: the unfinished jobs found in the store were taken up again, once in this opening.
         exchanging, exchange_after, all_sent, peer_all_sent: how far a full exchange is (R4).
         tried: (job, reason) of records that were sent again on this link because the peer asked for more; once each.
@@ -88,6 +89,7 @@ class Board:
         "pinged_ms",
         "proved",
         "recovered",
+        "retired",
         "skew_ms",
         "theirs",
         "tried",
@@ -113,6 +115,7 @@ class Board:
         self.wanted: set[bytes] = set()
         self.proved = False
         self.recovered = False
+        self.retired = False
         self.skew_ms = 0
         self.link = 0
         self.close()
@@ -169,6 +172,7 @@ class Board:
                 sorted(inbox.superseded),
                 self.kind,
                 None if self.keywords is None else sorted(self.keywords),
+                self.retired,
             ]
         )
         return BoardRow(self.id, self.zone, self.name, self.fingerprint, record)
@@ -189,6 +193,7 @@ class Board:
             superseded,
             kind,
             keywords,
+            retired,
         ) = unpack(row.record, STORED)
         board.outbox = Outbox(limits, last=last, acked=acked, home=outgoing_home)
         board.inbox = Inbox((incarnation, number), floor=home)
@@ -196,6 +201,7 @@ class Board:
         board.inbox.superseded = frozenset(superseded)
         board.exchanging = exchanging
         board.kind = kind
+        board.retired = retired
         board.keywords = None if keywords is None else frozenset(keywords)
         return board
 

@@ -8,7 +8,7 @@ each time that happened to them, so that a job which kills the agent ends up alo
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from grammar.errors import GrammarError
@@ -68,12 +68,13 @@ class Destination:
     def claim(self, job: Job, now_ms: int, *, known_lost: bool) -> None:
         """A Request for this agent, seen for the first time. `known_lost`: it was acknowledged before and this store
         does not know it, so it may have run already (R5)."""
-        if now_ms > job.request.expires_ms:
-            self._end(job, Ending(State.EXPIRED), now_ms)
-            return
-        if known_lost and not self._is_idempotent(job):
+        expired = now_ms > job.request.expires_ms
+        if known_lost and (expired or not self._is_idempotent(job)):
             message = "the job may have run before this agent lost its store"
             self._end(job, Ending(State.ERROR, error=("lost", message), unknown_effect=True), now_ms)
+            return
+        if expired:
+            self._end(job, Ending(State.EXPIRED), now_ms)
             return
         job.move(State.CLAIMED, now_ms)
         self._enqueue(job, now_ms)
@@ -287,6 +288,9 @@ class Destination:
     def finished(self, job: Job, ending: Ending, now_ms: int) -> None:
         """The handler of `job` ended."""
         self._free(job.id)
+        if ending.state is State.ERROR and job.attempt > 1:
+            # The attempt that a crash ended may have had its effect.
+            ending = replace(ending, unknown_effect=True)
         if job.live:
             self._end(job, ending, now_ms)
 
@@ -295,23 +299,34 @@ class Destination:
         crash (R8)."""
         self._free(job.id)
         state = advance(job.role, job.state, Event.REQUEUE)
-        if state is not None:
+        if state is not None and job.facts[Kind.CANCEL] is not None:
+            self._end(job, Ending(State.CANCELLED), now_ms)
+        elif state is not None and not self._is_idempotent(job):
+            message = "the agent was stopped while the job was running, and its instruction is not idempotent"
+            self._end(job, Ending(State.ERROR, error=("interrupted", message), unknown_effect=True), now_ms)
+        elif state is not None:
             job.move(state, now_ms)
             job.alone = max(0, job.alone - 1)
             self._ledger.changed(job)
 
-    def cancel(self, job: Job, now_ms: int) -> None:
+    def cancel(self, job: Job, now_ms: int, *, known_lost: bool = False) -> None:
         """A Cancel arrived: it wins if the job has not started, else the handler is asked to stop (R9)."""
         if job.id in self.running:
             self._ledger.effects.stop.append(job.id)
         elif job.live:
             # Between a crash and the next start, the effect of the attempt that died is not known.
-            self._end(job, Ending(State.CANCELLED, unknown_effect=job.attempt > 0), now_ms)
+            self._end(job, Ending(State.CANCELLED, unknown_effect=known_lost or job.attempt > 0), now_ms)
 
     def deleted(self, job: Job) -> None:
         """A Delete arrived: nothing is reported any more (R9)."""
         if job.id in self.running:
             self._ledger.effects.stop.append(job.id)
+
+    def disown(self, job: Job, peer: str, now_ms: int) -> None:
+        """The peer that brought the job was revoked: it does not start any more; a handler that runs goes on."""
+        if job.id not in self.running:
+            message = f'agent "{self._ledger.name}" has revoked "{peer}", which brought the job'
+            self._end(job, Ending(State.ERROR, error=("denied", message), unknown_effect=job.attempt > 0), now_ms)
 
     def expire(self, job: Job, now_ms: int) -> None:
         """Time is up for a job that never started (R6)."""

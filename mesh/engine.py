@@ -55,7 +55,7 @@ from mesh.limits import Limits
 from mesh.messages import Hello, Message, Position
 from mesh.origin import Origin, Put, hash_of_key
 from mesh.positions import INCARNATION_BYTES, Incarnations
-from mesh.revocation import end_lost, revoke
+from mesh.revocation import revoke, settle
 from mesh.trust import Trust
 
 DUE_PAGE: Final = 512
@@ -166,8 +166,8 @@ class Engine:
 
     @property
     def boards(self) -> tuple[Board, ...]:
-        """Every board, in the order in which they were made."""
-        return tuple(self.ledger.boards.values())
+        """The board of every peer, in the order in which they were made."""
+        return tuple(self.ledger.by_name.values())
 
     def zone_of(self, job_id: bytes) -> str:
         """The zone of a job whose handler runs."""
@@ -305,7 +305,7 @@ class Engine:
             case AtNumber():
                 self._refused(query, answer.rows, now_ms)
             case Revoked():
-                end_lost(self.ledger, self._hop, query, answer.rows, now_ms)
+                settle(self.ledger, self._hop, self.destination, query, answer.rows, now_ms)
             case Unfinished():
                 self._recover(query, answer.rows, now_ms)
             case Due():
@@ -371,7 +371,7 @@ class Engine:
         ledger = self.ledger
         if ledger.next_due_ms is not None and ledger.next_due_ms <= now_ms and not self._due_asked:
             self._due_asked = True
-            unproved = tuple(board.id for board in ledger.boards.values() if not board.proved)
+            unproved = tuple(board.id for board in ledger.by_name.values() if not board.proved)
             ledger.effects.queries.append(Due(now_ms, DUE_PAGE, ledger.first_seq, unproved))
         if now_ms >= self._collect_ms:
             self._collect_ms = now_ms + int(ledger.limits.collect_s * 1000)

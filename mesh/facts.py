@@ -258,7 +258,9 @@ def event_of(content: Content) -> Event | None:
         case Reject():
             if content.reason == "expired":
                 return Event.REJECTED_EXPIRED
-            return Event.REJECTED_CANCELLED if content.reason == "cancelled" else Event.REJECTED
+            if content.reason == "cancelled":
+                return Event.REJECTED_CANCELLED
+            return Event.REJECTED_LOST if content.reason == "lost" else Event.REJECTED
         case Delete():
             return Event.DELETED
         case _:

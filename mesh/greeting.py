@@ -117,7 +117,7 @@ class Greeting:
     def _exchange_all(self, board: Board, theirs: Incarnations) -> None:
         board.exchanging = True
         board.proved = False
-        board.outbox.restart()
+        board.outbox.restart(self._ledger.incarnations.first)
         board.inbox.start((theirs.current, theirs.first - 1))
         board.inbox.refused.clear()
 

@@ -79,6 +79,7 @@ class Job:
     """A job as this agent holds it. Mutable, owned by the engine; nobody outside keeps a reference across a step."""
 
     __slots__ = (
+        "ahead",
         "alone",
         "arrived",
         "attempt",
@@ -111,6 +112,7 @@ class Job:
         self.started_ms = 0
         self.crashes = 0
         self.alone = 0
+        self.ahead = b""
         self.arrived = 0
         self.step = 0
         self.key: str | None = None

@@ -117,8 +117,18 @@ class Ledger:
         """Take a stored board."""
         board = Board.from_row(row, self.limits)
         self.boards[board.id] = board
-        self.by_name[board.zone, board.name] = board
+        if board.retired:
+            self.revoked.add(board.fingerprint or b"")
+        else:
+            self.by_name[board.zone, board.name] = board
         return board
+
+    def renew(self, board: Board) -> Board:
+        """A board for the next peer of that name, in place of a retired one."""
+        del self.by_name[board.zone, board.name]
+        if board.fingerprint is not None:
+            self.revoked.add(board.fingerprint)
+        return self.expect(board.zone, board.name, board.kind, None)
 
     def expect(self, zone: str, name: str, kind: str, fingerprint: bytes | None) -> Board:
         """The board shared with `name` in `zone`, made now if there is none, bound to `fingerprint` once known."""
@@ -142,7 +152,9 @@ class Ledger:
 
     def proved(self, job: Job) -> bool:
         """Whether a stored row may be acted on: it is of this opening, or its boards proved themselves (R5)."""
-        return job.seq >= self.first_seq or all(self.boards[lane.board].proved for lane in job.lanes)
+        return job.seq >= self.first_seq or all(
+            board.proved or board.retired for board in map(self.board_of, job.lanes)
+        )
 
     # -- jobs ---------------------------------------------------------------------------------------------------
 

@@ -54,6 +54,7 @@ class Event(StrEnum):
     REJECTED = "reject"
     REJECTED_EXPIRED = "reject expired"
     REJECTED_CANCELLED = "reject cancelled"
+    REJECTED_LOST = "reject lost"
     DELETED = "delete"
 
     START = "start"
@@ -81,8 +82,11 @@ _REJECTS: Final[_Row] = MappingProxyType(
         Event.REJECTED: State.REJECTED,
         Event.REJECTED_EXPIRED: State.EXPIRED,
         Event.REJECTED_CANCELLED: State.CANCELLED,
+        Event.REJECTED_LOST: State.REJECTED,
     }
 )
+# The neighbour that had the job was revoked: nobody will ever say what became of it.
+_LOST: Final[_Row] = MappingProxyType({Event.REJECTED_LOST: State.REJECTED})
 _REPORTS: Final[_Row] = MappingProxyType({Event.CLAIMED: State.CLAIMED, Event.RUNNING: State.RUNNING})
 _FINAL: Final[_Row] = MappingProxyType({Event.DELETED: State.DELETED})
 _REJECTED: Final[_Row] = MappingProxyType({**_ENDS})
@@ -94,8 +98,8 @@ _WATCHES: Final[_Table] = MappingProxyType(
         State.CREATED: MappingProxyType({**_ENDS, **_REJECTS}),
         State.BLOCKED: MappingProxyType({**_ENDS, **_REJECTS}),
         State.PENDING: MappingProxyType({**_REPORTS, **_ENDS, **_REJECTS}),
-        State.CLAIMED: MappingProxyType({**_REPORTS, **_ENDS}),
-        State.RUNNING: MappingProxyType({**_REPORTS, **_ENDS}),
+        State.CLAIMED: MappingProxyType({**_REPORTS, **_ENDS, **_LOST}),
+        State.RUNNING: MappingProxyType({**_REPORTS, **_ENDS, **_LOST}),
         State.COMPLETE: _FINAL,
         State.ERROR: _FINAL,
         # Expired and cancelled are here by a hop's word or the destination's: Job.merge refuses the second

@@ -61,7 +61,7 @@ class Limits:
         """Seconds after a job's expiry during which its id must stay known (rule R7)."""
         return self.run_s + 3 * 60.0 + 3_600.0
 
-    def with_settings(self, settings: Mapping[str, int | float]) -> Limits:
+    def with_settings(self, settings: Mapping[str, object]) -> Limits:
         """Return a copy with `settings` applied.
 
         Raises:
@@ -75,7 +75,13 @@ class Limits:
                     f'[limits] has no key "{name}"', fix=f'did you mean "{close}"?' if close else "remove it"
                 )
             whole = isinstance(known[name], int)
-            if isinstance(value, bool) or not isfinite(value) or value <= 0 or (whole and value != int(value)):
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int | float)
+                or not isfinite(value)
+                or value <= 0
+                or (whole and value != int(value))
+            ):
                 kind = "whole number above 0" if whole else "number above 0"
                 raise LimitError(f"[limits] {name} must be a {kind}", fix=f"the default is {known[name]}")
         changes = {name: type(known[name])(value) for name, value in settings.items()}

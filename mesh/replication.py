@@ -72,9 +72,13 @@ class Outbox:
         self.flight.clear()
         self.flight_bytes = 0
 
-    def restart(self) -> None:
-        """Begin a full exchange: what had a number gets a new one, above `last` (R4)."""
-        self.acked = self.cursor = self.last
+    def restart(self, first: int) -> None:
+        """Begin a full exchange: what had a number gets a new one, above `last` (R4).
+
+        Args:
+            first: the first number of this opening of the store; the peer takes everything below it as received.
+        """
+        self.acked = self.cursor = self.last = max(self.last, first - 1)
         self.flight.clear()
         self.flight_bytes = 0
 

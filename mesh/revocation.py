@@ -1,53 +1,59 @@
 """Revoking a peer: what only it could end is ended as lost, and its key starts nothing here any more (rule R6).
 
-Whether a job that was offered to it has happened is not known, and the answer says so. What was never offered goes on
-waiting for whoever is invited under that name next.
+Whether a job that was offered to it has happened is not known, and the answer says so. What was never offered waits on
+a new board for whoever is invited under that name next; the old board stays as a record and never has a link again, so
+nothing of it can reach another key.
 """
 
 from __future__ import annotations
 
-from mesh.board import Board
+from mesh.board import Board, count
+from mesh.destination import Destination
 from mesh.dispatch import PAGE
 from mesh.effects import Revoked
 from mesh.facts import Kind
 from mesh.hop import Hop
-from mesh.job import Row
-from mesh.lane import HAS
+from mesh.job import Job, Row
+from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
-from mesh.replication import NO_POSITION
+from mesh.lifecycle import Role
 
 
 def revoke(ledger: Ledger, board: Board) -> None:
-    """Forget the key of `board`'s peer: close the link, and look through the jobs that it shared."""
-    if board.fingerprint is not None:
-        ledger.revoked.add(board.fingerprint)
+    """Retire `board`: close its link, put a fresh one in its place, and look through the jobs that it shared."""
     ledger.effects.close.append((board.id, "this peer was revoked"))
     board.close()
-    board.fingerprint = None
-    board.keywords = None
+    board.retired = True
     board.exchanging = False
-    # Revoking counts as the acknowledgement of everything; whoever comes next begins anew.
-    board.outbox.restart()
-    board.inbox.start(NO_POSITION)
-    board.inbox.refused.clear()
-    board.proved = True
     ledger.touch_board(board)
+    ledger.renew(board)
     ledger.effects.queries.append(Revoked(board.id, 0, PAGE))
 
 
-def end_lost(ledger: Ledger, hop: Hop, query: Revoked, rows: list[Row], now_ms: int) -> None:
-    """End what only the revoked peer could end."""
+def settle(ledger: Ledger, hop: Hop, destination: Destination, query: Revoked, rows: list[Row], now_ms: int) -> None:
+    """End what only the revoked peer could end, and move what it was never offered."""
     board = ledger.boards[query.board]
+    heir = ledger.by_name[board.zone, board.name]
     for row in rows:
         job = ledger.adopt(row)
         if job is None or not job.live or job.facts[Kind.REQUEST] is None:
             continue
         down = job.down
-        if down is not None and down.board == board.id and down.offered:
-            message = f'"{board.name}" was revoked while it had this job: effect unknown'
-            hop.lose(job, message, now_ms)
-        elif job.up is not None and job.up.board == board.id:
-            job.up.sent = [HAS] * len(job.up.sent)
-            ledger.touch(job)
+        if down is not None and down.board == board.id:
+            if down.waiting:
+                _move(ledger, job, down, board, heir)
+            else:
+                hop.lose(job, f'"{board.name}" was revoked while it had this job: effect unknown', now_ms)
+        elif job.role is Role.DESTINATION:
+            destination.disown(job, board.name, now_ms)
     if len(rows) == query.limit:
         ledger.effects.queries.append(Revoked(query.board, rows[-1].seq, query.limit))
+
+
+def _move(ledger: Ledger, job: Job, lane: Lane, board: Board, heir: Board) -> None:
+    count(board.waiting, job.branch, -1)
+    moved = job.down = Lane(heir.id)
+    for kind, sent in enumerate(lane.sent):
+        if sent != HAS:
+            moved.sent[kind] = NEVER
+    ledger.touch(job)

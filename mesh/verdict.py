@@ -155,6 +155,9 @@ class _Verdict:
         history = self._history
         for loss in history.losses:
             for peer in sorted(loss.noticed_by):
+                if history.lost_at([peer], loss.lost_ms):
+                    # The peer lost what it remembered, before or after it said so.
+                    continue
                 pair = ((loss.name, peer), (peer, loss.name))
                 if not any(
                     alarm.at_ms >= loss.lost_ms and LOST in alarm.text and (alarm.name, other) in pair

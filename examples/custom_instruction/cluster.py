@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import date
 
+from instructions import KNOWN, Reservation
+
 from agents import Agent
 from grammar import ProjectIdentifier
-from instructions import KNOWN, Reservation
 
 NODES = 8
 

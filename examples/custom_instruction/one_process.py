@@ -7,11 +7,12 @@ from contextlib import chdir
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from cluster import agent as cluster
+from instructions import KNOWN, Reservation
+
 from agents import Agent, JobFailed
 from agents.settings import make_home
-from cluster import agent as cluster
 from grammar import GrammarError
-from instructions import KNOWN, Reservation
 
 portal = Agent("portal", kind="portal", home="portal", vocabulary=KNOWN)
 

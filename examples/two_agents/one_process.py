@@ -7,10 +7,11 @@ from contextlib import chdir
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from agents.settings import make_home
 from cluster import agent as cluster
 from portal import agent as portal
 from portal import put_three_jobs
+
+from agents.settings import make_home
 
 
 async def main() -> None:

@@ -12,7 +12,7 @@ from mesh.storage import statements
 from mesh.storage.columns import DELETED, DESTINATION, HOP, ORIGIN
 
 SLICE: Final = 1_000
-"""Most rows that one commit trims or collects, about 7 ms; what is left over comes with the next ones."""
+"""Most rows that one commit trims or collects (2,000 took 15 ms); what is left over comes with the next ones."""
 
 _OTHERS: Final = (HOP, DESTINATION)
 

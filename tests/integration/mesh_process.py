@@ -13,12 +13,15 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from agents import offline
 from agents.calls import Calls, open_calls
 from agents.settings import make_home
+from invitations.files import write_private
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 MESH: Final = (sys.executable, "-c", "from agents.cli import main; main()")
@@ -54,7 +57,7 @@ async def add_user(user: UserIdentifier, context: Context) -> str:
     note("end", context)
     return f"{{context.path[-1]}} added {{user}}"
 """
-"""A handlers.py that writes down and prints when a job starts and ends; `.format(seconds=...)` says how long it takes."""
+"""A handlers.py that writes down and prints when a job starts and ends; `.format(seconds=...)`: how long one takes."""
 
 QUICK: Final = """
 from __future__ import annotations
@@ -71,7 +74,7 @@ async def add_user(user: UserIdentifier, context: Context) -> str:
 """
 """A handlers.py whose one handler is done at once."""
 
-Job = dict[str, Any]
+Record = dict[str, Any]
 
 
 def environment() -> dict[str, str]:
@@ -171,7 +174,7 @@ class MeshProcess:
 
     async def kill(self) -> None:
         """SIGKILL, as a power cut is; returns when the process is gone and all that it said is here."""
-        if self._process is not None and self._process.returncode is None:
+        if self._process is not None and self.runs_now:
             self._process.kill()
         await self._gone()
 
@@ -191,6 +194,11 @@ class MeshProcess:
             await self._process.wait()
         if self._pumps:
             await asyncio.wait(self._pumps)
+
+    @property
+    def runs_now(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.returncode is None
 
     @property
     def runs(self) -> list[tuple[str, str, int]]:
@@ -225,13 +233,28 @@ class MeshProcess:
         assert not refused, refused[0]
         return [job["id"] for job in jobs]
 
-    async def finished(self, ids: Iterable[str]) -> list[Job]:
+    async def put_and_wait(self, commands: Sequence[str]) -> tuple[list[Record], float]:
+        """Put jobs and wait for their ends; returns them, and the seconds after which all were durable."""
+        began = time.monotonic()
+        async with await self.calls() as calls:
+            chunks = [commands[start : start + CHUNK] for start in range(0, len(commands), CHUNK)]
+            answers = await asyncio.gather(
+                *(calls.request("put_many", commands=list(chunk), follow="end") for chunk in chunks)
+            )
+            durable = time.monotonic() - began
+            ended: list[Record] = []
+            for answer in answers:
+                news = calls.subscription(answer["subscription"])
+                ended += [await news.get() for _ in answer["jobs"]]
+        return ended, durable
+
+    async def finished(self, ids: Iterable[str]) -> list[Record]:
         """Wait until these jobs are over here, and return them."""
         async with await self.calls() as calls:
 
-            async def end(job_id: str) -> Job:
+            async def end(job_id: str) -> Record:
                 answer = await calls.request("watch", id=job_id)
-                job: Job = answer["job"]
+                job: Record = answer["job"]
                 news = calls.subscription(answer["subscription"])
                 while job["state"] in {"created", "blocked", "pending", "claimed", "running"}:
                     job = await news.get()
@@ -240,9 +263,9 @@ class MeshProcess:
 
             return await asyncio.gather(*map(end, ids))
 
-    async def jobs(self, *, live: bool | None = None) -> list[Job]:
+    async def jobs(self, *, live: bool | None = None) -> list[Record]:
         """Every job here, newest first."""
-        found: list[Job] = []
+        found: list[Record] = []
         async with await self.calls() as calls:
             after = 0
             while True:
@@ -293,24 +316,31 @@ class Mesh:
 
     async def invite(self, inviter: MeshProcess, name: str) -> Path:
         """An invitation file of `inviter`, which runs or not."""
+        if inviter.runs_now:
+            async with await inviter.calls() as calls:
+                made = await calls.request("invite", peer=name)
+        else:
+            made = offline.invite(inviter.home, name, None, None, (), ())
         path = self.root / f"{inviter.name}-{name}-{len(list(self.root.iterdir()))}.invite.toml"
-        code, _, remarks = await run_mesh("-C", inviter.home, "invite", name, "--output", path, cwd=self.root)
-        assert code == 0, remarks
+        write_private(path, made["text"])
         return path
 
-    async def join(self, joiner: MeshProcess, invitation: Path) -> None:
-        """Accept an invitation; if `joiner` runs, the link stands when this returns."""
-        code, _, remarks = await run_mesh("-C", joiner.home, "join", invitation, cwd=self.root)
-        assert code == 0, remarks
+    async def join(self, joiner: MeshProcess, invitation: Path) -> Record:
+        """Accept an invitation; if `joiner` runs, this returns when the link stands or was refused."""
+        if not joiner.runs_now:
+            return offline.join(joiner.home, invitation)
+        async with await joiner.calls() as calls:
+            joined: Record = await calls.request("join", path=str(invitation), wait_s=10)
+            return joined
 
     async def line(self, *agents: MeshProcess) -> None:
         """Introduce each agent to the next, start all, and wait until every link stands."""
-        for upstream, downstream in zip(agents, agents[1:], strict=False):
+        for upstream, downstream in pairwise(agents):
             await self.join(downstream, await self.invite(upstream, downstream.name))
         await asyncio.gather(*(agent.start() for agent in agents))
         await asyncio.gather(
-            *(up.linked_to(down.name) for up, down in zip(agents, agents[1:], strict=False)),
-            *(down.linked_to(up.name) for up, down in zip(agents, agents[1:], strict=False)),
+            *(up.linked_to(down.name) for up, down in pairwise(agents)),
+            *(down.linked_to(up.name) for up, down in pairwise(agents)),
         )
 
 

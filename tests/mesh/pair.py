@@ -262,9 +262,13 @@ class Mesh:
         return [message for one, other, message in self.seen if (one, other) == (sender, receiver) and type(message) is kind]
 
     def record(self, sender: str, receiver: str, *facts: Fact, number: int | None = None, flags: int = 0) -> None:
-        """Let `receiver` get a record that nobody's engine made, numbered after what it has."""
+        """Let `receiver` get a record that nobody's engine made, under the next number of the sender."""
         if number is None:
-            number = self.nodes[receiver].board(sender).inbox.number + 1
+            ledger, outbox = self.nodes[sender].engine.ledger, self.nodes[sender].board(receiver).outbox
+            number = ledger.next_number
+            ledger.next_number += 1
+            outbox.last = number
+            outbox.sent(number, facts[0].job_id, 0)
         messages: list[Message] = [
             FactMessage(number, flags | (END if fact is facts[-1] else 0), fact.kind, fact.body, fact.proof)
             for fact in facts

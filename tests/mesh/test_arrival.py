@@ -150,7 +150,7 @@ def test_a_fact_of_a_job_that_nobody_knows_is_asked_for_with_its_request() -> No
         ("malformed", {"options": {"note": "x" * 32_768}}),
         ("clock", {"created_ms": START_MS + 120_001, "expires_ms": START_MS + 200_000}),
         ("life", {"expires_ms": START_MS + 30 * 86_400_000 + 1}),
-        ("forgotten", {"created_ms": 1, "expires_ms": START_MS - 7_380_001}),
+        ("forgotten", {"created_ms": START_MS - 8_000_000, "expires_ms": START_MS - 7_380_001}),
         ("identity_changed", {"destination": fp("other cluster")}),
     ],
 )

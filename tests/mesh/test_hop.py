@@ -100,7 +100,7 @@ def test_the_last_hop_refuses_a_request_that_names_another_key() -> None:
     assert why(mesh, job_id) == (
         "b",
         "identity_changed",
-        "verify who is right, then at the origin: mesh trust b.c --accept",
+        "verify who is right, then at the origin: mesh trust b.c --forget",
     )
     assert mesh["b"].alarms == ['a job names another key for "c" than the one this agent has pinned']
 

@@ -165,7 +165,6 @@ def test_a_greeting_names_at_least_one_opening() -> None:
         read([1, *HELLO._replace(incarnations=[])])
 
 
-@pytest.mark.xfail(reason="an empty list for `received` passes, and `connected` then takes its first item: IndexError")
 def test_an_empty_position_is_refused() -> None:
     with pytest.raises(MessageError):
         read([1, *HELLO._replace(received=[])])

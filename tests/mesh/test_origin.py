@@ -154,7 +154,6 @@ def test_a_life_out_of_bounds(life_s: float) -> None:
     assert "a job may wait between" in refused(PutRefused, life_s=life_s).message
 
 
-@pytest.mark.xfail(reason="below a millisecond `expires` is `created`, and no agent can read such a Request back")
 def test_a_life_below_a_millisecond() -> None:
     pair = Pair(connected=False)
     try:

@@ -12,6 +12,8 @@ from typing import get_args
 
 import pytest
 
+from invitations import card as card_file
+from invitations import invitation as invitation_file
 from invitations import refusal
 from invitations.card import Card
 from invitations.fingerprint import fingerprint_text, fingerprint_words
@@ -19,15 +21,25 @@ from invitations.identity import verify
 from invitations.invitation import make_invitation, parse_invitation
 from invitations.peers import pairing_id
 from mesh import facts as facts_module
-from mesh.arrival import REASONS
-from mesh.codec import FramePacker, pack, unpack, unpack_frame
+from mesh.arrival import REASONS, ROOM, SLACK
+from mesh.codec import MESSAGE_BYTES, FramePacker, pack, unpack, unpack_frame
+from mesh.destination import ERROR_BYTES
+from mesh.destination import MESSAGE_BYTES as REPORT_BYTES
+from mesh.dispatch import TOLD_REFUSALS
 from mesh.errors import FactError
+from mesh.exchange import MAX_FACTS, MAX_REFUSED
 from mesh.facts import Content, Kind, decode, job_id_of, make
+from mesh.ledger import TRIM
 from mesh.lifecycle import TRANSITIONS, Role
 from mesh.limits import Limits
 from mesh.lineage import Speaker, speaker_of
-from mesh.messages import Message, Type, encode, read
-from mesh.proof import Verifier, leaf_of, sign_batch
+from mesh.messages import OPTIONAL, Message, Type, encode, read
+from mesh.positions import KEPT
+from mesh.proof import BATCH, Verifier, leaf_of, sign_batch
+from mesh.replication import DETAIL
+from mesh.session import PROLOGUE, REKEY_BYTES, REKEY_FRAMES
+from mesh.transport.connection import SUBPROTOCOL
+from mesh.transport.contract import PREAUTH_BYTES, PREAUTH_MESSAGES
 from tests.mesh.protocol_document import (
     card,
     code_words,
@@ -50,7 +62,9 @@ CONTENTS: dict[Kind, Callable[..., Content]] = {
     Kind.REJECT: facts_module.Reject,
 }
 # By name: the order of the union is nobody's promise.
-MESSAGES = {type_.__name__.removesuffix("Message").upper(): type_ for type_ in get_args(Message)}
+MESSAGES: dict[str, type[Message]] = {
+    type_.__name__.removesuffix("Message").upper(): type_ for type_ in get_args(Message)
+}
 
 
 def type_of(code: Type) -> type[Message]:
@@ -93,6 +107,37 @@ def test_every_reason_of_a_refused_record_is_in_the_one_table() -> None:
 def test_every_reason_of_a_refused_link_is_described() -> None:
     found = [word for row in rows("refusal", "when") for word in code_words(row[0])]
     assert found == list(get_args(refusal.Reason))
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        f"A card has at most {card_file.MAX_CARD_BYTES:,} bytes, 1 to {card_file.MAX_ZONES} different zones",
+        f"and lasts at most {card_file.MAX_LIFE_S // 86_400} days",
+        f"`valid from - {card_file.SKEW_S} s <= now <= valid to`",
+        f"(where the inviter listens; 1 to {invitation_file.MAX_URLS},",
+        f"(CIDR, at most {invitation_file.MAX_RANGES}; empty is anywhere)",
+        f"It lasts {invitation_file.LIFE_S // 3_600} hours by default and {invitation_file.MAX_LIFE_S // 86_400} days",
+        f"subprotocol `{SUBPROTOCOL}`",
+        f"| until the other end is authenticated | {PREAUTH_BYTES:,} bytes | {PREAUTH_MESSAGES} |",
+        f"The prologue is the {len(PROLOGUE)} bytes `{PROLOGUE.decode()}`",
+        f"{REKEY_FRAMES:,} frames or {REKEY_BYTES:,} bytes",
+        f"one after the other, each at most {MESSAGE_BYTES:,} bytes",
+        f"More than {MAX_FACTS} under one number",
+        f"the next closes the link. A receiver tells {DETAIL} characters of detail",
+        f"(the {TOLD_REFUSALS} oldest) until the sender's CONFIRM; {MAX_REFUSED} without one",
+        f"cut to {ERROR_BYTES:,} bytes by its maker",
+        f"cut to {REPORT_BYTES:,} bytes by its maker",
+        f"No fact has more than {Limits().result_bytes + ROOM:,} bytes",
+        f"credit x {SLACK}",
+        f"the newest {KEPT} are kept",
+        f"(the code does so {TRIM} numbers at a time)",
+        f"What an agent signs in one step (1 to {BATCH} facts; more make several batches)",
+        f"An unknown type of {OPTIONAL} or above is passed over",
+    ],
+)
+def test_numbers_in_sentences(sentence: str) -> None:
+    assert sentence in " ".join(text().split())
 
 
 # -- vectors ----------------------------------------------------------------------------------------------------------

@@ -40,6 +40,6 @@ def test_opening_a_large_store_is_quick(path: Path) -> None:
     start_s = time.perf_counter()
     snapshot = store.open()
     assert len(list(snapshot.ids)) == 20_000
-    # A fifth of what it may be for five times as many; measured, it is a tenth of that.
-    assert time.perf_counter() - start_s < 0.2
+    # Five times as many take 0.16 s; the rest is for a machine that does other things too.
+    assert time.perf_counter() - start_s < 0.5
     store.close()

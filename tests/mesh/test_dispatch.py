@@ -1,0 +1,365 @@
+"""Numbers, credit and the window: what goes out when, what waits on disk, and in which order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mesh.dispatch import PAGE, TOLD_REFUSALS
+from mesh.effects import Numbered, Shared, Waiting
+from mesh.facts import Kind
+from mesh.lifecycle import State
+from mesh.limits import Limits
+from mesh.messages import REISSUED, Ack, CardMessage, Credit, FactMessage, Ping
+from mesh.origin import Put
+from mesh.storage.memory import MemoryStore
+from tests.mesh.pair import START_MS, TEXT, ZONE, Mesh, Pair, identity_of
+
+CHAIN = (("a", "b"), ("b", "c"))
+
+
+def put(pair: Pair, jobs: int, **wishes: Any) -> list[bytes]:
+    return [pair.put("portal.cluster", **wishes) for _ in range(jobs)]
+
+
+def on_the_wire(mesh: Mesh, sender: str = "portal", receiver: str = "cluster") -> list[int]:
+    """Numbers of the records that wait to be delivered."""
+    return [one.number for one in mesh.waiting(sender, receiver) if isinstance(one, FactMessage)]
+
+
+def order(mesh: Mesh, name: str) -> list[bytes]:
+    """Jobs in the order in which they came."""
+    return [row.id for _, row in sorted(mesh[name].store.rows.items())]
+
+
+# -- credit -------------------------------------------------------------------------------------------------------
+
+
+def test_jobs_wait_for_credit_and_go_as_others_end() -> None:
+    pair = Pair(limits={"cluster": Limits(credit_jobs=2)})
+    ids = put(pair, 5)
+    pair.settle()
+    board = pair.portal.board("cluster")
+    assert (order(pair, "cluster"), board.offered, board.waiting) == (ids[:2], {"0:": 2}, {"0:": 3})
+    pair.finish("cluster", ids[0])
+    pair.settle()
+    assert order(pair, "cluster") == ids[:3]
+    pair.run_all("cluster")
+    assert order(pair, "cluster") == ids
+    assert (board.offered, board.waiting) == ({}, {})
+    assert pair.cluster.board("portal").accepted == {}
+
+
+def test_nobody_overtakes_those_that_wait() -> None:
+    pair = Pair(limits={"cluster": Limits(credit_jobs=1)})
+    ids = put(pair, 2)
+    pair.settle()
+    # Credit is free in the very step in which a third one comes.
+    pair.portal.board("cluster").offered.clear()
+    ids += put(pair, 1)
+    pair.run_all("cluster")
+    pair.settle()
+    pair.run_all("cluster")
+    assert order(pair, "cluster") == ids
+
+
+@pytest.mark.parametrize("who", ["portal", "cluster"])
+def test_credit_is_counted_from_the_rows_after_a_crash(who: str) -> None:
+    pair = Pair(limits={"cluster": Limits(credit_jobs=2)})
+    ids = put(pair, 5)
+    pair.settle()
+    pair.cluster.starts.clear()
+    pair.crash(who)
+    assert pair.portal.board("cluster").offered == {"0:": 2}
+    assert pair.portal.board("cluster").waiting == {"0:": 3}
+    assert pair.cluster.board("portal").accepted == {"0:": 2}
+    pair.join()
+    assert order(pair, "cluster") == ids[:2]
+    for one in ids[:2]:
+        pair.finish("cluster", one)
+    pair.settle()
+    pair.run_all("cluster")
+    assert order(pair, "cluster") == ids
+
+
+def test_an_absent_branch_blocks_no_other() -> None:
+    mesh = Mesh(*CHAIN, ("b", "d"), limits={"b": Limits(credit_jobs=2)}, connected=False)
+    mesh.connect("a", "b")
+    mesh.connect("b", "d")
+    mesh.settle()
+    for _ in range(4):
+        mesh.put("a.b.c")
+    through = [mesh.put("a.b.d") for _ in range(4)]
+    mesh.settle()
+    mesh.run_all("d")
+    assert [mesh["a"].state(one) for one in through] == [State.COMPLETE] * 4
+    assert mesh["a"].board("b").waiting == {"0:c": 2}
+
+
+def test_children_draw_on_a_reserve_of_their_own() -> None:
+    mesh = Mesh(*CHAIN, limits={"c": Limits(credit_jobs=1), "b": Limits(handlers=4)})
+    mesh.put("b.c", "idle")
+    blocked = mesh.put("b.c", "idle")
+    parent = mesh.put("a.b", "idle")
+    mesh.settle()
+    child = mesh.put("b.c", "idle", parent=parent)
+    mesh.settle()
+    assert not mesh["c"].knows(blocked)
+    assert mesh["c"].state(child) is State.RUNNING
+    assert mesh["b"].board("c").offered == {"0:": 1, "1:": 1}
+
+
+@pytest.mark.parametrize("verb", ["cancel", "delete"])
+def test_a_waiting_job_that_ends_makes_room_for_nobody_and_no_gap(verb: str) -> None:
+    pair = Pair(limits={"cluster": Limits(credit_jobs=1)})
+    ids = put(pair, 3)
+    pair.settle()
+    getattr(pair, verb)("portal", ids[1])
+    assert pair.portal.board("cluster").waiting == {"0:": 1}
+    pair.run_all("cluster")
+    assert order(pair, "cluster") == [ids[0], ids[2]]
+
+
+def test_only_requests_need_credit() -> None:
+    pair = Pair()
+    (job_id,) = put(pair, 1)
+    pair.settle()
+    pair.inject("cluster", "portal", Credit(0, "full"))
+    pair.cancel("portal", job_id)
+    pair.settle()
+    assert pair.cluster.stops == [job_id]
+
+
+# -- window -------------------------------------------------------------------------------------------------------
+
+
+def test_at_most_a_window_of_records_is_in_flight() -> None:
+    pair = Pair(limits={"portal": Limits(window_records=3)})
+    ids = put(pair, 8)
+    assert on_the_wire(pair) == [1, 2, 3]
+    assert len(pair.portal.board("cluster").outbox.flight) == 3
+    pair.down(1)
+    pair.up(1)
+    assert len(on_the_wire(pair)) == 3
+    pair.settle()
+    assert order(pair, "cluster") == ids
+
+
+def test_a_window_of_bytes() -> None:
+    pair = Pair(limits={"portal": Limits(window_bytes=1_000)})
+    ids = put(pair, 9, options={"note": "x" * 300})
+    assert 2 <= len(on_the_wire(pair)) <= 3
+    pair.settle()
+    assert order(pair, "cluster") == ids
+
+
+def test_a_slow_peer_costs_disk_and_not_memory() -> None:
+    pair = Pair(limits={"portal": Limits(window_records=2, resident_jobs=4)})
+    ids = put(pair, 60)
+    assert len(pair.portal.engine.ledger.jobs) < 20
+    assert len(on_the_wire(pair)) == 2
+    pair.settle()
+    assert order(pair, "cluster") == ids
+
+
+def test_what_is_no_request_gets_its_number_without_link_or_window() -> None:
+    pair = Pair(limits={"portal": Limits(window_records=1)})
+    ids = put(pair, 1)
+    pair.part()
+    pair.cancel("portal", ids[0])
+    outbox = pair.portal.board("cluster").outbox
+    assert (outbox.last, outbox.behind, on_the_wire(pair)) == (2, True, [])
+    pair.join()
+    assert pair.states(ids[0]) == (State.CANCELLED, State.CANCELLED) or pair.cluster.stops == ids
+
+
+def test_acknowledgements_and_pongs_need_no_window() -> None:
+    pair = Pair(limits={"cluster": Limits(window_records=1)})
+    ids = put(pair, 3)
+    pair.down(9)
+    pair.wire["cluster", "portal"].clear()
+    for one in ids:
+        pair.finish("cluster", one)
+    assert len(on_the_wire(pair, "cluster", "portal")) == 1
+    pair.wire["cluster", "portal"].clear()
+    pair.put("portal.cluster")
+    pair.down(1)
+    pair.inject("portal", "cluster", Ping(5))
+    assert [type(one).__name__ for one in pair.waiting("cluster", "portal")] == ["Ack", "Pong"]
+
+
+# -- paging -------------------------------------------------------------------------------------------------------
+
+
+def test_a_backlog_is_paged_from_disk_in_order() -> None:
+    pair = Pair(connected=False)
+    ids = put(pair, PAGE + 40)
+    pair.portal.queries.clear()
+    pair.join()
+    assert order(pair, "cluster") == ids
+    pages = [query for query in pair.portal.queries if isinstance(query, Waiting)]
+    assert len(pages) == 2
+    assert pair.portal.board("cluster").waiting == {}
+
+
+def test_what_was_sent_and_lost_is_paged_by_number() -> None:
+    pair = Pair()
+    ids = put(pair, PAGE + 40)
+    pair.part()
+    pair.crash("portal")
+    pair.join()
+    assert order(pair, "cluster") == ids
+    assert any(isinstance(query, Numbered) and query.after for query in pair.portal.queries)
+    assert not pair.cluster.board("portal").inbox.refused
+
+
+def test_a_page_of_an_old_link_is_of_no_use_to_the_new_one() -> None:
+    # 600 records on disk; the second page is asked for, the link is cut, and the answer comes when the next one
+    # stands already: were it sent, the peer's watermark would jump over the first page.
+    pair = Pair()
+    ids = put(pair, 2 * PAGE + 88)
+    pair.part()
+    pair.connect("portal", "cluster")
+    pair.hold("portal")
+    pair.up(9)
+    while not any(isinstance(q, Numbered) and q.after for effects, _ in pair.portal.held for q in effects.queries):
+        pair.release("portal", 1)
+    pair.part()
+    pair.connect("portal", "cluster")
+    pair.up(9)
+    pair.release("portal")
+    pair.settle()
+    assert order(pair, "cluster") == ids
+    assert not pair.portal.closed
+
+
+def test_a_page_of_an_old_exchange_is_of_no_use_to_the_new_one() -> None:
+    pair = Pair()
+    ids = put(pair, 2 * PAGE + 88)
+    pair.settle()
+    pair.run_all("cluster")
+    pair.restore("cluster", MemoryStore())
+    pair.connect("portal", "cluster")
+    pair.hold("portal")
+    pair.up(9)
+    while not any(isinstance(q, Shared) and q.after for effects, _ in pair.portal.held for q in effects.queries):
+        pair.release("portal", 1)
+    pair.part()
+    pair.connect("portal", "cluster")
+    pair.up(9)
+    pair.release("portal")
+    pair.settle()
+    assert set(order(pair, "cluster")) == set(ids)
+
+
+def test_a_page_whose_link_is_gone_is_dropped() -> None:
+    pair = Pair(connected=False)
+    ids = put(pair, 3)
+    pair.connect("portal", "cluster")
+    pair.hold("portal")
+    pair.down(1)
+    pair.up(9)
+    pair.part()
+    pair.release("portal")
+    assert not pair.portal.job(ids[0]).down.offered  # type: ignore[union-attr]
+    pair.join()
+    assert order(pair, "cluster") == ids
+
+
+def test_a_job_that_changes_while_it_is_fetched_goes_out_once_under_its_later_number() -> None:
+    pair = Pair()
+    ids = put(pair, 3)
+    pair.part()
+    pair.connect("portal", "cluster")
+    pair.hold("portal")
+    pair.down(1)
+    pair.up(9)
+    pair.cancel("portal", ids[1])
+    pair.release("portal")
+    pair.settle()
+    assert pair.cluster.state(ids[1]) is State.CANCELLED
+    assert set(order(pair, "cluster")) == set(ids)
+
+
+def test_many_jobs_of_one_step_share_a_signature() -> None:
+    pair = Pair()
+    for token in range(70):
+        pair.portal.engine.put(1_000 + token, Put(ZONE, "portal.cluster", TEXT), START_MS)
+    pair.step("portal")
+    signatures = [one.proof[:64] for one in pair.waiting("portal", "cluster") if isinstance(one, FactMessage)]
+    assert len(signatures) == 70
+    assert (len(set(signatures)), len(set(signatures[:64]))) == (2, 1)
+    pair.settle()
+    assert len(pair.cluster.store.rows) == 70
+
+
+# -- cards and marks ----------------------------------------------------------------------------------------------
+
+
+def test_a_card_goes_out_once_on_each_link_and_before_the_fact() -> None:
+    mesh = Mesh(*CHAIN)
+    for _ in range(3):
+        mesh.put("a.b.c")
+    mesh.settle()
+    assert len(mesh.sent("b", "c", CardMessage)) == 1
+    kinds = [type(message) for one, other, message in mesh.seen if (one, other) == ("b", "c")]
+    assert kinds.index(CardMessage) < kinds.index(FactMessage)
+    # Nobody is told the card of himself or of his neighbour, whom he has pinned.
+    assert not mesh.sent("a", "b", CardMessage)
+    mesh.reconnect("b", "c")
+    mesh.put("a.b.c")
+    mesh.settle()
+    assert len(mesh.sent("b", "c", CardMessage)) == 2
+    assert identity_of("a").fingerprint in mesh["c"].engine.ledger.trust.cards
+
+
+def test_a_request_is_marked_only_when_it_is_sent_again_after_a_loss() -> None:
+    pair = Pair()
+    (job_id,) = put(pair, 1)
+    assert not pair.portal.job(job_id).down.reissued  # type: ignore[union-attr]
+    pair.part()
+    pair.join()
+    assert [one.flags & REISSUED for one in pair.sent("portal", "cluster", FactMessage)] == [0]
+    pair.restore("cluster", MemoryStore())
+    pair.seen.clear()
+    pair.join()
+    assert [one.flags & REISSUED for one in pair.sent("portal", "cluster", FactMessage)] == [REISSUED]
+
+
+def test_an_acknowledgement_repeats_only_so_many_refusals() -> None:
+    pair = Pair()
+    pair.hold("portal")
+    for number in range(1, TOLD_REFUSALS + 10):
+        pair.inject("portal", "cluster", FactMessage(number, 1, 9, b"", b""))
+    acks = [one for one in pair.waiting("cluster", "portal") if isinstance(one, Ack)]
+    assert len(acks[-1].refused) == TOLD_REFUSALS
+    assert acks[-1].refused[0][0] == 1
+
+
+@pytest.mark.parametrize("exchange", [False, True])
+def test_a_record_that_became_empty_holds_nothing_up(exchange: bool) -> None:
+    """The hop has an Outcome for the origin that the window keeps on disk; a Delete from there empties the record."""
+    mesh = Mesh(*CHAIN, limits={"b": Limits(window_records=1)})
+    ids = [mesh.put("a.b.c") for _ in range(3)]
+    mesh.settle()
+    if exchange:
+        mesh.restore("a", MemoryStore())
+        mesh.connect("a", "b")
+        mesh.settle()
+    mesh.cut("a", "b")
+    mesh.run_all("c")
+    for one in ids[1:]:
+        mesh.delete("a", one)
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert mesh["a"].state(ids[0]) is State.COMPLETE
+    assert [mesh[name].state(one) for name in "abc" for one in ids[1:]] == [State.DELETED] * 6
+    outbox = mesh["b"].board("a").outbox
+    assert (outbox.flight, outbox.flight_bytes) == ({}, 0)
+    # The link goes on.
+    (more,) = [mesh.put("a.b.c")]
+    mesh.settle()
+    mesh.run_all("c")
+    assert mesh["a"].state(more) is State.COMPLETE
+    assert mesh["a"].job(more).facts[Kind.OUTCOME] is not None

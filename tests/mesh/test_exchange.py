@@ -1,0 +1,564 @@
+"""The talk on a link: records in order, acknowledgements, refusals until they are confirmed, signs of life."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mesh.effects import AtNumber, ById
+from mesh.exchange import MAX_FACTS, MAX_REFUSED
+from mesh.facts import VERSION, Cancel, Fact, Kind, Request
+from mesh.lifecycle import State
+from mesh.limits import Limits
+from mesh.messages import (
+    END,
+    Ack,
+    Bye,
+    CardMessage,
+    Confirm,
+    Credit,
+    FactMessage,
+    Hello,
+    Identify,
+    Ping,
+    Pong,
+    Want,
+)
+from tests.mesh.pair import START_MS, TEXT, ZONE, Mesh, Pair, card_of, facts_in, identity_of, signed
+
+CHAIN = (("a", "b"), ("b", "c"))
+
+
+def fp(name: str) -> bytes:
+    return identity_of(name).fingerprint
+
+
+def asked(path: str = "portal.cluster", **changes: Any) -> Fact:
+    names = path.split(".")
+    content = Request(
+        *(VERSION, b"n" * 16, ZONE, path, fp(names[0]), None, TEXT, None, "", ""),
+        *(START_MS, START_MS + 60_000, None, None, None),
+    )._replace(**changes)
+    return signed(names[0], Kind.REQUEST, content)
+
+
+def message(fact: Fact, number: int, flags: int = END) -> FactMessage:
+    return FactMessage(number, flags, fact.kind, fact.body, fact.proof)
+
+
+# -- records and acknowledgements ---------------------------------------------------------------------------------
+
+
+def test_an_acknowledgement_follows_the_commit() -> None:
+    pair = Pair()
+    pair.put("portal.cluster")
+    pair.hold("cluster")
+    pair.down()
+    assert pair.waiting("cluster", "portal") == []
+    pair.release("cluster")
+    (ack,) = pair.waiting("cluster", "portal")
+    assert ack == Ack(1, 1, [])
+
+
+def test_many_records_in_a_step_are_acknowledged_once() -> None:
+    pair = Pair()
+    for _ in range(5):
+        pair.put("portal.cluster")
+    messages = pair.waiting("portal", "cluster")
+    pair.wire["portal", "cluster"].clear()
+    pair.inject("portal", "cluster", *messages)
+    assert [one for one in pair.waiting("cluster", "portal") if isinstance(one, Ack)] == [Ack(5, 5, [])]
+
+
+def test_a_record_that_comes_again_is_acknowledged_again_and_nothing_else() -> None:
+    pair = Pair()
+    pair.put("portal.cluster")
+    (sent,) = pair.waiting("portal", "cluster")
+    pair.settle()
+    rows = dict(pair.cluster.store.rows)
+    pair.inject("portal", "cluster", sent)
+    assert pair.waiting("cluster", "portal") == [Ack(1, 1, [])]
+    assert pair.cluster.store.rows == rows
+
+
+def test_a_job_moves_to_a_new_number_when_it_changes() -> None:
+    pair = Pair()
+    job_id = pair.put("portal.cluster")
+    pair.cancel("portal", job_id)
+    numbers = [one.number for one in pair.waiting("portal", "cluster") if isinstance(one, FactMessage)]
+    # The first record is on its way already; the second carries what is not acknowledged, the Request again.
+    assert numbers == [1, 2, 2]
+    assert pair.portal.board("cluster").outbox.last == 2
+    pair.settle()
+    assert pair.cluster.stops == [job_id]
+
+
+def test_an_acknowledgement_of_what_was_never_sent_closes_the_link() -> None:
+    pair = Pair()
+    pair.inject("cluster", "portal", Ack(1, 0, []))
+    assert pair.portal.closed == ["an acknowledgement of what was never sent"]
+    assert not pair.portal.board("cluster").open
+
+
+def test_the_facts_of_a_record_are_taken_together() -> None:
+    pair = Pair()
+    fact = asked()
+    cancel = signed("portal", Kind.CANCEL, Cancel(VERSION, fact.job_id, fp("portal"), START_MS))
+    pair.inject("portal", "cluster", message(fact, 1, 0))
+    assert not pair.cluster.store.rows
+    assert not pair.waiting("cluster", "portal")
+    pair.inject("portal", "cluster", message(cancel, 1))
+    assert pair.cluster.state(fact.job_id) is State.CANCELLED
+    assert not pair.cluster.starts
+
+
+def test_a_record_that_was_cut_off_leaves_nothing() -> None:
+    pair = Pair()
+    fact = asked()
+    pair.inject("portal", "cluster", message(fact, 1, 0))
+    pair.part()
+    pair.join()
+    pair.inject("portal", "cluster", message(asked(nonce=b"m" * 16), 1))
+    assert len(pair.cluster.store.rows) == 1
+    assert not pair.cluster.knows(fact.job_id)
+
+
+def test_a_record_is_ended_before_the_next_one_begins() -> None:
+    pair = Pair()
+    pair.inject("portal", "cluster", message(asked(), 1, 0), message(asked(nonce=b"m" * 16), 2))
+    assert pair.cluster.closed == ["a record that was not ended before the next one began"]
+    assert not pair.cluster.store.rows
+
+
+def test_a_record_has_only_so_many_facts() -> None:
+    pair = Pair()
+    pair.inject("portal", "cluster", *[message(asked(), 1, 0)] * (MAX_FACTS + 1))
+    assert pair.cluster.closed == ["too many facts under one number"]
+
+
+# -- refusals -----------------------------------------------------------------------------------------------------
+
+
+def test_a_refusal_is_repeated_until_it_is_confirmed() -> None:
+    pair = Pair()
+    pair.put("portal.cluster")
+    pair.wire["portal", "cluster"].clear()
+    bad = asked(zone="moon")
+    pair.hold("portal")
+    pair.inject("portal", "cluster", message(bad, 1))
+    for token in range(3):
+        pair.inject("portal", "cluster", message(bad, 1), Ping(token))
+    acks = [one for one in pair.waiting("cluster", "portal") if isinstance(one, Ack)]
+    assert len(acks) == 4
+    assert {one.refused[0][1] for one in acks} == {"wrong_zone"}
+    pair.up(9)
+    # Taken note of, and said so only after the commit.
+    assert not [one for one in pair.waiting("portal", "cluster") if isinstance(one, Confirm)]
+    pair.release("portal")
+    pair.settle()
+    assert pair.cluster.board("portal").inbox.refused == {}
+
+
+def test_a_refusal_is_repeated_at_connect_and_after_a_crash() -> None:
+    pair = Pair()
+    fact = asked(zone="moon")
+    pair.record("portal", "cluster", fact)
+    pair.crash("cluster")
+    assert pair.refusals("portal", "cluster") == ["wrong_zone"]
+    pair.seen.clear()
+    pair.join()
+    assert pair.sent("cluster", "portal", Ack)[0].refused[0][:2] == [1, "wrong_zone"]
+    assert pair.refusals("portal", "cluster") == []
+
+
+def refused_by_cluster(limits: Limits, **wishes: Any) -> tuple[Pair, bytes]:
+    """A job that the portal's limits allow and the cluster's do not."""
+    pair = Pair(limits={"cluster": limits})
+    job_id = pair.put("portal.cluster", **wishes)
+    return pair, job_id
+
+
+@pytest.mark.parametrize("crash", [None, "before", "after"])
+def test_a_job_that_the_peer_never_held_ends_at_its_sender(crash: str | None) -> None:
+    pair, job_id = refused_by_cluster(Limits(life_max_s=10), life_s=60)
+    if crash == "before":
+        # The refusal meets a portal that knows of it only by its number.
+        pair.hold("portal")
+        pair.down()
+        pair.up()
+        pair.crash("portal")
+        pair.join()
+        assert any(isinstance(query, AtNumber) for query in pair.portal.queries)
+    pair.settle()
+    if crash == "after":
+        pair.crash("portal")
+        pair.join()
+    job = pair.portal.job(job_id)
+    assert job.state is State.REJECTED
+    assert job.reject is not None
+    assert (job.reject.agent, job.reject.reason) == ("portal", "life")
+    assert job.reject.message == 'agent "cluster" takes jobs that wait at most 10 s'
+    assert not pair.cluster.store.rows
+    assert pair.refusals("portal", "cluster") == []
+    assert pair.portal.board("cluster").offered == {}
+
+
+def test_a_hop_that_is_refused_rejects_in_its_own_name() -> None:
+    mesh = Mesh(*CHAIN, limits={"c": Limits(life_max_s=10)})
+    job_id = mesh.put("a.b.c", life_s=60)
+    mesh.settle()
+    reject = mesh["a"].job(job_id).reject
+    assert reject is not None
+    assert (reject.agent, reject.reason, mesh["a"].state(job_id)) == ("b", "life", State.REJECTED)
+
+
+def test_a_refusal_counts_only_while_the_job_has_that_number() -> None:
+    pair = Pair()
+    job_id = pair.put("portal.cluster")
+    pair.settle()
+    pair.cancel("portal", job_id)
+    pair.settle()
+    pair.inject("cluster", "portal", Ack(2, 0, [[1, "life", "late"]]))
+    assert pair.portal.state(job_id) is State.PENDING
+
+
+def test_an_unknown_reason_ends_the_job() -> None:
+    pair = Pair()
+    job_id = pair.put("portal.cluster")
+    pair.wire["portal", "cluster"].clear()
+    pair.inject("cluster", "portal", Ack(1, 0, [[1, "weather", "it rains"]]))
+    reject = pair.portal.job(job_id).reject
+    assert reject is not None
+    assert (reject.reason, reject.message) == ("weather", "it rains")
+
+
+def test_a_job_that_is_over_meanwhile_is_not_offered_again() -> None:
+    pair = Pair()
+    job_id = pair.put("portal.cluster")
+    pair.wire["portal", "cluster"].clear()
+    pair.delete("portal", job_id)
+    pair.wire["portal", "cluster"].clear()
+    number = pair.portal.board("cluster").outbox.last
+    pair.inject("cluster", "portal", Ack(number, 0, [[number, "wrong_zone", ""]]))
+    pair.settle()
+    assert pair.portal.state(job_id) is State.DELETED
+    assert not pair.cluster.knows(job_id)
+
+
+def test_an_outcome_that_is_not_taken_raises_an_alarm_and_stays() -> None:
+    pair = Pair()
+    job_id = pair.put("portal.cluster")
+    pair.settle()
+    pair.finish("cluster", job_id)
+    pair.wire["cluster", "portal"].clear()
+    number = pair.cluster.board("portal").outbox.last
+    pair.inject("portal", "cluster", Ack(number, 0, [[number, "bad_proof", "x" * 9_999]]))
+    pair.settle()
+    (alarm,) = pair.cluster.alarms
+    assert alarm.startswith(f'"portal" did not take job {job_id[6:10].hex()}: bad_proof: xxx')
+    assert len(alarm) < 350
+    assert pair.cluster.state(job_id) is State.COMPLETE
+
+
+def test_a_missing_card_is_sent_again_with_its_facts() -> None:
+    mesh = Mesh(*CHAIN)
+    job_id = mesh.put("a.b.c")
+    mesh.settle()
+    # The origin's store lost the card of the destination, say; the hop believes that it went out.
+    mesh["b"].board("a").cards.add(fp("c"))
+    mesh.run_all("c")
+    assert mesh["a"].state(job_id) is State.COMPLETE
+    assert mesh.refusals("b", "a") == []
+    assert len(mesh.sent("b", "a", CardMessage)) == 1
+
+
+def test_a_missing_card_heals_after_a_reconnect_too() -> None:
+    mesh = Mesh(*CHAIN)
+    job_id = mesh.put("a.b.c")
+    mesh.settle()
+    mesh["b"].board("a").cards.add(fp("c"))
+    mesh.finish("c", job_id)
+    while not mesh.refusals("b", "a"):
+        mesh.deliver("c", "b")
+        mesh.deliver("b", "a")
+    mesh.cut("a", "b")
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert mesh["a"].state(job_id) is State.COMPLETE
+
+
+def test_a_fact_of_an_unknown_job_is_sent_again_with_its_request() -> None:
+    pair = Pair()
+    job_id = pair.put("portal.cluster")
+    pair.settle()
+    pair.part()
+    pair.cluster.store.rows.clear()
+    pair.cluster.store._ids.clear()
+    pair.crash("cluster")
+    pair.cancel("portal", job_id)
+    pair.join()
+    assert pair.cluster.knows(job_id)
+    assert pair.cluster.state(job_id) is State.CANCELLED
+    assert pair.states(job_id) == (State.CANCELLED, State.CANCELLED)
+
+
+def test_busy_waits_for_the_next_credit() -> None:
+    pair = Pair(limits={"cluster": Limits(credit_jobs=1, handlers=1)})
+    ids = [pair.put("portal.cluster")]
+    pair.settle()
+    for _ in range(2):
+        # Both sides count at different moments: the portal believes that it has credit.
+        pair.portal.board("cluster").offered.clear()
+        ids.append(pair.put("portal.cluster"))
+        pair.settle()
+    board = pair.portal.board("cluster")
+    assert (board.halted, board.last_refusal.split(":")[0]) == ({"0:"}, "busy")
+    assert not pair.cluster.knows(ids[2])
+    pair.run_all("cluster")
+    assert [pair.portal.state(one) for one in ids] == [State.COMPLETE] * 3
+    assert board.halted == set()
+
+
+def test_so_many_refusals_and_no_confirmation_close_the_link() -> None:
+    pair = Pair()
+    pair.hold("portal")
+    for number in range(1, MAX_REFUSED + 1):
+        pair.inject("portal", "cluster", FactMessage(number, END, 9, b"", b""))
+    assert pair.cluster.closed == []
+    pair.inject("portal", "cluster", FactMessage(MAX_REFUSED + 1, END, 9, b"", b""))
+    assert pair.cluster.closed == [f"{MAX_REFUSED} records were refused and no refusal was confirmed"]
+    assert pair.cluster.board("portal").inbox.number == MAX_REFUSED
+    pair.crash("cluster")
+    assert len(pair.refusals("portal", "cluster")) == MAX_REFUSED
+
+
+# -- messages that wait for the store -----------------------------------------------------------------------------
+
+
+def test_a_job_on_disk_is_fetched_once_for_all_that_wait() -> None:
+    pair = Pair()
+    ids = [pair.put("portal.cluster") for _ in range(4)]
+    pair.settle()
+    pair.crash("cluster")
+    pair.join()
+    pair.cluster.engine.ledger.jobs.clear()
+    for one in ids:
+        pair.cancel("portal", one)
+    messages = pair.waiting("portal", "cluster")
+    pair.wire["portal", "cluster"].clear()
+    pair.cluster.queries.clear()
+    pair.inject("portal", "cluster", *messages)
+    (query,) = [query for query in pair.cluster.queries if isinstance(query, ById)]
+    assert set(query.ids) == set(ids)
+    pair.settle()
+    assert all(pair.cluster.job(one).facts[Kind.CANCEL] for one in ids)
+
+
+def test_messages_stay_in_order_behind_one_that_waits() -> None:
+    pair = Pair()
+    job_id = pair.put("portal.cluster")
+    pair.settle()
+    pair.cluster.engine.ledger.jobs.clear()
+    pair.cancel("portal", job_id)
+    pair.hold("cluster")
+    messages = pair.waiting("portal", "cluster")
+    pair.wire["portal", "cluster"].clear()
+    pair.inject("portal", "cluster", *messages, FactMessage(9, END, 9, b"", b""), Ping(7))
+    pair.inject("portal", "cluster", Ping(8))
+    board = pair.cluster.board("portal")
+    assert (len(board.parked), board.inbox.number) == (4, 1)
+    pair.release("cluster")
+    assert (len(board.parked), board.inbox.number) == (0, 9)
+    assert [one.token for one in pair.waiting("cluster", "portal") if isinstance(one, Pong)] == [7, 8]
+
+
+def test_what_waits_is_lost_with_its_link() -> None:
+    pair = Pair()
+    job_id = pair.put("portal.cluster")
+    pair.settle()
+    pair.cluster.engine.ledger.jobs.clear()
+    pair.cancel("portal", job_id)
+    pair.hold("cluster")
+    pair.down(9)
+    pair.part()
+    pair.release("cluster")
+    assert pair.cluster.job(job_id).facts[Kind.CANCEL] is None
+    pair.join()
+    assert pair.cluster.job(job_id).facts[Kind.CANCEL] is not None
+
+
+# -- the rest -----------------------------------------------------------------------------------------------------
+
+
+def test_want_sends_everything_again() -> None:
+    pair = Pair()
+    job_id = pair.put("portal.cluster")
+    pair.settle()
+    pair.run_all("cluster")
+    pair.seen.clear()
+    pair.inject("cluster", "portal", Want(job_id))
+    pair.settle()
+    assert facts_in(pair.sent("portal", "cluster", FactMessage)) == ["request", "outcome"]
+    assert pair.sent("portal", "cluster", FactMessage)[0].flags & 2
+
+
+@pytest.mark.parametrize("job_id", [b"x" * 26, b"short", b""])
+def test_want_of_what_is_not_there(job_id: bytes) -> None:
+    pair = Pair()
+    pair.put("portal.cluster")
+    pair.settle()
+    pair.seen.clear()
+    pair.inject("cluster", "portal", Want(job_id))
+    pair.settle()
+    assert not pair.sent("portal", "cluster", FactMessage)
+    assert pair.portal.board("cluster").open
+
+
+def test_want_fetches_what_is_on_disk() -> None:
+    pair = Pair()
+    job_id = pair.put("portal.cluster")
+    pair.settle()
+    pair.portal.engine.ledger.jobs.clear()
+    pair.seen.clear()
+    pair.inject("cluster", "portal", Want(job_id))
+    pair.settle()
+    assert facts_in(pair.sent("portal", "cluster", FactMessage)) == ["request"]
+
+
+def test_want_does_not_send_what_was_never_offered() -> None:
+    pair = Pair()
+    pair.portal.board("cluster").credit = 0
+    job_id = pair.put("portal.cluster")
+    pair.inject("cluster", "portal", Want(job_id))
+    pair.settle()
+    assert not pair.cluster.knows(job_id)
+
+
+def test_a_card_is_learned_and_kept() -> None:
+    pair = Pair()
+    pair.inject("portal", "cluster", CardMessage(card_of("far").data))
+    pair.crash("cluster")
+    assert pair.cluster.engine.ledger.trust.cards[fp("far")].name == "far"
+
+
+def test_a_bye_closes_the_link_with_its_reason() -> None:
+    pair = Pair()
+    pair.inject("portal", "cluster", Bye("the agent stops" + "x" * 999))
+    (reason,) = pair.cluster.closed
+    assert (reason.startswith("the agent stops"), len(reason)) == (True, 256)
+
+
+@pytest.mark.parametrize("second", [Hello(1, 1, [[b"i" * 8, 1]], 0, None, 0, 0, None), Identify(b"card", ZONE)])
+def test_a_second_greeting_closes_the_link(second: Any) -> None:
+    pair = Pair()
+    pair.cluster.engine.received(pair.cluster.board("portal"), [second, Ping(1)], START_MS)
+    pair.step("cluster")
+    assert pair.cluster.closed == ["a second greeting"]
+    assert not pair.waiting("cluster", "portal")
+
+
+def test_new_credit_sets_a_branch_going() -> None:
+    pair = Pair()
+    pair.inject("cluster", "portal", Credit(0, "full"))
+    job_id = pair.put("portal.cluster")
+    pair.settle()
+    assert (pair.cluster.knows(job_id), pair.portal.board("cluster").credit_reason) == (False, "full")
+    pair.inject("cluster", "portal", Credit(5, ""))
+    pair.settle()
+    assert pair.cluster.knows(job_id)
+
+
+# -- home ---------------------------------------------------------------------------------------------------------
+
+
+def homes(mesh: Mesh) -> tuple[int, int]:
+    """How far c knows its Outcomes to be at their origins, and how far it has sent."""
+    outbox = mesh["c"].board("b").outbox
+    return outbox.home, outbox.last
+
+
+def test_home_waits_for_the_origin() -> None:
+    mesh = Mesh(*CHAIN)
+    mesh.put("a.b.c")
+    mesh.settle()
+    mesh.cut("a", "b")
+    mesh.run_all("c")
+    assert homes(mesh) == (0, 1)
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert homes(mesh) == (1, 1)
+
+
+@pytest.mark.parametrize("who", ["a", "b", "c"])
+def test_home_moves_again_after_a_crash(who: str) -> None:
+    mesh = Mesh(*CHAIN)
+    for _ in range(3):
+        mesh.put("a.b.c")
+    mesh.settle()
+    mesh.cut("a", "b")
+    mesh.run_all("c")
+    mesh.crash(who)
+    for one, other in CHAIN:
+        mesh.reconnect(one, other)
+    assert homes(mesh) == (3, 3)
+    assert mesh["b"].board("c").inbox.strays == 0
+    mesh.put("a.b.c")
+    mesh.settle()
+    mesh.run_all("c")
+    assert homes(mesh)[0] == homes(mesh)[1]
+
+
+def test_a_deleted_job_does_not_hold_home_back() -> None:
+    mesh = Mesh(*CHAIN)
+    job_id = mesh.put("a.b.c")
+    mesh.settle()
+    mesh.cut("a", "b")
+    mesh.run_all("c")
+    mesh.delete("a", job_id)
+    mesh.connect("a", "b")
+    mesh.settle()
+    mesh.put("a.b.c")
+    mesh.settle()
+    mesh.run_all("c")
+    assert homes(mesh)[0] == homes(mesh)[1]
+
+
+# -- signs of life ------------------------------------------------------------------------------------------------
+
+
+def test_a_quiet_link_is_asked_for_a_sign_of_life() -> None:
+    pair = Pair()
+    pair.wait(9)
+    assert not pair.sent("portal", "cluster", Ping)
+    pair.wait(60)
+    assert 5 <= len(pair.sent("portal", "cluster", Ping)) <= 7
+    assert len(pair.sent("cluster", "portal", Pong)) == len(pair.sent("portal", "cluster", Ping))
+    assert pair.portal.closed == pair.cluster.closed == []
+
+
+def test_a_dead_link_is_given_up() -> None:
+    pair = Pair()
+    for _ in range(24):
+        pair.tick(1)
+    assert pair.portal.closed == []
+    assert len([one for one in pair.waiting("portal", "cluster") if isinstance(one, Ping)]) == 2
+    pair.tick(1)
+    assert pair.portal.closed == ["nothing heard for 25 s"]
+    assert not pair.portal.board("cluster").open
+
+
+def test_only_received_traffic_counts() -> None:
+    pair = Pair()
+    for _ in range(25):
+        pair.put("portal.cluster")
+        pair.tick(1)
+    assert "nothing heard for 25 s" in pair.portal.closed
+
+
+def test_without_a_link_there_is_nothing_to_watch() -> None:
+    pair = Pair()
+    pair.part()
+    pair.wait(120)
+    assert pair.portal.closed == []
+    assert not pair.sent("portal", "cluster", Ping)

@@ -1,0 +1,39 @@
+"""A lane: which facts the peer has, which are sent under which number, and which are still to be sent."""
+
+from __future__ import annotations
+
+from mesh.facts import Kind
+from mesh.lane import HAS, NEVER, SLOTS, Lane
+
+
+def test_a_new_lane_has_nothing_to_say() -> None:
+    lane = Lane(3)
+    assert (lane.board, lane.number, lane.unsent(), lane.sent) == (3, 0, False, [HAS] * SLOTS)
+    assert (lane.offered, lane.reissued, lane.waiting, lane.counted) == (False, False, False, False)
+
+
+def test_a_record_carries_what_is_above_the_acknowledged_number() -> None:
+    lane = Lane(1)
+    lane.sent[Kind.REQUEST] = NEVER
+    assert lane.unsent()
+    lane.carry(7, 0)
+    assert (lane.number, lane.sent[Kind.REQUEST], lane.unsent()) == (7, 7, False)
+    lane.sent[Kind.CANCEL] = NEVER
+    lane.carry(9, 6)
+    assert (lane.sent[Kind.REQUEST], lane.sent[Kind.CANCEL]) == (9, 9)
+    lane.sent[Kind.DELETE] = NEVER
+    lane.carry(12, 9)
+    assert (lane.sent[Kind.REQUEST], lane.sent[Kind.CANCEL], lane.sent[Kind.DELETE]) == (9, 9, 12)
+    assert lane.sent[Kind.OUTCOME] == HAS
+
+
+def test_a_lane_is_read_back() -> None:
+    lane = Lane(3)
+    lane.sent[Kind.REQUEST] = NEVER
+    lane.carry(12, 5)
+    lane.offered = lane.reissued = lane.waiting = lane.counted = True
+    again = Lane.from_record(lane.record())
+    assert (again.board, again.number, again.sent) == (3, 12, lane.sent)
+    assert (again.offered, again.reissued) == (True, True)
+    # What is counted is counted anew by whoever reads the row.
+    assert (again.waiting, again.counted) == (False, False)

@@ -338,7 +338,7 @@ class Jobs:
         """
         numbers = tuple(list(State).index(State(state)) for state in states)
         rows = await self._writer.call(partial(_page, live=live, states=numbers, after=after, limit=limit))
-        views = [view for row in rows if (view := self.view_row(row)) is not None]
+        views = [view for row in rows if (view := self.view_row(row)) is not None and view.state != State.DELETED]
         return views, rows[-1].seq if len(rows) == limit else 0
 
 

@@ -93,7 +93,8 @@ def jobs(home: Path, live: bool | None, states: Sequence[str]) -> Iterator[Recor
         after = 0
         while looking is not None:
             rows = looking.store.list_jobs(live=live, states=numbers, after=after, limit=PAGE)
-            yield from (view.to_json() for row in rows if (view := looking.view(row)) is not None)
+            views = (looking.view(row) for row in rows)
+            yield from (view.to_json() for view in views if view is not None and view.state != State.DELETED)
             if len(rows) < PAGE:
                 return
             after = rows[-1].seq

@@ -266,6 +266,8 @@ class Arrival:
                 ledger.touch(job)
                 ledger.alarm(f"{ledger.describe(job.id)} has two outcomes: the first one committed here is kept")
                 continue
+            if merged is Merge.KEPT:
+                ledger.touch(job)
             if merged is not Merge.CHANGED:
                 continue
             ledger.changed(job)

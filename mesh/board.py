@@ -44,6 +44,7 @@ class Board:
         accepted: by branch, unfinished jobs of the peer that we took.
         waiting: by branch, Requests on disk that have no number yet.
         wanted: jobs whose stored row was damaged, to be asked for at the next link too.
+        credits: how many CREDITs came since this store was opened.
         halted: branches whose last Request was refused for lack of room; tried again at the next CREDIT.
         cards: fingerprints whose card went out on this link.
         keywords: the instructions the peer says it runs; None when it did not say.
@@ -65,6 +66,7 @@ class Board:
         "cards",
         "credit",
         "credit_reason",
+        "credits",
         "exchange_after",
         "exchanging",
         "facts",
@@ -118,6 +120,7 @@ class Board:
         self.retired = False
         self.skew_ms = 0
         self.link = 0
+        self.credits = 0
         self.close()
 
     def __repr__(self) -> str:

@@ -89,9 +89,11 @@ class Numbered(NamedTuple):
 
 
 class AtNumber(NamedTuple):
-    """The jobs that have one of these numbers on a board: the peer refused them as [number, reason, detail]."""
+    """The jobs that have one of these numbers on a board: the peer refused them as [number, reason, detail], before
+    it sent any CREDIT after the first `credits`."""
 
     board: int
+    credits: int
     refused: tuple[tuple[int, str, str], ...]
 
 

@@ -331,7 +331,7 @@ class Engine:
         jobs = [job for row in rows if (job := self.ledger.adopt(row)) is not None]
         for number, reason, detail in query.refused:
             for job in jobs:
-                self._exchange.refused(board, job, number, reason, detail, now_ms)
+                self._exchange.refused(board, job, (number, reason, detail), query.credits, now_ms)
         self._exchange.confirm(board, query.refused)
 
     def _recover(self, query: Unfinished, rows: list[Row], now_ms: int) -> None:
@@ -384,12 +384,13 @@ class Engine:
         ledger = self.ledger
         self.destination.fill(now_ms)
         ledger.uncount()
-        self._greeting.credit_again()
         number_all(ledger)
         ledger.sign()
         build_records(ledger)
         tell_all_sent(ledger)
         acknowledge(ledger)
+        # Behind the refusals it answers, or it would be taken for an older word.
+        self._greeting.credit_again()
         for board in ledger.pumped.values():
             pump(ledger, board)
         ledger.store()

@@ -152,6 +152,7 @@ class Exchange:
                 self._card(board, message.card)
             case Credit():
                 board.credit, board.credit_reason = message.jobs, message.reason
+                board.credits += 1
                 board.halted.clear()
                 ledger.pumped[board.id] = board
             case Confirm():
@@ -216,9 +217,9 @@ class Exchange:
             if job is None:
                 unknown.append((number, str(reason), str(detail)))
             else:
-                self.refused(board, job, number, str(reason), str(detail), now_ms)
+                self.refused(board, job, (number, str(reason), str(detail)), board.credits, now_ms)
         if unknown:
-            self._ledger.effects.queries.append(AtNumber(board.id, tuple(unknown)))
+            self._ledger.effects.queries.append(AtNumber(board.id, board.credits, tuple(unknown)))
         else:
             self.confirm(board, refused)
 
@@ -228,8 +229,14 @@ class Exchange:
         if board.open:
             self._ledger.effects.send.setdefault(board.id, []).append(encode(Type.CONFIRM, Confirm(highest)))
 
-    def refused(self, board: Board, job: Job, number: int, reason: str, detail: str, now_ms: int) -> None:
-        """The peer did not take record `number`; it counts only while the job still has that number (R3)."""
+    def refused(self, board: Board, job: Job, refusal: tuple[int, str, str], credits: int, now_ms: int) -> None:
+        """The peer did not take a record; that counts only while the job still has its number (R3).
+
+        Args:
+            refusal: number, reason and detail.
+            credits: how many CREDITs had come when the refusal came.
+        """
+        number, reason, detail = refusal
         lane = job.lane_of(board.id)
         if lane is None or lane.number != number:
             return
@@ -249,7 +256,8 @@ class Exchange:
                 # It ended here meanwhile; there is nobody to tell about it on this board.
                 lane.sent = [HAS] * len(lane.sent)
             elif consequence is Consequence.WAIT:
-                board.halted.add(job.branch)
+                if credits == board.credits:
+                    board.halted.add(job.branch)
             else:
                 self._hop.refuse(job, reason, detail[:1024], "", now_ms)
         ledger.touch(job)

@@ -37,6 +37,8 @@ class Merge(IntEnum):
 
     SAME = 0
     CHANGED = 1
+    KEPT = 3
+    """The peer holds another Reject than the one that is kept, and has to be told."""
     CONFLICT = 2
     """A second, different Outcome: kept as evidence, not shown."""
 
@@ -188,8 +190,8 @@ class Job:
             now_ms: shown as the time of the change; it decides nothing.
 
         Returns:
-            CHANGED when the job says something new now, SAME when it was known or comes too late, CONFLICT when it
-            is a second Outcome.
+            CHANGED when the job says something new now, SAME when it was known or comes too late, KEPT when ours is
+            the one to keep and the peer has to be told, CONFLICT when it is a second Outcome.
         """
         kind = fact.kind
         if source is not None:
@@ -203,6 +205,10 @@ class Job:
             self.evidence = self.evidence or [fact.body, fact.proof]
             return Merge.CONFLICT
         if not self._replaces(fact, held):
+            if source is not None and kind is Kind.REJECT and held is not None:
+                # Both sides keep the same one: the peer is told ours.
+                source.sent[kind] = NEVER
+                return Merge.KEPT
             return Merge.SAME
         # Which facts are held depends on the facts alone, so both sides of a board come to hold the same; the state
         # follows where the table has the move, and stays where it has none.

@@ -196,13 +196,22 @@ class Ledger:
         except CorruptRow as error:
             self.quarantined[row.id] = row.seq
             self.absent.add(row.id)
-            for board_id in (row.up_board, row.down_board):
-                if board_id is not None:
-                    self.want(self.boards[board_id], row.id)
+            self._quarantine(row)
             self.effects.alarms.append(f"{error.message}: it is quarantined and fetched from the neighbours")
             return None
         self.jobs[row.id] = job
         return job
+
+    def _quarantine(self, row: Row) -> None:
+        """Take a damaged row out of the counts, and ask the neighbours for their copies."""
+        for board_id, branch in ((row.up_board, row.up_branch), (row.down_board, row.down_branch)):
+            board = None if board_id is None else self.boards.get(board_id)
+            if board is None:
+                continue
+            self.want(board, row.id)
+            if row.live and branch is not None:
+                counts = board.waiting if row.waiting else board.offered
+                count(board.accepted if board_id == row.up_board else counts, branch, -1)
 
     def want(self, board: Board, job_id: bytes) -> None:
         """Ask the peer of `board` for its copy of a job, now or when it is connected (R10)."""

@@ -27,9 +27,7 @@ pytestmark = pytest.mark.slow
 
 def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run a command with nothing of this environment's Python in its own."""
-    environment = {
-        k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV", "MESH_"))
-    }
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV", "MESH_"))}
     return subprocess.run(
         [str(part) for part in command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
@@ -40,9 +38,7 @@ def pip(*arguments: str | Path, cwd: Path) -> None:
     done = run(sys.executable, "-m", "pip", "--retries", "1", "--timeout", "30", *arguments, cwd=cwd)
     if done.returncode != 0:
         if UNREACHABLE.search(done.stdout + done.stderr):
-            pytest.skip(
-                "no package index can be reached, and the wheel is built and installed with packages from it"
-            )
+            pytest.skip("no package index can be reached, and the wheel is built and installed with packages from it")
         pytest.fail(f"pip {arguments[0]}:\n{done.stdout}{done.stderr}", pytrace=False)
 
 

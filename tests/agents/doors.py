@@ -88,14 +88,16 @@ async def two_agents(folder: Path) -> AsyncIterator[House]:
     make_home(folder / "cluster", "cluster", kind="instance")
     cluster, held, release = make_cluster(folder / "cluster")
     portal = Agent("portal", home=folder / "portal")
-    async with portal:
-        door = Door(portal.running)
-        await door.open()
-        try:
-            (await portal.invite("cluster")).save(folder / "cluster.invite.toml")
-            async with cluster:
-                await cluster.join(folder / "cluster.invite.toml")
-                await portal.wait_for_peer("cluster", timeout=10)
-                yield House(folder, portal, cluster, held, release)
-        finally:
-            await door.close()
+    await portal.start()
+    await cluster.start()
+    door = Door(portal.running)
+    await door.open()
+    try:
+        (await portal.invite("cluster")).save(folder / "cluster.invite.toml")
+        await cluster.join(folder / "cluster.invite.toml")
+        await portal.wait_for_peer("cluster", timeout=10)
+        yield House(folder, portal, cluster, held, release)
+    finally:
+        await door.close()
+        await portal.stop()
+        await cluster.stop()

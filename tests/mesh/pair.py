@@ -259,7 +259,9 @@ class Mesh:
 
     def sent(self, sender: str, receiver: str, kind: type[Message]) -> list[Any]:
         """Messages of a kind that were delivered so far."""
-        return [message for one, other, message in self.seen if (one, other) == (sender, receiver) and type(message) is kind]
+        return [
+            message for one, other, message in self.seen if (one, other) == (sender, receiver) and type(message) is kind
+        ]
 
     def record(self, sender: str, receiver: str, *facts: Fact, number: int | None = None, flags: int = 0) -> None:
         """Let `receiver` get a record that nobody's engine made, under the next number of the sender."""

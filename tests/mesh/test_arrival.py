@@ -437,9 +437,7 @@ def test_two_outcomes_of_one_destination_raise_an_alarm() -> None:
     other = outcome(job_id, "cluster", state="error", result=None, error=["failed", "other"])
     pair.record("cluster", "portal", other)
     assert pair.refusals("cluster", "portal") == []
-    assert pair.portal.alarms == [
-        f"job {job_id[6:10].hex()} has two outcomes: the first one committed here is kept"
-    ]
+    assert pair.portal.alarms == [f"job {job_id[6:10].hex()} has two outcomes: the first one committed here is kept"]
     job = pair.portal.job(job_id)
     assert (job.outcome, job.evidence) == (first, [other.body, other.proof])
 
@@ -497,7 +495,6 @@ def test_a_hop_passes_an_outcome_on_before_its_own_commit() -> None:
     assert mesh["a"].state(job_id) is State.COMPLETE
 
 
-@pytest.mark.xfail(reason="the record that follows tells it again, and hops send it ahead once more")
 def test_what_was_told_ahead_is_told_once() -> None:
     mesh = Mesh(*CHAIN, ("c", "d"))
     for _ in range(2):
@@ -543,7 +540,6 @@ def test_nothing_is_believed_ahead_that_comes_from_the_wrong_side() -> None:
 # -- a destination that lost its store ----------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(reason="claim() asks for the time first; R5 says lost, since it may have run")
 def test_a_reissued_job_past_its_time_is_lost_and_not_expired() -> None:
     pair = Pair()
     fact = asked()
@@ -554,7 +550,6 @@ def test_a_reissued_job_past_its_time_is_lost_and_not_expired() -> None:
     assert job.outcome.unknown_effect
 
 
-@pytest.mark.xfail(reason="cancelled before its start, says the destination, which lost its store and cannot know")
 def test_a_reissued_job_with_a_cancel_has_an_unknown_effect() -> None:
     pair = Pair()
     fact = asked()

@@ -433,7 +433,7 @@ def test_the_next_of_a_group_starts_when_one_ends() -> None:
     pair.crash("cluster")
     pair.join()
     started: list[bytes] = []
-    while (one := running(pair)):
+    while one := running(pair):
         assert len(one) == 1
         started += one
         pair.finish("cluster", one[0])
@@ -754,9 +754,7 @@ def test_a_root_whose_instruction_cannot_be_read_speaks_for_no_portal() -> None:
     mesh, _ = family()
     root = signed("portal", Kind.REQUEST, request("ADD USER", destination=fp("cluster")))
     lineage = [[root.body, root.proof, card_of("portal").data]]
-    child = request(
-        "add_local_user fred.proj.org:fred:proj", "cluster.account", parent=root.job_id, lineage=lineage
-    )
+    child = request("add_local_user fred.proj.org:fred:proj", "cluster.account", parent=root.job_id, lineage=lineage)
     fact = signed("cluster", Kind.REQUEST, child)
     mesh.record("cluster", "account", fact)
     found = mesh["account"].job(fact.job_id).outcome

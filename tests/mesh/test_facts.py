@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
 
@@ -153,7 +154,9 @@ def test_a_fact_names_job_and_signer(kind: Kind, change: dict[str, Any]) -> None
 
 @pytest.mark.parametrize("state", ["pending", "complete", "", "Running"])
 def test_progress_is_claimed_or_running(state: str) -> None:
-    assert refused(Kind.PROGRESS, list(CONTENTS[Kind.PROGRESS]._replace(state=state))) == "progress is claimed or running"  # type: ignore[call-arg]
+    assert (
+        refused(Kind.PROGRESS, list(CONTENTS[Kind.PROGRESS]._replace(state=state))) == "progress is claimed or running"
+    )  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(
@@ -178,14 +181,17 @@ def test_bounds_of_an_outcome(change: dict[str, Any]) -> None:
 @given(st.integers(-1, 8), st.binary(max_size=200))
 @settings(max_examples=300)
 def test_no_bytes_raise_anything_but_a_fact_error(kind: int, body: bytes) -> None:
-    try:
+    with suppress(FactError):
         decode(kind, body, b"")
-    except FactError:
-        pass
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=9) | st.binary(max_size=30),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.text(max_size=9)
+    | st.binary(max_size=30),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=6,
 )
@@ -247,6 +253,7 @@ def test_a_fact_is_shown_without_its_content() -> None:
         (Kind.REJECT, {}, Event.REJECTED),
         (Kind.REJECT, {"reason": "expired"}, Event.REJECTED_EXPIRED),
         (Kind.REJECT, {"reason": "cancelled"}, Event.REJECTED_CANCELLED),
+        (Kind.REJECT, {"reason": "lost"}, Event.REJECTED_LOST),
     ],
 )
 def test_the_event_of_a_fact(kind: Kind, change: dict[str, Any], event: Event | None) -> None:

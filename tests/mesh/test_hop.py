@@ -286,7 +286,7 @@ def test_a_restored_hop_heals_with_a_job_under_way(order: str) -> None:
     mesh.settle()
     mesh.wait(1)
     mesh.restore("b", MemoryStore())
-    for ends in (CHAIN if order == "ab first" else CHAIN[::-1]):
+    for ends in CHAIN if order == "ab first" else CHAIN[::-1]:
         mesh.connect(*ends)
         mesh.settle()
     assert states(mesh, job_id) == ["running"] * 3

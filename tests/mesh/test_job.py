@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import blake2b
 from itertools import permutations
 from typing import Any
 
@@ -86,7 +87,7 @@ REPORTS = st.lists(
 )
 ENDS = st.sampled_from([[], [outcome()], [outcome("error")], [outcome("expired")], [outcome("cancelled")]])
 WISHES = st.sampled_from([[], [CANCEL], [DELETE], [CANCEL, DELETE]])
-HISTORIES = st.builds(lambda *parts: [REQUEST, *sum(parts, [])], REPORTS, ENDS, WISHES)
+HISTORIES = st.builds(lambda reports, ends, wishes: [REQUEST, *reports, *ends, *wishes], REPORTS, ENDS, WISHES)
 CLAIMS = st.builds(
     lambda claim, wishes: [REQUEST, claim, *wishes],
     st.sampled_from([reject(), reject("expired"), reject("cancelled")]),
@@ -331,8 +332,6 @@ def test_every_truncation_is_noticed(part: str) -> None:
 
 def forge(row: Row, change: Any) -> Row:
     """A row whose hash is right and whose record is nonsense: written by another version, say."""
-    from hashlib import blake2b
-
     record = pack(change(unpack(row.record)))
     return row._replace(record=record, check=blake2b(row.id + record, digest_size=16).digest())
 

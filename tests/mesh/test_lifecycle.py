@@ -9,15 +9,15 @@ from mesh.lifecycle import LIVE, OUTCOMES, TERMINAL, TRANSITIONS, Event, Role, S
 # Written out once more by hand, one line a state, so that a change of the table is a change of two places.
 WATCHING = {
     "created": "COMPLETE>complete ERROR>error EXPIRED>expired CANCELLED>cancelled DELETED>deleted"
-    " REJECTED>rejected REJECTED_EXPIRED>expired REJECTED_CANCELLED>cancelled",
+    " REJECTED>rejected REJECTED_EXPIRED>expired REJECTED_CANCELLED>cancelled REJECTED_LOST>rejected",
     "blocked": "COMPLETE>complete ERROR>error EXPIRED>expired CANCELLED>cancelled DELETED>deleted"
-    " REJECTED>rejected REJECTED_EXPIRED>expired REJECTED_CANCELLED>cancelled",
+    " REJECTED>rejected REJECTED_EXPIRED>expired REJECTED_CANCELLED>cancelled REJECTED_LOST>rejected",
     "pending": "CLAIMED>claimed RUNNING>running COMPLETE>complete ERROR>error EXPIRED>expired CANCELLED>cancelled"
-    " DELETED>deleted REJECTED>rejected REJECTED_EXPIRED>expired REJECTED_CANCELLED>cancelled",
+    " DELETED>deleted REJECTED>rejected REJECTED_EXPIRED>expired REJECTED_CANCELLED>cancelled REJECTED_LOST>rejected",
     "claimed": "CLAIMED>claimed RUNNING>running COMPLETE>complete ERROR>error EXPIRED>expired CANCELLED>cancelled"
-    " DELETED>deleted",
+    " DELETED>deleted REJECTED_LOST>rejected",
     "running": "CLAIMED>claimed RUNNING>running COMPLETE>complete ERROR>error EXPIRED>expired CANCELLED>cancelled"
-    " DELETED>deleted",
+    " DELETED>deleted REJECTED_LOST>rejected",
     "complete": "DELETED>deleted",
     "error": "DELETED>deleted",
     "rejected": "COMPLETE>complete ERROR>error EXPIRED>expired CANCELLED>cancelled DELETED>deleted",

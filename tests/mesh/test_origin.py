@@ -101,7 +101,12 @@ def test_a_path_of_another_agent() -> None:
     ("path", "zone", "message", "fix"),
     [
         ("portal.clutser", ZONE, 'agent "portal" has no peer "clutser" in zone "lab"', 'did you mean "cluster"?'),
-        ("portal.zebra", ZONE, 'agent "portal" has no peer "zebra" in zone "lab"', "invite it first: mesh invite zebra"),
+        (
+            "portal.zebra",
+            ZONE,
+            'agent "portal" has no peer "zebra" in zone "lab"',
+            "invite it first: mesh invite zebra",
+        ),
         ("portal.cluster", "moon", '"cluster" is a peer in zone "lab", not in "moon"', "add --zone lab"),
     ],
 )
@@ -110,7 +115,9 @@ def test_an_unknown_first_hop(path: str, zone: str, message: str, fix: str) -> N
     assert (error.message, error.fix) == (message, fix)
 
 
-@pytest.mark.parametrize("text", ["", "ADD_USER fred.proj.org", "add_user", "add_user fred", "add_user fred.proj.org x"])
+@pytest.mark.parametrize(
+    "text", ["", "ADD_USER fred.proj.org", "add_user", "add_user fred", "add_user fred.proj.org x"]
+)
 def test_an_instruction_that_is_none(text: str) -> None:
     pair = Pair()
     with pytest.raises(GrammarError):

@@ -81,8 +81,21 @@ def test_a_link_resumes_above_what_the_peer_has() -> None:
 
 def test_a_full_exchange_starts_above_every_number() -> None:
     box = sent(outbox(), 1, 2, 3)
-    box.restart()
+    box.restart(2)
     assert (box.acked, box.cursor, box.flight, box.flight_bytes, box.behind) == (3, 3, {}, 0, False)
+
+
+def test_a_full_exchange_starts_at_this_opening_of_the_store() -> None:
+    # The peer takes every number below the first one of the opening as received.
+    box = sent(outbox(), 1)
+    box.restart(50)
+    assert (box.last, box.acked, box.cursor, box.behind) == (49, 49, 49, False)
+
+
+def test_a_record_that_turned_out_to_be_empty_is_not_in_flight() -> None:
+    box = sent(outbox(), 1, 2)
+    box.unsend(2)
+    assert (list(box.flight), box.flight_bytes, box.cursor) == ([1], 10, 2)
 
 
 def test_home_tells_what_was_relayed() -> None:

@@ -26,7 +26,8 @@ def test_where_an_agent_stands(name: str, index: int, role: Role, before: str | 
 
 
 @pytest.mark.parametrize(
-    "path", ["", "a", ".", "a.", ".a", "a..b", "a.b.a", "A.b", "a b.c", "a.b\n", "x.y", ".".join("abcdefghijklmnopqrst")]
+    "path",
+    ["", "a", ".", "a.", ".a", "a..b", "a.b.a", "A.b", "a b.c", "a.b\n", "x.y", ".".join("abcdefghijklmnopqrst")],
 )
 def test_a_path_that_is_malformed_or_of_others_has_no_place(path: str) -> None:
     assert place_of(path, "a") is None

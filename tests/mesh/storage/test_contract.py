@@ -113,8 +113,8 @@ def test_numbers_of_a_board_are_found_in_order_in_both_directions(store: Store) 
 def test_refused_numbers_are_found(store: Store) -> None:
     put(store, row(1, down_number=30), row(2, down_number=10), row(3, up_board=2, up_number=20, down_board=3))
     refused = ((30, "busy", ""), (20, "busy", ""), (11, "busy", ""))
-    assert found(store, AtNumber(2, refused)) == [3, 1]
-    assert found(store, AtNumber(1, refused)) == []
+    assert found(store, AtNumber(2, 0, refused)) == [3, 1]
+    assert found(store, AtNumber(1, 0, refused)) == []
 
 
 def test_waiting_jobs_are_found_by_branch_in_the_order_they_came(store: Store) -> None:

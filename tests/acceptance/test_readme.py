@@ -1,0 +1,72 @@
+"""README.md does what it says: its commands are typed, its programs are run, its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.documents import PATIENCE_S, ROOT, Shell, blocks
+
+README = ROOT / "README.md"
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_first_minute_word_for_word(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    with Shell(tmp_path / "work") as shell:
+        agents = []
+        for block in blocks(README, heading="The first minute", language="console"):
+            for command, printed in block.commands:
+                if command.removesuffix("&").split()[-1] == "run":
+                    agents.append(shell.start(command, printed))
+                else:
+                    failed = any("  error  " in line for line in printed)
+                    shell.run(command, printed, status=1 if failed else 0)
+        for agent in agents:
+            agent.send_signal(signal.SIGINT)
+            assert agent.wait(PATIENCE_S) == 0
+
+
+def test_the_handler_and_the_program_of_the_readme_work_together(tmp_path: Path) -> None:
+    (handlers,) = blocks(README, heading="A handler", language="python")
+    (program,) = blocks(README, heading="From Python", language="python")
+    (tmp_path / "work").mkdir()
+    with Shell(tmp_path / "work") as shell:
+        shell.run("mesh init portal --kind portal")
+        shell.run("mesh init cluster --kind instance")
+        shell.run("mesh -C portal invite cluster")
+        shell.run("mesh -C cluster join cluster.invite.toml")
+        (shell.folder / "cluster" / "handlers.py").write_text(handlers.text + "\n")
+        (shell.folder / "program.py").write_text(program.text + "\n")
+        shell.start("mesh -C cluster run", ["cluster ready: no port, 2 instructions, kind instance"])
+        shell.run(
+            "python program.py",
+            ["account created", 'cluster: You are not allowed to remove the account for "jane"'],
+        )
+
+
+def test_the_handler_of_the_readme_is_the_one_that_init_writes(tmp_path: Path) -> None:
+    (handlers,) = blocks(README, heading="A handler", language="python")
+    (tmp_path / "work").mkdir()
+    with Shell(tmp_path / "work") as shell:
+        shell.run("mesh init cluster --kind instance --example")
+        written = (shell.folder / "cluster" / "handlers.py").read_text()
+
+    def functions(text: str) -> str:
+        return re.sub(r"  #.*", "", text[text.index("@agent.handler") :]).strip()
+
+    assert functions(handlers.text) == functions(written)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [README, *sorted((ROOT / "examples").glob("*/README.md"))],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_links_lead_somewhere(document: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text())
+    assert [one for one in targets if "://" not in one and not (document.parent / one).exists()] == []

@@ -30,7 +30,6 @@ from mesh.origin import Put
 from mesh.storage.contract import Store
 from mesh.storage.writer import Writer
 
-OVERDUE_SKEW_S: Final = 180.0
 PAGE: Final = 500
 
 Answered = Callable[[bytes | MeshError], None]
@@ -251,7 +250,7 @@ class Jobs:
 
     def _view(self, job: Job) -> JobView | None:
         boards = {board.id: board.name for board in self._engine.ledger.boards.values()}
-        overdue_ms = int((self._settings.limits.run_s + OVERDUE_SKEW_S) * 1000)
+        overdue_ms = int(self._settings.limits.overdue_s * 1000)
         watch = self._watching.find(job.id)
         told = None if watch is None else watch.outcome
         return view_of(job, boards, self._settings.name, now_ms=self._clock(), overdue_ms=overdue_ms, told=told)

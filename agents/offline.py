@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agents.jobs import OVERDUE_SKEW_S, PAGE
+from agents.jobs import PAGE
 from agents.pairing import Wish, accept, card_of, keep_address
 from agents.pairing import invite as make_invitation
 from agents.peering import peer_record
@@ -66,7 +66,7 @@ class _Looking:
             {board.id: board.name for board in self.boards},
             name,
             now_ms=time.time_ns() // 1_000_000,
-            overdue_ms=int((limits.run_s + OVERDUE_SKEW_S) * 1000),
+            overdue_ms=int(limits.overdue_s * 1000),
         )
 
 

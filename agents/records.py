@@ -27,7 +27,7 @@ StateName = Literal[
 Follow = Literal["no", "end", "changes"]
 """What is sent of a job that was put: nothing, its last view, or a view at each change."""
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0)]
+Place = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Params(BaseModel):
@@ -72,7 +72,7 @@ class JobsParams(Params):
 
     live: bool | None = True
     states: tuple[StateName, ...] = ()
-    after: Count = 0
+    after: Place = 0
     limit: Annotated[int, Field(ge=1, le=MOST_JOBS)] = MOST_JOBS
 
 

@@ -353,6 +353,8 @@ class Engine:
                 continue
             if job.role is Role.DESTINATION:
                 self.destination.expire(job, now_ms)
+            elif job.down is not None and job.down.offered:
+                self.ledger.overdue(job, now_ms)
             else:
                 self._hop.expire(job, now_ms)
 

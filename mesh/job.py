@@ -47,7 +47,8 @@ class Row(NamedTuple):
     """What a store keeps of a job: the two blobs are the truth, the other columns are there to find it.
 
     `due_ms` is when a live job may be expired by this agent (None when it may not) or when a finished one may be
-    collected. `waiting` is 1 while the Request has no number on `down_board` yet. `facts` is None once trimmed.
+    collected. `waiting` is 1 while the Request has no number on `down_board` yet. The branches are there while the job
+    is counted in them: an unfinished job that waits, or takes credit. `facts` is None once trimmed.
     """
 
     seq: int
@@ -288,7 +289,7 @@ class Job:
             )
         )
         live = self.state in LIVE
-        fact = self.facts[Kind.REQUEST] if live else None
+        request = self.request if live and self.facts[Kind.REQUEST] is not None else None
         names, index = self.names, self.index
         return Row(
             self.seq,
@@ -300,8 +301,8 @@ class Job:
             0 if up is None else up.number,
             None if down is None else down.board,
             0 if down is None else down.number,
-            None if fact is None or up is None else branch_of(names, index - 1, fact.content),  # type: ignore[arg-type]
-            None if fact is None or down is None else branch_of(names, index, fact.content),  # type: ignore[arg-type]
+            branch_of(names, index - 1, request) if request is not None and up is not None and up.counted else None,
+            branch_of(names, index, request) if request is not None and down is not None and down.taken else None,
             int(down is not None and down.waiting),
             due_ms,
             self.key,
@@ -354,9 +355,9 @@ class Job:
         job.down = None if down is None else Lane.from_record(down)
         if job.down is not None:
             job.down.waiting = bool(row.waiting)
-            job.down.counted = job.live and job.down.offered
+            job.down.counted = row.down_branch is not None and not row.waiting
         if job.up is not None:
-            job.up.counted = job.live
+            job.up.counted = row.up_branch is not None
         job.key = row.key
         if row.facts is not None:
             if blake2b(row.facts, digest_size=16).digest() != digest:

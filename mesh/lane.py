@@ -45,9 +45,10 @@ class Lane:
         self.waiting = False
         self.counted = False
 
-    def unsent(self) -> bool:
-        """Whether a fact waits for a number."""
-        return NEVER in self.sent
+    @property
+    def taken(self) -> bool:
+        """Whether the job is in one of the board's counts."""
+        return self.waiting or self.counted
 
     def carry(self, number: int, acked: int) -> None:
         """Move the job to `number`: its record carries every fact that is above the acknowledged number (R2)."""

@@ -246,6 +246,16 @@ class Ledger:
             if not job.live:
                 self._uncount(job)
 
+    def overdue(self, job: Job, now_ms: int) -> None:
+        """A job that was offered has been silent for too long: its credit is free again, and people see it so (R6)."""
+        down = job.down
+        if down is not None and down.counted and now_ms >= (self.due_ms(job) or now_ms + 1):
+            down.counted = False
+            board = self.boards[down.board]
+            count(board.offered, job.branch, -1)
+            self.pumped[board.id] = board
+            self.changed(job)
+
     def _uncount(self, job: Job) -> None:
         down, up = job.down, job.up
         if down is not None and down.waiting:
@@ -263,8 +273,8 @@ class Ledger:
             self.roomier[board.id] = board
 
     def due_ms(self, job: Job) -> int | None:
-        """When this agent has to look at the job again: its expiry while it may still say so (R6), its horizon once
-        it is finished (R7)."""
+        """When this agent has to look at the job again: its expiry while it may still say so, the time at which a
+        silent job gives its credit back (R6), its horizon once it is finished (R7)."""
         if job.facts[Kind.REQUEST] is None:
             return job.changed_ms + int(self.limits.life_max_s * 1000)
         expires = job.request.expires_ms
@@ -273,7 +283,11 @@ class Ledger:
         if job.role is Role.DESTINATION:
             return None if job.attempt else expires
         lane = job.down
-        return expires if lane is not None and not lane.offered else None
+        if lane is None:
+            return None
+        if not lane.offered:
+            return expires
+        return expires + int(self.limits.overdue_s * 1000) if lane.counted else None
 
     # -- the end of a step --------------------------------------------------------------------------------------
 

@@ -57,6 +57,11 @@ class Limits:
     """How often finished jobs past their horizon are looked for."""
 
     @property
+    def overdue_s(self) -> float:
+        """Seconds after its expiry from which a job that was offered and is silent counts as overdue (rule R6)."""
+        return self.run_s + 180.0
+
+    @property
     def horizon_s(self) -> float:
         """Seconds after a job's expiry during which its id must stay known (rule R7)."""
         return self.run_s + 3 * 60.0 + 3_600.0

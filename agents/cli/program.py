@@ -61,8 +61,8 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in VERBS:
             close = get_close_matches(args[0], VERBS, 1)
-            hint = f' Did you mean "{close[0]}"?' if close else " See `mesh --help`."
-            raise click.UsageError(f'There is no verb "{args[0]}".{hint}', ctx)
+            hint = f'; did you mean "{close[0]}"?' if close else ""
+            raise click.UsageError(f'there is no verb "{args[0]}"{hint}', ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -103,10 +103,7 @@ def _status(as_json: bool) -> int:
     except (KeyboardInterrupt, click.exceptions.Abort):
         return 130
     except click.ClickException as error:
-        if as_json:
-            say_error(_usage(error), as_json=True)
-        else:
-            error.show()
+        say_error(_usage(error), as_json=as_json)
         return 2
     except Exception as error:
         fault = _fault(error)
@@ -118,7 +115,12 @@ def _status(as_json: bool) -> int:
 
 
 def _usage(error: click.ClickException) -> dict[str, Any]:
-    return {"code": "MESH-E001", "message": error.format_message(), "fix": "see `mesh --help`", "exit_code": 2}
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    where = "mesh" if context is None else context.command_path
+    fix = f"see `{where} --help`"
+    if isinstance(error, click.NoSuchOption):
+        fix += "; an argument that begins with a dash comes after --"
+    return {"code": "MESH-E001", "message": error.format_message(), "fix": fix, "exit_code": 2}
 
 
 def _fault(error: Exception) -> dict[str, Any] | None:

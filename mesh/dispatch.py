@@ -36,7 +36,8 @@ def number_all(ledger: Ledger) -> None:
 def _number(ledger: Ledger, job: Job, lane: Lane) -> None:
     board = ledger.boards[lane.board]
     outbox = board.outbox
-    if lane.sent[Kind.REQUEST] == NEVER and lane is job.down and not lane.offered:
+    # The Request of a job that is over takes no credit: it goes along so that its Delete, or end, is understood.
+    if lane.sent[Kind.REQUEST] == NEVER and lane is job.down and not lane.offered and job.live:
         branch = job.branch
         if not lane.waiting:
             # First come, first served: nobody overtakes those that wait already.

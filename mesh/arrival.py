@@ -18,7 +18,7 @@ from mesh.effects import Told
 from mesh.errors import FactError
 from mesh.facts import Cancel, Delete, Fact, Kind, Outcome, Progress, Reject, Request, decode
 from mesh.hop import Hop
-from mesh.job import Job, Merge, branch_of
+from mesh.job import UPWARD, Job, Merge, branch_of
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role, State
@@ -100,7 +100,7 @@ class Arrival:
             if first.kind is not Kind.REQUEST:
                 return Refusal("unknown_job", f'agent "{self._ledger.name}" does not hold this job')
             return self._new(board, number, good, reissued, now_ms)
-        lane = job.lane_of(board.id)
+        lane = job.lane_of(board.id) or self._attach(job, board)
         if lane is None:
             return Refusal("bad_path", f'the job does not pass between "{self._ledger.name}" and "{board.name}"')
         if job.facts[Kind.REQUEST] is None:
@@ -127,6 +127,25 @@ class Arrival:
             lane.sent[Kind.DELETE] = NEVER
             self._ledger.touch(job)
         return None
+
+    def _attach(self, job: Job, board: Board) -> Lane | None:
+        """A hop that lost its store learns from one neighbour after the other that they share the job."""
+        place = Place(job.names, job.index)
+        if job.facts[Kind.REQUEST] is None or job.request.zone != board.zone:
+            return None
+        lane = Lane(board.id)
+        if board.name == place.before and job.up is None:
+            job.up = lane
+        elif board.name == place.after and job.down is None:
+            job.down = lane
+            lane.offered = True
+        else:
+            return None
+        for fact in job.facts:
+            if fact is not None and (fact.kind in UPWARD) is (lane is job.up):
+                lane.sent[fact.kind] = NEVER
+        self._ledger.touch(job)
+        return lane
 
     # -- a job seen for the first time --------------------------------------------------------------------------
 

@@ -23,7 +23,8 @@ from mesh.facts import Fact, Kind, Outcome, Progress, Reject, Request, decode, e
 from mesh.lane import HAS, NEVER, SLOTS, Lane
 from mesh.lifecycle import LIVE, Role, State, advance
 
-_UPWARD: Final = frozenset({Kind.PROGRESS, Kind.OUTCOME, Kind.REJECT})
+UPWARD: Final = frozenset({Kind.PROGRESS, Kind.OUTCOME, Kind.REJECT})
+"""Kinds that travel towards the origin; the others travel towards the destination."""
 _ROLES: Final = tuple(Role)
 _STATES: Final = tuple(State)
 
@@ -253,7 +254,7 @@ class Job:
 
     def _spread(self, kind: Kind, source: Lane | None) -> None:
         # Requests, cancels and deletes travel down; reports, outcomes and rejects travel up.
-        target = self.up if kind in _UPWARD else self.down
+        target = self.up if kind in UPWARD else self.down
         if target is not None and target is not source:
             target.sent[kind] = NEVER
 

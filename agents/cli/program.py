@@ -94,8 +94,8 @@ def _status(as_json: bool) -> int:
     try:
         status = mesh(standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; what is left of it must not fail again at exit.
+    except (BrokenPipeError, SystemExit):
+        # Whoever read our output has seen enough (click makes that an exit); what is left must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except click.exceptions.Exit as wanted:

@@ -27,6 +27,14 @@ def test_a_record_carries_what_is_above_the_acknowledged_number() -> None:
     assert lane.sent[Kind.OUTCOME] == HAS
 
 
+def test_a_job_is_taken_while_the_board_counts_it() -> None:
+    lane = Lane(1)
+    lane.waiting = True
+    assert lane.taken
+    lane.waiting, lane.counted = False, True
+    assert lane.taken
+
+
 def test_a_lane_is_read_back() -> None:
     lane = Lane(3)
     lane.sent[Kind.REQUEST] = NEVER

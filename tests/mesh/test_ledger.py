@@ -156,7 +156,9 @@ def test_who_may_say_expired_is_who_has_a_due_time() -> None:
     assert row_of(pair, "portal", job_id).due_ms == START_MS + LIFE_MS
     pair.cluster.engine.destination.draining = True
     pair.join()
-    assert row_of(pair, "portal", job_id).due_ms is None
+    # Offered: the portal only gives its credit back when nothing was heard for long (R6).
+    overdue_ms = int(Limits().overdue_s * 1000)
+    assert row_of(pair, "portal", job_id).due_ms == START_MS + LIFE_MS + overdue_ms
     assert row_of(pair, "cluster", job_id).due_ms == START_MS + LIFE_MS
     pair.cluster.engine.destination.draining = False
     pair.step("cluster")
@@ -184,6 +186,22 @@ def test_a_live_job_is_never_collected() -> None:
     pair.settle()
     pair.wait(4 * 3_600)
     assert pair.states(job_id) == (State.RUNNING, State.RUNNING)
+
+
+def test_a_job_that_is_silent_for_too_long_gives_its_credit_back() -> None:
+    pair = Pair(limits={"cluster": Limits(credit_jobs=1)})
+    first, second = pair.put("portal.cluster", life_s=10), pair.put("portal.cluster", life_s=30 * 86_400)
+    pair.part()
+    pair.wait(10 + Limits().overdue_s + 1)
+    assert pair.portal.state(first) is State.PENDING
+    assert pair.portal.board("cluster").offered == {}
+    pair.crash("portal")
+    assert pair.portal.board("cluster").offered == {}
+    pair.join()
+    pair.run_all("cluster")
+    assert pair.states(second) == (State.COMPLETE, State.COMPLETE)
+    assert pair.states(first) == (State.EXPIRED, State.EXPIRED)
+    assert pair.portal.board("cluster").offered == {}
 
 
 # -- trimming -----------------------------------------------------------------------------------------------------

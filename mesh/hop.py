@@ -44,9 +44,15 @@ class Hop:
         if denial is not None and denial.kind == "denied" and keyword not in CONTROL:
             self.refuse(job, "denied", denial.message, "", now_ms)
             return
-        job.down = Lane(board.id)
-        job.down.sent[Kind.REQUEST] = NEVER
+        job.down = self._onward(job, board)
         ledger.changed(job)
+
+    def _onward(self, job: Job, board: Board) -> Lane:
+        lane = Lane(board.id)
+        for kind in (Kind.REQUEST, Kind.CANCEL, Kind.DELETE):
+            if job.facts[kind] is not None:
+                lane.sent[kind] = NEVER
+        return lane
 
     def _forward_again(self, job: Job, board: Board | None, now_ms: int) -> None:
         # It may have gone on before this store was lost: it counts as offered, so nobody but its destination ends it.
@@ -55,8 +61,7 @@ class Hop:
             message = f'agent "{ledger.name}" lost its store and does not know where this job went: effect unknown'
             self.refuse(job, "lost", message, "look at the destination whether it was done", now_ms)
             return
-        job.down = Lane(board.id)
-        job.down.sent[Kind.REQUEST] = NEVER
+        job.down = self._onward(job, board)
         job.down.offered = job.down.reissued = job.down.counted = True
         count(board.offered, job.branch, 1)
         ledger.changed(job)

@@ -17,7 +17,9 @@ from typing import Final
 
 from agents.doorway import SOCKET
 from agents.errors import AgentError
-from invitations.card import Card, make_card
+from grammar.names import parse_name
+from invitations.addresses import parse_listen
+from invitations.card import Card, make_card, parse_kind
 from invitations.config import DEFAULT_ZONE, AgentSection, Config, load_config, save_config
 from invitations.fingerprint import parse_fingerprint
 from invitations.identity import Identity, load_identity, save_identity
@@ -108,12 +110,18 @@ def make_home(
 
     Raises:
         AgentError: there is an agent already; nothing was changed.
-        ConfigError, FileError: a value is not legal, or the folder cannot be written.
+        GrammarError, CardError, AddressError: a value is not legal; nothing was made.
+        FileError: the folder cannot be written.
     """
     if (home / CONFIG).exists() or (home / IDENTITY).exists():
         raise AgentError(
             f"there is an agent in {home} already", fix="choose another name or folder; nothing was changed"
         )
+    parse_name(name)
+    parse_name(zone, what="zone")
+    parse_kind(kind)
+    if listen is not None:
+        parse_listen(listen)
     section = AgentSection(name=name, kind=kind, zone=zone, listen=listen)  # type: ignore[arg-type]
     config = Config(version=1, agent=section)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -50,7 +50,7 @@ class Board:
         keywords: the instructions the peer says it runs; None when it did not say.
         retired: its peer was revoked; it never has a link again and proves nothing.
         recovered: the unfinished jobs found in the store were taken up again, once in this opening.
-        exchanging, exchange_after, all_sent, peer_all_sent: how far a full exchange is (R4).
+        exchanging, exchange_after, all_sent, told_all, peer_all_sent: how far a full exchange is (R4).
         tried: (job, reason) of records that were sent again on this link because the peer asked for more; once each.
         theirs: the openings of the peer's store, as it told them on this link.
         heard_ms, pinged_ms: when the link last carried something to us, and when we last asked for a sign of life.
@@ -94,6 +94,7 @@ class Board:
         "retired",
         "skew_ms",
         "theirs",
+        "told_all",
         "tried",
         "waiting",
         "wanted",
@@ -140,7 +141,7 @@ class Board:
         self.parked: deque[Message] = deque()
         self.awaited: set[bytes] = set()
         self.paging = False
-        self.all_sent = False
+        self.all_sent = self.told_all = False
         self.tried: set[tuple[bytes, str]] = set()
         self.peer_all_sent: int | None = None
         self.exchange_after = 0

@@ -17,7 +17,7 @@ from mesh.job import Job, Row
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role
-from mesh.messages import END, REISSUED, Ack, AllSent, CardMessage, Type, encode, encode_fact
+from mesh.messages import END, REISSUED, Ack, CardMessage, Type, encode, encode_fact
 
 PAGE: Final = 256
 """Rows that are fetched at a time."""
@@ -194,7 +194,7 @@ def _exchange(ledger: Ledger, board: Board, query: Shared, rows: list[Row]) -> N
         ledger.touch(job)
     if len(rows) < query.limit:
         board.all_sent = True
-        ledger.told_all.append(board)
+        ledger.paged.append(board)
 
 
 def resend(lane: Lane, job: Job) -> None:
@@ -204,14 +204,6 @@ def resend(lane: Lane, job: Job) -> None:
     for fact in job.facts:
         if fact is not None:
             lane.sent[fact.kind] = NEVER
-
-
-def tell_all_sent(ledger: Ledger) -> None:
-    """End our half of a full exchange: the peer has everything once it has the present last number (R4)."""
-    for board in ledger.told_all:
-        if board.open:
-            out = ledger.effects.send.setdefault(board.id, [])
-            out.append(encode(Type.ALL_SENT, AllSent(board.outbox.last)))
 
 
 def withdraw(board: Board, job: Job, lane: Lane) -> None:

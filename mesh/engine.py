@@ -27,7 +27,7 @@ from mesh.access import Access
 from mesh.arrival import Arrival
 from mesh.board import Board, BoardRow
 from mesh.destination import Destination, Ending
-from mesh.dispatch import acknowledge, build_records, number_all, page, pump, tell_all_sent
+from mesh.dispatch import acknowledge, build_records, number_all, page, pump
 from mesh.effects import (
     Answer,
     AtNumber,
@@ -389,7 +389,8 @@ class Engine:
         number_all(ledger)
         ledger.sign()
         build_records(ledger)
-        tell_all_sent(ledger)
+        for board in ledger.paged:
+            self._greeting.exchanged(board)
         acknowledge(ledger)
         # Behind the refusals it answers, or it would be taken for an older word.
         self._greeting.credit_again()

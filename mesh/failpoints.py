@@ -35,6 +35,7 @@ class Disk(MemoryStore):
         by_id: the row of every job.
         boards: the row of every board.
         reached: by board, the highest number of the peer that was ever committed.
+        refused: board and number of every record that was ever committed as refused.
         records: by number, the job it was given to, and the facts that were durable by then.
     """
 
@@ -43,6 +44,7 @@ class Disk(MemoryStore):
         self.by_id: dict[bytes, Row] = {}
         self.boards: dict[int, BoardRow] = {}
         self.reached: dict[int, int] = {}
+        self.refused: dict[tuple[int, int], None] = {}
         self.records: dict[int, tuple[bytes, bytes]] = {}
 
     def copy(self) -> Disk:
@@ -61,8 +63,9 @@ class Disk(MemoryStore):
                         self.records[number] = (row.id, row.facts or b"")
             for board in batch.boards:
                 self.boards[board.id] = board
-                number = Board.from_row(board, _LIMITS).inbox.number
-                self.reached[board.id] = max(number, self.reached.get(board.id, 0))
+                inbox = Board.from_row(board, _LIMITS).inbox
+                self.reached[board.id] = max(inbox.number, self.reached.get(board.id, 0))
+                self.refused.update(((board.id, number), None) for number in inbox.refused)
 
     def kept(self) -> dict[bytes, Row]:
         """Every row, as it is now: trimmed and collected ones too."""
@@ -154,7 +157,7 @@ class Failpoints:
                     if message.received > inbox.number:
                         self._broken("13", f"acknowledges {message.received} and has committed {inbox.number}")
                     for number, *_ in message.refused:
-                        if number not in inbox.refused:
+                        if (board_id, number) not in self.disk.refused:
                             self._broken("13", f"refuses {number} and has not committed that")
                 case Hello():
                     inbox = self._board(board_id).inbox

@@ -13,7 +13,7 @@ from mesh.board import Board
 from mesh.dispatch import PAGE
 from mesh.effects import Unfinished
 from mesh.ledger import Ledger
-from mesh.messages import Credit, Hello, Type, Want, encode
+from mesh.messages import AllSent, Credit, Hello, Type, Want, encode
 from mesh.positions import Incarnations
 from mesh.replication import NO_POSITION
 
@@ -157,14 +157,19 @@ class Greeting:
         board.close()
 
     def exchanged(self, board: Board) -> None:
-        """Close a full exchange once both sides have everything of the other (R4)."""
-        if not board.exchanging or not board.all_sent or board.peer_all_sent is None:
+        """Go on with a full exchange: say ALL_SENT once the peer acknowledged all of it, and close it once both sides
+        have everything of the other (R4)."""
+        outbox = board.outbox
+        if not board.exchanging or not board.all_sent or outbox.flight or outbox.behind:
             return
-        if board.inbox.number < board.peer_all_sent or board.outbox.acked < board.outbox.cursor or board.outbox.behind:
-            return
-        board.exchanging = False
-        self._ledger.touch_board(board)
-        self._prove(board)
+        if not board.told_all:
+            board.told_all = True
+            packed = encode(Type.ALL_SENT, AllSent(outbox.acked))
+            self._ledger.effects.send.setdefault(board.id, []).append(packed)
+        if board.peer_all_sent is not None and board.inbox.number >= board.peer_all_sent:
+            board.exchanging = False
+            self._ledger.touch_board(board)
+            self._prove(board)
 
     def refuse(self, board: Board, reason: str) -> None:
         """Close the link of `board`."""

@@ -314,6 +314,8 @@ class Host:
             return
         for effects, _ in group:
             self._commit(effects)
+        assert self.engine is not None
+        self.engine.committed(group[-1][0].step)
         for effects, linked in group:
             for act in self._aftermath(effects, linked):
                 if self.life != life or self._dies():

@@ -89,7 +89,7 @@ class Ledger:
         self.pumped: dict[int, Board] = {}
         self.roomier: dict[int, Board] = {}
         self.sending: list[tuple[Board, Job, Lane, int]] = []
-        self.told_all: list[Board] = []
+        self.paged: list[Board] = []
         self._unsigned: list[Fact] = []
 
     # -- places -------------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ import click
 from agents.cli.session import Session, pass_session
 from agents.cli.showing import say
 from agents.settings import CONFIG, HANDLERS, make_home
-from grammar.names import parse_name
 from invitations.card import KINDS
 from invitations.config import DEFAULT_ZONE
 from invitations.files import write_private
@@ -54,7 +53,6 @@ if __name__ == "__main__":
 @pass_session
 def init(session: Session, name: str, kind: str, zone: str, listen: str | None, example: bool) -> None:
     """Make an agent called NAME in ./NAME, or in the folder that -C or MESH_HOME names."""
-    parse_name(name)
     given = session.named or session.home != Path()
     home = session.home if given else Path(name)
     settings = make_home(home, name, kind=kind, zone=zone, listen=listen)

@@ -106,8 +106,8 @@ def agent_of(file: Path) -> Agent:
         raise CallFailed(
             f"{_place(error, file)}: {error.message}", code=error.code, fix=error.fix, exit_code=2
         ) from error
-    except Exception as error:
-        for line in traceback.format_exception(type(error), error, _own_part(error.__traceback__, file)):
+    except (Exception, SystemExit) as error:
+        for line in traceback.format_exception(type(error), error, _own_part(error.__traceback__, str(file.absolute()))):
             remark(line.rstrip())
         raise CallFailed(
             f"{_place(error, file)}: {type(error).__name__}: {error}",
@@ -130,12 +130,12 @@ def _agent_in(module: ModuleType, file: Path) -> Agent:
 def _place(error: BaseException, file: Path) -> str:
     if isinstance(error, SyntaxError):
         return f"{error.filename}, line {error.lineno}"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file.absolute())]
     return f"{file}, line {frames[-1].lineno}" if frames else str(file)
 
 
-def _own_part(trace: TracebackType | None, file: Path) -> TracebackType | None:
+def _own_part(trace: TracebackType | None, name: str) -> TracebackType | None:
     """The trace from the file on, without what led to it."""
-    while trace is not None and trace.tb_frame.f_code.co_filename != str(file):
+    while trace is not None and trace.tb_frame.f_code.co_filename != name:
         trace = trace.tb_next
     return trace

@@ -562,3 +562,58 @@ def test_everything_here_is_signed_by_real_keys() -> None:
     bodies: list[Content] = [request(), outcome(b"x" * 26, "c").content]
     assert all(isinstance(body, tuple) for body in bodies)
     assert replace(DONE, result=None).state is State.COMPLETE
+
+
+def test_a_fact_is_no_larger_than_what_it_may_carry() -> None:
+    pair = Pair(limits={"portal": Limits(result_bytes=100, request_bytes=1_000)})
+    job_id = pair.put("portal.cluster")
+    pair.settle()
+    pair.record("cluster", "portal", outcome(job_id, "cluster", result='"' + "x" * 20_000 + '"'))
+    assert pair.refusals("cluster", "portal") == ["malformed"]
+    assert pair.portal.job(job_id).outcome is None
+
+
+def test_a_finished_job_that_was_trimmed_is_forgotten_to_one_that_lost_its_store() -> None:
+    pair = Pair()
+    job_id = pair.put("portal.cluster")
+    pair.settle()
+    pair.run_all("cluster")
+    request_fact = pair.portal.job(job_id).facts[Kind.REQUEST]
+    assert request_fact is not None
+    store = pair.cluster.store
+    store.rows = {seq: row._replace(facts=None) for seq, row in store.rows.items()}
+    pair.crash("cluster")
+    pair.join()
+    pair.record("portal", "cluster", request_fact, flags=REISSUED)
+    assert pair.refusals("portal", "cluster") == ["forgotten"]
+    assert not pair.cluster.starts
+
+
+def test_of_two_rejects_both_sides_keep_the_same() -> None:
+    mesh = Mesh(*CHAIN, ("c", "d"))
+    mesh.put("a.b.c.d")
+    mesh.settle()
+    mesh.run_all("d")
+    job_id = mesh.put("a.b.c.d")
+    mesh.settle()
+    mesh.inject("b", "a", CardMessage(card_of("c").data))
+    low, high = sorted((reject(job_id, "b"), reject(job_id, "c")), key=Fact.digest)
+    mesh.record("b", "a", low)
+    mesh.record("b", "a", high)
+    assert mesh["a"].job(job_id).facts[Kind.REJECT] == low or mesh["a"].job(job_id).facts[Kind.REJECT].body == low.body  # type: ignore[union-attr]
+    mesh.settle()
+    assert mesh["a"].board("b").open
+
+
+def test_a_delete_of_a_job_that_waits_at_a_hop_goes_no_further() -> None:
+    mesh = Mesh(*CHAIN, connected=False)
+    mesh.connect("a", "b")
+    mesh.settle()
+    job_id = mesh.put("a.b.c")
+    mesh.settle()
+    mesh.delete("a", job_id)
+    mesh.settle()
+    assert [mesh[name].state(job_id) for name in "ab"] == [State.DELETED] * 2
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert not mesh["c"].knows(job_id)

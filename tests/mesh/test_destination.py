@@ -783,3 +783,59 @@ def test_a_cancel_forged_by_a_hop_does_not_stop_a_job() -> None:
 
 def test_a_peer_row_is_that_of_its_card() -> None:
     assert peer_row(card_of("z")).fingerprint == fp("z")
+
+
+def test_a_job_that_is_not_idempotent_is_not_run_again_after_a_clean_stop() -> None:
+    pair = Pair()
+    (job_id,) = put(pair, text="charge")
+    pair.cluster.engine.destination.draining = True
+    pair.cluster.engine.requeued(job_id, pair.now_ms)
+    pair.step("cluster")
+    pair.settle()
+    assert error_of(pair, job_id) == ("interrupted", True)
+
+
+def test_an_error_of_a_second_attempt_leaves_the_effect_of_the_first_unknown() -> None:
+    pair = Pair()
+    (job_id,) = put(pair)
+    pair.crash("cluster")
+    pair.join()
+    pair.finish("cluster", job_id, Ending(State.ERROR, error=("failed", "no")))
+    pair.settle()
+    assert error_of(pair, job_id) == ("failed", True)
+
+
+def test_a_suspect_that_left_memory_is_fetched_when_its_turn_comes() -> None:
+    pair = few(4, resident_jobs=2)
+    ids = put(pair, 4)
+    running(pair)
+    pair.crash("cluster")
+    pair.join()
+    pair.cluster.engine.ledger.jobs = {
+        job_id: job for job_id, job in pair.cluster.engine.ledger.jobs.items() if job_id == ids[0]
+    }
+    pair.run_all("cluster")
+    assert all(pair.states(one) == (State.COMPLETE, State.COMPLETE) for one in ids)
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_row_that_is_damaged_while_it_waits_holds_no_slot_up(crash: bool) -> None:
+    pair = few(1)
+    ids = put(pair, 3)
+    running(pair)
+    if crash:
+        pair.crash("cluster")
+        pair.join()
+        running(pair)
+    store = pair.cluster.store
+    damaged = ids[1]
+    store.rows = {
+        seq: row._replace(check=b"") if row.id == damaged else row for seq, row in store.rows.items()
+    }
+    pair.cluster.engine.ledger.jobs.pop(damaged)
+    pair.finish("cluster", ids[0])
+    pair.settle()
+    assert ids[2] in {start.job_id for start in pair.cluster.starts}
+    # The neighbour's copy comes back, and its turn comes again.
+    pair.run_all("cluster")
+    assert all(pair.states(one) == (State.COMPLETE, State.COMPLETE) for one in ids)

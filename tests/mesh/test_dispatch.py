@@ -363,3 +363,83 @@ def test_a_record_that_became_empty_holds_nothing_up(exchange: bool) -> None:
     mesh.run_all("c")
     assert mesh["a"].state(more) is State.COMPLETE
     assert mesh["a"].job(more).facts[Kind.OUTCOME] is not None
+
+
+def test_a_job_that_changes_in_the_step_of_its_page_goes_out_once() -> None:
+    pair = Pair()
+    (job_id,) = put(pair, 1)
+    pair.part()
+    pair.connect("portal", "cluster")
+    pair.down(1)
+    pair.hold("portal")
+    pair.up(9)
+    node = pair.portal
+    (asked,) = [query for effects, _ in node.held for query in effects.queries if isinstance(query, Numbered)]
+    rows = node.store.read(asked)
+    node.held.clear()
+    pair.wire["portal", "cluster"].clear()
+    node.engine.answer(rows, pair.now_ms)
+    node.engine.cancel(77, job_id, pair.now_ms)
+    pair.step("portal")
+    pair.release("portal")
+    assert on_the_wire(pair) == [2, 2]
+    pair.settle()
+    assert pair.cluster.state(job_id) is State.CANCELLED
+
+
+def test_a_count_of_waiting_jobs_that_are_not_there_is_dropped() -> None:
+    pair = Pair()
+    board = pair.portal.board("cluster")
+    board.waiting["0:"] = 3
+    pair.inject("cluster", "portal", Credit(5, ""))
+    assert board.waiting == {}
+    (job_id,) = put(pair, 1)
+    pair.settle()
+    assert pair.cluster.knows(job_id)
+
+
+def test_a_job_that_ended_while_its_page_was_read_is_not_offered() -> None:
+    pair = Pair(connected=False)
+    ids = put(pair, 3)
+    pair.connect("portal", "cluster")
+    pair.down(1)
+    pair.hold("portal")
+    pair.up(9)
+    pair.cancel("portal", ids[1])
+    pair.release("portal")
+    pair.settle()
+    assert order(pair, "cluster") == [ids[0], ids[2]]
+
+
+def test_a_window_that_is_full_ends_a_page() -> None:
+    pair = Pair(connected=False, limits={"portal": Limits(window_records=2)})
+    ids = put(pair, 7)
+    pair.join()
+    assert order(pair, "cluster") == ids
+    pair.part()
+    more = put(pair, 7)
+    pair.join()
+    assert order(pair, "cluster") == ids + more
+
+
+def test_all_sent_is_not_said_on_a_link_that_closed_in_the_same_step() -> None:
+    pair = Pair()
+    put(pair, 2)
+    pair.settle()
+    pair.run_all("cluster")
+    pair.restore("cluster", MemoryStore())
+    pair.connect("portal", "cluster")
+    pair.down(1)
+    pair.hold("portal")
+    pair.up(9)
+    node = pair.portal
+    (asked,) = [query for effects, _ in node.held for query in effects.queries if isinstance(query, Shared)]
+    rows = node.store.read(asked)
+    node.held.clear()
+    node.engine.answer(rows, pair.now_ms)
+    node.engine.disconnected(node.board("cluster"))
+    effects = node.engine.end_step(pair.now_ms)
+    assert not effects.send
+    pair.release("portal")
+    pair.reconnect("portal", "cluster")
+    assert not node.board("cluster").exchanging

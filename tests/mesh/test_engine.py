@@ -199,3 +199,40 @@ def test_a_store_that_is_empty_opens() -> None:
     pair.restore("portal", MemoryStore())
     assert pair.portal.engine.ledger.first_seq == 1
     assert Snapshot() == Snapshot()
+
+
+def test_what_its_driver_may_ask() -> None:
+    mesh = Mesh(("a", "b"), ("b", "c"), limits={"b": Limits(handlers=7)})
+    job_id = mesh.put("a.b", "idle")
+    mesh.settle()
+    made = mesh["b"].engine
+    assert made.limits == Limits(handlers=7)
+    assert [board.name for board in made.boards] == ["a", "c"]
+    assert made.zone_of(job_id) == ZONE
+
+
+def test_a_newer_card_of_our_own_is_shown() -> None:
+    pair = Pair()
+    card = card_of("portal", zones=(ZONE, "moon"), serial=2)
+    pair.portal.engine.show(card)
+    assert pair.portal.engine.card == card
+    assert pair.portal.engine.ledger.trust.cards[card.fingerprint] == card
+
+
+def test_an_operator_says_whom_to_believe_and_it_stays_so() -> None:
+    mesh = Mesh(("a", "b"), ("b", "c"))
+    mesh.put("a.b.c")
+    mesh.settle()
+    mesh.run_all("c")
+    pins = mesh["a"].engine.ledger.trust.pins
+    assert pins[ZONE, "b.c"] == identity_of("c").fingerprint
+    for fingerprint in (b"f" * 20, b""):
+        mesh["a"].engine.trust(ZONE, "b.c", fingerprint)
+        mesh.step("a")
+        mesh.crash("a")
+        assert mesh["a"].engine.ledger.trust.pins.get((ZONE, "b.c")) == (fingerprint or None)
+    mesh.connect("a", "b")
+    job_id = mesh.put("a.b.c")
+    mesh.settle()
+    mesh.run_all("c")
+    assert mesh["a"].state(job_id) is State.COMPLETE

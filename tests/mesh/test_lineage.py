@@ -127,3 +127,10 @@ def test_evidence_that_does_not_hold(index: int, value: bytes) -> None:
 def test_a_parent_signed_by_another_key() -> None:
     forged = request("portal.cluster", "x", [], signer="mallory")
     assert speaker(request("cluster.account", "y", [forged])) is None
+
+
+def test_a_lineage_that_was_cut_short_does_not_hold() -> None:
+    # The middle one names a parent of its own: whoever leaves it out would choose who speaks.
+    grandchild = request("account.disk", "x", [CHILD, ROOT])
+    assert speaker(grandchild) == Speaker(fp("portal"), "add_user fred.proj.org")
+    assert speaker(request("account.disk", "x", [CHILD])) is None

@@ -437,3 +437,8 @@ def test_a_deleted_job_stays_deleted_over_restarts() -> None:
 
 def test_the_vocabulary_of_the_tests_knows_its_words() -> None:
     assert not VOCABULARY.parse("charge").declaration.idempotent  # type: ignore[union-attr]
+
+
+def test_a_path_has_at_most_so_many_agents() -> None:
+    message = refused(PutRefused, "portal.cluster.c.d", limits=Limits(path_hops=3)).message
+    assert message == "a path has at most 3 agents, this one has 4"

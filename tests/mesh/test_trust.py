@@ -96,3 +96,17 @@ def test_a_card_of_another_name_or_zone_does_not_do(zone: str, route: str) -> No
 
 def test_a_proof_by_another_key_does_not_hold() -> None:
     assert trust("far").doubt(cancel("far", key="b"), fp("far"), ZONE, "b.far", None) == BAD_PROOF
+
+
+def test_an_operator_says_whom_to_believe() -> None:
+    book = Trust([], [(ZONE, "b.far", fp("far"))])
+    book.repin(ZONE, "b.far", fp("new far"))
+    assert book.pins == {(ZONE, "b.far"): fp("new far")}
+    book.repin(ZONE, "b.far", b"")
+    assert book.pins == {}
+    book.repin(ZONE, "b.far", b"")
+    assert book.pin(ZONE, "b.far", fp("new far"))
+
+
+def test_a_pin_that_was_forgotten_is_none_after_a_restart() -> None:
+    assert Trust([], [(ZONE, "b.far", b"")]).pins == {}

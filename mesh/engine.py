@@ -294,6 +294,7 @@ class Engine:
     def answer(self, answer: Answer, now_ms: int) -> None:
         """The store found this for a query of an earlier step."""
         query = answer.query
+        self.ledger.answered(query)
         match query:
             case ById():
                 self._found(query.ids, answer.rows, now_ms)

@@ -14,7 +14,7 @@ from typing import Final
 from invitations.fingerprint import fingerprint_text
 from mesh.access import Access
 from mesh.board import Board, BoardRow, count
-from mesh.effects import Effects
+from mesh.effects import Effects, Query
 from mesh.errors import CorruptRow
 from mesh.facts import Content, Fact, Kind, make, short_text
 from mesh.job import Job, Row, branch_of
@@ -77,6 +77,7 @@ class Ledger:
         """Boards whose watermarks changed, to be stored with the next commit, for which they are no reason."""
         self.step = 1
         self.durable_step = 0
+        self._asked: dict[int, int] = {}
         self._places: dict[str, Place | None] = {}
         self._finished: list[bytes] = []
         self._begin()
@@ -329,17 +330,23 @@ class Ledger:
         """Hand out the effects of the step, and let go of jobs that memory need not hold."""
         effects = self.effects
         effects.step = self.step
+        for query in effects.queries:
+            self._asked[id(query)] = self.step
         self.step += 1
         self._begin()
         self.absent.clear()
         self._evict()
         return effects
 
+    def answered(self, query: Query) -> None:
+        """The answer of a query of an earlier step is here."""
+        self._asked.pop(id(query), None)
+
     def _evict(self) -> None:
-        # A job stays until the commit of its last change is known to be durable: an answer of the store may still be
-        # on its way that was read before that commit, and would bring the job back as it was.
+        # A job stays until its last change is durable, and no answer is on its way that may have been read before
+        # that change: it would bring the job back as it was.
         # Finished jobs go first: nothing is expected of them but an acknowledgement, which does not need the job.
-        keep, durable = self.limits.resident_jobs, self.durable_step
+        keep, durable = self.limits.resident_jobs, min((self.durable_step, *self._asked.values()))
         if len(self._finished) > keep // 8:
             waiting = []
             for job_id in self._finished:

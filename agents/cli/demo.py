@@ -84,7 +84,10 @@ def demo(keep: Path | None) -> None:
     """Two agents, one invitation, three jobs, over a real encrypted link; in a temporary folder."""
     started = time.monotonic()
     with _folder(keep) as folder:
-        asyncio.run(_until_stopped(folder))
+        try:
+            asyncio.run(_until_stopped(folder))
+        except asyncio.CancelledError:
+            raise click.exceptions.Exit(128 + signal.SIGTERM) from None
     where = "nothing of it is left" if keep is None else f"look around: cd {shlex.quote(str(keep))}"
     say(f"\nDone in {time.monotonic() - started:.1f} s; {where}.")
 

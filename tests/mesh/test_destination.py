@@ -829,9 +829,7 @@ def test_a_row_that_is_damaged_while_it_waits_holds_no_slot_up(crash: bool) -> N
         running(pair)
     store = pair.cluster.store
     damaged = ids[1]
-    store.rows = {
-        seq: row._replace(check=b"") if row.id == damaged else row for seq, row in store.rows.items()
-    }
+    store.rows = {seq: row._replace(check=b"") if row.id == damaged else row for seq, row in store.rows.items()}
     pair.cluster.engine.ledger.jobs.pop(damaged)
     pair.finish("cluster", ids[0])
     pair.settle()
@@ -839,3 +837,15 @@ def test_a_row_that_is_damaged_while_it_waits_holds_no_slot_up(crash: bool) -> N
     # The neighbour's copy comes back, and its turn comes again.
     pair.run_all("cluster")
     assert all(pair.states(one) == (State.COMPLETE, State.COMPLETE) for one in ids)
+
+
+def test_a_peer_that_has_its_share_leaves_the_rest_to_others() -> None:
+    mesh = Mesh(("a", "z"), ("b", "z"), limits={"z": Limits(handlers=5, handlers_per_peer=2)})
+    ids = [mesh.put("a.z", "idle") for _ in range(4)]
+    mesh.settle()
+    assert [start.job_id for start in mesh["z"].starts] == ids[:2]
+    other = mesh.put("b.z", "idle")
+    mesh.settle()
+    assert mesh["z"].starts[-1].job_id == other
+    mesh.finish("z", ids[0])
+    assert mesh["z"].starts[-1].job_id == ids[2]

@@ -179,7 +179,7 @@ def test_bounds_of_an_outcome(change: dict[str, Any]) -> None:
 
 
 @given(st.integers(-1, 8), st.binary(max_size=200))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_no_bytes_raise_anything_but_a_fact_error(kind: int, body: bytes) -> None:
     with suppress(FactError):
         decode(kind, body, b"")
@@ -199,7 +199,7 @@ VALUES = st.recursive(
 
 @given(st.sampled_from(ALL), st.dictionaries(st.integers(0, 14), VALUES, max_size=3))
 @example((Kind.OUTCOME, CONTENTS[Kind.OUTCOME]), {4: "error", 7: [1, 2]})
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_no_fields_raise_anything_but_a_fact_error(fact: tuple[Kind, Content], changes: dict[int, Any]) -> None:
     kind, content = fact
     array = list(content)

@@ -365,3 +365,35 @@ def test_a_board_that_was_quiet_long_enough_heals_too() -> None:
     mesh["a"].alarms.clear()
     mesh.reconnect("a", "b")
     assert not mesh["a"].alarms
+
+
+def test_a_quarantined_job_is_asked_for_at_connect() -> None:
+    pair = Pair()
+    job_id = pair.put("portal.cluster")
+    pair.settle()
+    pair.part()
+    store = pair.cluster.store
+    store.rows = {seq: row._replace(check=b"") for seq, row in store.rows.items()}
+    pair.crash("cluster")
+    pair.cluster.engine.cancel(9, job_id, START_MS)
+    pair.step("cluster")
+    pair.join()
+    assert pair.cluster.knows(job_id)
+    pair.run_all("cluster")
+    assert pair.states(job_id) == (State.COMPLETE, State.COMPLETE)
+
+
+def test_a_peer_whose_highest_number_is_below_what_we_have_lost_its_store() -> None:
+    pair = Pair()
+    job_id = pair.put("portal.cluster")
+    pair.settle()
+    pair.part()
+    pair.connect("portal", "cluster")
+    hello = pair.waiting("portal", "cluster")[0]
+    assert isinstance(hello, Hello)
+    pair.wire["portal", "cluster"].clear()
+    pair.inject("portal", "cluster", hello._replace(sent=0))
+    assert pair.cluster.alarms == [f'the store of "portal" {LOST} "portal"']
+    pair.reconnect("portal", "cluster")
+    assert not pair.cluster.board("portal").exchanging
+    assert pair.cluster.state(job_id) is State.RUNNING

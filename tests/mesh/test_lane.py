@@ -15,7 +15,7 @@ def test_a_new_lane_has_nothing_to_say() -> None:
 def test_a_record_carries_what_is_above_the_acknowledged_number() -> None:
     lane = Lane(1)
     lane.sent[Kind.REQUEST] = NEVER
-    assert (NEVER in lane.sent)
+    assert NEVER in lane.sent
     lane.carry(7, 0)
     assert (lane.number, lane.sent[Kind.REQUEST], (NEVER in lane.sent)) == (7, 7, False)
     lane.sent[Kind.CANCEL] = NEVER

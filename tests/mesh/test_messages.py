@@ -185,14 +185,14 @@ VALUES = st.recursive(
 
 
 @given(st.integers(-2, 300), st.lists(VALUES, max_size=11))
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_nothing_raises_anything_but_a_message_error(code: int, fields: list[Any]) -> None:
     with suppress(MessageError):
         read([code, *fields])
 
 
 @given(st.sampled_from(list(MESSAGES.items())), st.dictionaries(st.integers(0, 9), VALUES, max_size=2))
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_nearly_right_messages_raise_nothing_else(example: tuple[Type, Message], changes: dict[int, Any]) -> None:
     code, message = example
     array: list[Any] = list(message)

@@ -121,3 +121,15 @@ def test_a_peer_without_a_board_is_revoked_all_the_same() -> None:
     mesh["a"].engine.revoke([row])
     mesh.step("a")
     assert identity_of("stranger").fingerprint in mesh["a"].engine.ledger.revoked
+
+
+def test_a_retired_board_stays_retired_over_restarts() -> None:
+    mesh = Mesh(*CHAIN)
+    mesh.put("a.b.c")
+    mesh.settle()
+    revoke(mesh, "b", "c")
+    retired = [board for board in mesh["b"].engine.ledger.boards.values() if board.retired]
+    mesh.crash("b")
+    assert [board.id for board in mesh["b"].engine.ledger.boards.values() if board.retired] == [retired[0].id]
+    assert identity_of("c").fingerprint in mesh["b"].engine.ledger.revoked
+    assert mesh["b"].board("c").id != retired[0].id

@@ -238,12 +238,13 @@ class _Call:
         self._last += 1
         number = self._last
         followed = self._subscriptions[number] = _Followed(changes=changes)
-        jobs = self.running.jobs
-        elsewhere = []
         for job_id in dict.fromkeys(job_ids):
             watch = self.running.watching.of(job_id)
             followed.jobs[job_id] = watch, watch.listen(partial(self._changed, number, job_id))
-            view = jobs.look(job_id)
+        elsewhere = []
+        # After all are listened to: the subscription ends with the last of them, which some may be already.
+        for job_id in list(followed.jobs):
+            view = self.running.jobs.look(job_id)
             if view is None:
                 elsewhere.append(job_id)
             elif not view.live:

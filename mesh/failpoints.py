@@ -23,6 +23,8 @@ from mesh.storage.memory import MemoryStore
 
 _STATES: Final = tuple(State)
 _ROLES: Final = tuple(Role)
+USUAL: Final = frozenset({"busy", "no_card"})
+"""Reasons for which honest peers that lost nothing refuse each other's records."""
 _LIMITS: Final = Limits()
 _UP, _DOWN = 9, 10
 """Places of the two lanes in a row's record."""
@@ -101,6 +103,7 @@ class Failpoints:
         self.disk = disk
         self._limits = limits
         self._history = history
+        self._flight: dict[int, dict[int, None]] = {}
 
     def _broken(self, rule: str, sentence: str) -> None:
         self._history.problem(rule, f"{self.name} {sentence}")
@@ -118,6 +121,8 @@ class Failpoints:
             for number in (row.up_number, row.down_number):
                 if number and self.disk.records.get(number, (row.id,))[0] != row.id:
                     self._broken("14", f"gave the number {number} to a second job")
+            if role_of(row) is Role.ORIGIN and not row.live:
+                self._history.home.add(row.id)
             before = self.disk.by_id.get(row.id)
             if before is None:
                 continue
@@ -146,32 +151,56 @@ class Failpoints:
 
     # -- after it -----------------------------------------------------------------------------------------------
 
-    def sending(self, board_id: int, messages: Sequence[Message]) -> None:
+    def sending(self, board_id: int, peer: str, messages: Sequence[Message]) -> None:
         """Messages leave for a peer (13)."""
         for message in messages:
             match message:
                 case FactMessage():
-                    self._sending_fact(board_id, message)
+                    self._sending_fact(board_id, peer, message)
                 case Ack():
-                    inbox = self._board(board_id).inbox
-                    if message.received > inbox.number:
-                        self._broken("13", f"acknowledges {message.received} and has committed {inbox.number}")
-                    for number, *_ in message.refused:
-                        if (board_id, number) not in self.disk.refused:
-                            self._broken("13", f"refuses {number} and has not committed that")
+                    self._acknowledging(board_id, peer, message)
                 case Hello():
+                    self._flight[board_id] = {}
                     inbox = self._board(board_id).inbox
                     if message.received is not None and message.received[1] > self.disk.reached.get(board_id, 0):  # type: ignore[operator]
                         self._broken("13", f"greets with {message.received[1]}, and has committed {inbox.number}")
                 case _:
                     pass
 
+    def arrived(self, board_id: int, messages: Sequence[Message]) -> None:
+        """Messages of a peer came: what it acknowledges is no longer in flight."""
+        for message in messages:
+            if isinstance(message, Ack):
+                flight = self._flight.get(board_id, {})
+                for number in [number for number in flight if number <= message.received]:
+                    del flight[number]
+
+    def _acknowledging(self, board_id: int, peer: str, ack: Ack) -> None:
+        inbox = self._board(board_id).inbox
+        if ack.received > inbox.number:
+            self._broken("13", f"acknowledges {ack.received} and has committed {inbox.number}")
+        for number, reason, detail in ack.refused:
+            if (board_id, number) not in self.disk.refused:
+                self._broken("13", f"refuses {number} and has not committed that")
+            if reason not in USUAL and not self._history.losses:
+                self._broken("R3", f"refuses what an honest peer sent: {reason}: {detail}")
+        if not self._history.losses:
+            for job_id, number in self._history.outcomes.get((peer, self.name), {}).items():
+                if number <= ack.home and job_id not in self._history.home:
+                    self._broken("R7", f"says that {short_text(job_id)} is home, and it is not")
+
     def _board(self, board_id: int) -> Board:
         row = self.disk.boards.get(board_id)
         return Board(board_id, "", "", None, self._limits) if row is None else Board.from_row(row, self._limits)
 
-    def _sending_fact(self, board_id: int, message: FactMessage) -> None:
+    def _sending_fact(self, board_id: int, peer: str, message: FactMessage) -> None:
         fact = decode(message.kind, message.body, message.proof)
+        if fact.kind is Kind.OUTCOME:
+            self._history.outcomes.setdefault((self.name, peer), {})[fact.job_id] = message.number
+        flight = self._flight.setdefault(board_id, {})
+        flight[message.number] = None
+        if len(flight) > self._limits.window_records:
+            self._broken("R12", f"has {len(flight)} records in flight to {peer}")
         row = self.disk.by_id.get(fact.job_id)
         if row is None:
             self._broken("13", f"sends {short_text(fact.job_id)}, which is not durable")

@@ -75,6 +75,8 @@ class History:
         first_start_ms: true time of the first start.
         effects: how often the effect of a job happened.
         losses, alarms: what befell stores, and what the agents said about it.
+        home: jobs whose end was durable at their origin, once.
+        outcomes: by (sender, receiver), the number under which each Outcome was last sent.
         crashes, cuts, commits: how many there were.
         problems: what was seen to be wrong while it happened.
     """
@@ -89,6 +91,8 @@ class History:
         self.effects: Counter[bytes] = Counter()
         self.losses: list[Loss] = []
         self.alarms: list[Alarm] = []
+        self.home: set[bytes] = set()
+        self.outcomes: dict[tuple[str, str], dict[bytes, int]] = {}
         self.problems: list[str] = []
         self.crashes = 0
         self.cuts = 0

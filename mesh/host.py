@@ -30,12 +30,14 @@ from mesh.limits import Limits
 from mesh.messages import Hello, Message, read
 from mesh.program import CHARGE, Program
 from mesh.proof import Verifier
-from mesh.wires import Wires
+from mesh.wires import GREETING_MS, Wires
 from mesh.world import START_MS, Faults, World
 
 ZONE: Final = "lab"
 _WORDS: Final = VOCABULARY.extended(Declaration(CHARGE, idempotent=False))
 _LUMP_MS: Final = 10
+SKEW_MS: Final = 60_000
+"""How far a clock may be off (DESIGN.md section 5)."""
 
 Verb = Callable[[Engine, int, int], None]
 """Asks an engine for something: engine, token, time."""
@@ -69,6 +71,7 @@ class Host:
         engine: None while it is down.
         disk: survives a crash.
         life: how often it was started.
+        points: the assertions at its boundaries.
         skew_ms: how far its clock is off the true time.
         copies: (true time, copy) of its disk, oldest first, to be restored from.
     """
@@ -78,11 +81,12 @@ class Host:
         self.skew_ms = skew_ms
         self.life = 0
         self.engine: Engine | None = None
-        self.disk = Disk()
+        self._disk = Disk()
         self.copies: list[tuple[int, Disk]] = []
         self._setting = setting
         self._revive = revive
         self._world, self._wires, self._history = setting.world, setting.wires, setting.history
+        self.points = Failpoints(name, self._disk, setting.limits, setting.history)
         self._identity = Identity.generate(self._world.random.randbytes)
         self._card = make_card(self._identity, name=name, kind="custom", zones=(ZONE,), serial=1, now=START_MS / 1000)
         self._commits: list[tuple[Effects, dict[int, int]]] = []
@@ -96,6 +100,14 @@ class Host:
     @property
     def up(self) -> bool:
         return self.engine is not None
+
+    @property
+    def disk(self) -> Disk:
+        return self._disk
+
+    @disk.setter
+    def disk(self, disk: Disk) -> None:
+        self._disk = self.points.disk = disk
 
     @property
     def clock_ms(self) -> int:
@@ -142,6 +154,11 @@ class Host:
         before its first commit."""
         setting = self._setting
         self.life += 1
+        if self.life > 1 and setting.faults.step_ms:
+            stepped = self.skew_ms + self._world.random.randint(-setting.faults.step_ms, setting.faults.step_ms)
+            # Two agents that are as far off as they may be, and a slow greeting, would look like more than that.
+            most = SKEW_MS - GREETING_MS
+            self.skew_ms = max(-most, min(most, stepped))
         engine = Engine(
             self._card,
             self._identity.sign,
@@ -230,6 +247,7 @@ class Host:
     def arrived(self, peer: str, messages: list[Message]) -> None:
         def take(engine: Engine, now_ms: int) -> None:
             board, rest = self.board(peer), messages
+            self.points.arrived(board.id, messages)
             if isinstance(rest[0], Hello):
                 engine.connected(board, rest[0], now_ms)
                 rest = rest[1:]
@@ -295,7 +313,7 @@ class Host:
         # Only the link that stood when the step ended may carry what the step sends.
         if messages and self._wires.carry(self.name, peer, linked.get(board_id, 0), messages):
             self._world.note("send", self.name, peer, packed)
-            self.points.sending(board_id, messages)
+            self.points.sending(board_id, peer, messages)
 
     def _commit_next(self) -> None:
         if self._committing or not self._commits:
@@ -409,8 +427,3 @@ class Host:
     def jobs(self) -> dict[bytes, Job]:
         """Every job that the disk holds."""
         return {row.id: self._job(row) for row in self.disk.rows.values()}
-
-    @property
-    def points(self) -> Failpoints:
-        """The assertions at its boundaries."""
-        return Failpoints(self.name, self.disk, self._setting.limits, self._history)

@@ -24,15 +24,15 @@ from typing import Final
 from mesh.errors import CorruptRow
 from mesh.facts import Kind, short_text
 from mesh.history import Told
-from mesh.host import Host
+from mesh.host import SKEW_MS, Host
 from mesh.job import Job
 from mesh.lifecycle import State
 from mesh.program import CHARGE
 from mesh.simulation import Simulation
 from mesh.wires import GREETING_MS
 
-SKEW_MS: Final = 60_000
-"""How far an agent's clock may be off (DESIGN.md section 5)."""
+PATIENCE_MS: Final = 5_000
+"""How long after its decision a handler may start: its commit comes first."""
 LOST: Final = "lost what the other side had committed"
 TWO: Final = "two outcomes"
 CLOCK: Final = "the clock of"
@@ -49,6 +49,8 @@ class _Verdict:
         self._history = run.history
         self._held: dict[str, dict[bytes, Job]] = {}
         self._unread: list[str] = []
+        steps = run.faults.step_ms > 0
+        self._skew_ms = SKEW_MS if steps else max(abs(host.skew_ms) for host in run.hosts.values())
         for name, host in run.hosts.items():
             try:
                 self._held[name] = host.jobs()
@@ -99,7 +101,7 @@ class _Verdict:
                 yield f"3: {short} had its effect {happened} times"
             if charge and history.starts[job_id] > 1 and not spared:
                 yield f"3: {short} is not idempotent and was started {history.starts[job_id]} times"
-            if history.first_start_ms.get(job_id, 0) > mine.request.expires_ms + 2 * SKEW_MS:
+            if history.first_start_ms.get(job_id, 0) > mine.request.expires_ms + self._skew_ms + PATIENCE_MS:
                 yield f"12: {short} was started after its time"
         if history.starts[job_id] > 1 + history.deaths[job_id] and not spared:
             yield f"3: {short} was started {history.starts[job_id]} times in {history.deaths[job_id]} deaths"
@@ -178,6 +180,8 @@ class _Verdict:
                 yield f"14: {alarm.name} raised a false alarm: {alarm.text}"
 
     def _skewed(self, name: str) -> bool:
+        if self._run.faults.step_ms:
+            return True
         # A greeting that was long on its way makes a clock look late.
         mine, limit_ms = self._run.hosts[name].skew_ms, self._run.limits.skew_alarm_s * 1000 - GREETING_MS
         return any(

@@ -30,6 +30,7 @@ class Faults:
         lumps: chance that an input waits for others, and one step takes them all.
         crash: chance, at each boundary between two effects, that the agent dies there.
         down_s: longest time that a link or an agent stays down.
+        step_ms: most by which the clock of an agent is set while it is down, forward or back.
         fails, reports: share of handlers that fail, and that report progress.
     """
 
@@ -40,6 +41,7 @@ class Faults:
     lumps: float = 0.2
     crash: float = 0.002
     down_s: float = 5.0
+    step_ms: int = 0
     fails: float = 0.1
     reports: float = 0.2
 

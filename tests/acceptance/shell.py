@@ -17,7 +17,7 @@ from typing import Any
 MESH = Path(sys.executable).parent / "mesh"
 PATIENCE_S = 30
 
-HANDLERS = '''
+HANDLERS = """
 import asyncio
 from pathlib import Path
 
@@ -52,7 +52,7 @@ async def hold(name: str, context: Context) -> str:
     while not (HERE / f"release.{name}").exists():
         await asyncio.sleep(0.02)
     return name
-'''
+"""
 
 
 @dataclass(frozen=True)

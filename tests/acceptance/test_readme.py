@@ -8,9 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from agents.cli.program import VERBS
 from tests.acceptance.documents import PATIENCE_S, ROOT, Shell, blocks
 
 README = ROOT / "README.md"
+
+EACH_DOCUMENT = pytest.mark.parametrize(
+    "document",
+    [README, *sorted((ROOT / "examples").glob("*/README.md"))],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
 
 pytestmark = pytest.mark.slow
 
@@ -62,11 +69,13 @@ def test_the_handler_of_the_readme_is_the_one_that_init_writes(tmp_path: Path) -
     assert functions(handlers.text) == functions(written)
 
 
-@pytest.mark.parametrize(
-    "document",
-    [README, *sorted((ROOT / "examples").glob("*/README.md"))],
-    ids=lambda path: str(path.relative_to(ROOT)),
-)
+@EACH_DOCUMENT
+def test_every_verb_that_is_named_exists(document: Path) -> None:
+    named = re.findall(r"(?:`|\$ )mesh (?:-C \S+ )?([a-z]+)", document.read_text())
+    assert set(named) <= set(VERBS)
+
+
+@EACH_DOCUMENT
 def test_links_lead_somewhere(document: Path) -> None:
     targets = re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text())
     assert [one for one in targets if "://" not in one and not (document.parent / one).exists()] == []

@@ -192,6 +192,17 @@ async def test_a_job_that_is_over_is_told_at_once(tmp_path: Path) -> None:
 
 
 @in_loop
+async def test_many_jobs_that_are_over_are_told_all(tmp_path: Path) -> None:
+    async with two_agents(tmp_path) as house, raw(house) as caller:
+        keys = [str(n) for n in range(20)]
+        put = request("put_many", commands=[COMMAND] * 20, keys=keys, follow="end")
+        for _ in range(2):
+            await caller.say(put)
+            told = [await caller.hear() for _ in range(21)]
+            assert len({said["params"]["job"]["id"] for said in told if "params" in said}) == 20
+
+
+@in_loop
 async def test_nothing_is_told_after_unfollow(tmp_path: Path) -> None:
     async with two_agents(tmp_path) as house, raw(house) as caller:
         answer = await caller.ask(request("put", command="portal.cluster hold it", follow="end"))

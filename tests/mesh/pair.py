@@ -29,7 +29,7 @@ from mesh.facts import Fact, Kind, make
 from mesh.job import Job
 from mesh.lifecycle import State
 from mesh.limits import Limits
-from mesh.messages import END, CardMessage, FactMessage, Hello, Message, Type, encode, encode_fact, read
+from mesh.messages import END, FactMessage, Hello, Message, read
 from mesh.origin import Put
 from mesh.proof import leaf_of, sign_batch
 from mesh.storage.memory import MemoryStore
@@ -228,7 +228,7 @@ class Mesh:
 
     def deliver(self, sender: str, receiver: str, most: int = 1) -> list[Message]:
         """Deliver the oldest messages of one direction, each in a step of its own."""
-        delivered = []
+        delivered: list[Message] = []
         while self.wire[sender, receiver] and len(delivered) < most:
             message = read(unpack(self.wire[sender, receiver].popleft()))
             assert message is not None
@@ -445,6 +445,3 @@ def peer_row(card: Card) -> PeerRow:
 def facts_in(messages: Iterable[Message]) -> list[str]:
     """The kinds of facts among messages, for comparing at a glance."""
     return [Kind(message.kind).name.lower() for message in messages if isinstance(message, FactMessage)]
-
-
-__all__ = ["END", "CardMessage", "Mesh", "Node", "Pair", "Type", "encode", "encode_fact"]

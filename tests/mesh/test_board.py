@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mesh.board import Board, BoardRow, count
+from mesh.board import Board, count
 from mesh.exchange import MAX_REFUSED
 from mesh.limits import Limits
 
@@ -120,12 +120,6 @@ def test_a_row_holds_every_refusal_that_may_wait() -> None:
     for number in range(MAX_REFUSED):
         made.inbox.refuse(number, "malformed", "x" * 1_000)
     assert Board.from_row(made.row(), Limits()).inbox.refused == made.inbox.refused
-
-
-def test_rows_are_plain() -> None:
-    row = board().row()
-    assert isinstance(row, BoardRow)
-    assert isinstance(row.record, bytes)
 
 
 def test_counts_drop_at_zero() -> None:

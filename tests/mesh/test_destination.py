@@ -13,7 +13,7 @@ from mesh.facts import VERSION, Cancel, Kind, Outcome, Request
 from mesh.lifecycle import State
 from mesh.limits import Limits
 from mesh.messages import REISSUED
-from tests.mesh.pair import DONE, START_MS, TEXT, ZONE, Mesh, Pair, card_of, identity_of, peer_row, signed
+from tests.mesh.pair import DONE, START_MS, TEXT, ZONE, Mesh, Pair, card_of, identity_of, signed
 
 
 def fp(name: str) -> bytes:
@@ -779,10 +779,6 @@ def test_a_cancel_forged_by_a_hop_does_not_stop_a_job() -> None:
     pair.record("portal", "cluster", signed("cluster", Kind.CANCEL, Cancel(VERSION, job_id, fp("cluster"), START_MS)))
     assert not pair.cluster.stops
     assert pair.refusals("portal", "cluster") == ["bad_proof"]
-
-
-def test_a_peer_row_is_that_of_its_card() -> None:
-    assert peer_row(card_of("z")).fingerprint == fp("z")
 
 
 def test_a_job_that_is_not_idempotent_is_not_run_again_after_a_clean_stop() -> None:

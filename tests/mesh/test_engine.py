@@ -10,7 +10,6 @@ from mesh.engine import DUE_PAGE, Engine, Snapshot
 from mesh.lifecycle import State
 from mesh.limits import Limits
 from mesh.origin import Put
-from mesh.storage.memory import MemoryStore
 from tests.mesh.pair import START_MS, TEXT, ZONE, Mesh, Pair, card_of, identity_of, peer_row
 
 
@@ -192,13 +191,6 @@ def test_an_agent_is_origin_hop_and_destination_at_once() -> None:
             mesh.run_all(name)
     for job_id, origin in zip(ids, "abcc", strict=True):
         assert mesh[origin].state(job_id) is State.COMPLETE
-
-
-def test_a_store_that_is_empty_opens() -> None:
-    pair = Pair()
-    pair.restore("portal", MemoryStore())
-    assert pair.portal.engine.ledger.first_seq == 1
-    assert Snapshot() == Snapshot()
 
 
 def test_what_its_driver_may_ask() -> None:

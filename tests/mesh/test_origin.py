@@ -13,7 +13,7 @@ from mesh.facts import Kind
 from mesh.lifecycle import Role, State
 from mesh.limits import Limits
 from mesh.origin import Put, hash_of_key
-from tests.mesh.pair import START_MS, TEXT, VOCABULARY, ZONE, Mesh, Pair, identity_of
+from tests.mesh.pair import START_MS, TEXT, ZONE, Mesh, Pair, identity_of
 
 FAR = (("portal", "cluster"), ("cluster", "account"))
 
@@ -433,10 +433,6 @@ def test_a_deleted_job_stays_deleted_over_restarts() -> None:
     pair.crash("cluster")
     pair.join()
     assert pair.states(job_id) == (State.DELETED, State.DELETED)
-
-
-def test_the_vocabulary_of_the_tests_knows_its_words() -> None:
-    assert not VOCABULARY.parse("charge").declaration.idempotent  # type: ignore[union-attr]
 
 
 def test_a_path_has_at_most_so_many_agents() -> None:

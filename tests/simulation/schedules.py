@@ -79,10 +79,13 @@ def draw_schedule(seed: int, *, losses: bool | None = None) -> Schedule:
         lumps=draw.choice((0.0, 0.2, 0.6)),
         crash=draw.choice((0.0, 0.002, 0.01)),
         down_s=draw.choice((0.5, 5.0)),
+        step_ms=draw.choice((0, 0, 5_000, 60_000)),
         notice_ms=draw.choice((1, 300, 2_000)),
     )
     habits = Habits(
         jobs=draw.randint(4, 14),
+        cancels=draw.choice((0.1, 0.3)),
+        deletes=draw.choice((0.05, 0.2)),
         seconds=draw.choice((4.0, 12.0, 20.0)),
         cut_every_s=draw.choice((0.0, 2.0, 6.0)),
         crash_every_s=draw.choice((0.0, 4.0, 12.0)),
@@ -91,7 +94,7 @@ def draw_schedule(seed: int, *, losses: bool | None = None) -> Schedule:
     )
     if draw.random() < 1 / 3 if losses is None else losses:
         habits = replace(habits, restores=draw.randint(0, 2), losses=draw.choice((0, 0, 1)))
-    skew_ms = draw.choice((0, 0, 2_000, 20_000, 59_000))
+    skew_ms = draw.choice((0, 0, 2_000, 20_000, 50_000))
     names = NAMES[:agents]
     return Schedule(
         seed, links, limits(draw), faults, habits, {name: draw.randint(-skew_ms, skew_ms) for name in names}

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from agents.doorway import knock
+from agents.doorway import CONFIG, knock
 
 _BUFFER: Final = 64 * 1024 * 1024
 """Bytes of one answer that are taken: a page of jobs, each with a large result."""
@@ -69,8 +70,19 @@ class NotRunning(CallFailed):
         super().__init__(
             f"the agent in {home} is not running",
             code="MESH-E503",
-            fix=f"start it: mesh -C {home} run",
+            fix=f"start it: {shlex.join(['mesh', '-C', str(home), 'run'])}",
             exit_code=3,
+        )
+
+
+class NoAgent(CallFailed):
+    """There is no agent in that folder, running or not."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(
+            f"there is no agent in {home}: it has no {CONFIG}",
+            code="MESH-E501",
+            fix="make one with `mesh init NAME`, or name its folder: `mesh -C DIR ...`",
         )
 
 
@@ -216,6 +228,7 @@ async def open_calls(home: Path) -> Calls:
 
     Raises:
         NotRunning: it does not run.
+        NoAgent: there is none.
         CallFailed: its door is there and is not ours.
     """
     try:
@@ -228,6 +241,6 @@ async def open_calls(home: Path) -> Calls:
             exit_code=4,
         ) from error
     except OSError as error:
-        raise NotRunning(home) from error
+        raise (NotRunning(home) if (home / CONFIG).exists() else NoAgent(home)) from error
     reader, writer = await asyncio.open_unix_connection(sock=door, limit=_BUFFER)
     return Calls(reader, writer)

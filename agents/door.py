@@ -201,6 +201,9 @@ class _Call:
     async def _answer(self, line: bytes) -> Record | list[Record] | None:
         try:
             document = json.loads(line, parse_constant=_no_constant)
+            if b"\\u" in line:
+                # Only an escape can name half of a character; nothing past this point could write it down again.
+                json.dumps(document, ensure_ascii=False).encode()
         except (ValueError, RecursionError):
             return _failure(None, Asked("the line is no JSON document", _PARSE))
         if not isinstance(document, list):

@@ -16,6 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+CONFIG: Final = "mesh.toml"
+"""Name of the configuration in an agent's folder: a folder without one holds no agent."""
+
 SOCKET: Final = "mesh.sock"
 """Name of the socket in an agent's folder."""
 

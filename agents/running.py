@@ -30,8 +30,9 @@ from invitations.peers import PeerBook
 from mesh.access import Access
 from mesh.destination import Ending
 from mesh.effects import Effects, Start
-from mesh.engine import Engine, Snapshot
+from mesh.engine import Engine
 from mesh.facts import id_text
+from mesh.opening import Snapshot
 from mesh.storage.contract import Store
 from mesh.storage.writer import Writer
 from mesh.transport.contract import Network

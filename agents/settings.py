@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agents.doorway import SOCKET
+from agents.doorway import CONFIG, SOCKET
 from agents.errors import AgentError
 from grammar.names import parse_name
 from invitations.addresses import parse_listen
@@ -26,7 +26,6 @@ from invitations.identity import Identity, load_identity, save_identity
 from mesh.access import Rule
 from mesh.limits import Limits
 
-CONFIG: Final = "mesh.toml"
 IDENTITY: Final = "identity.toml"
 STORE: Final = "store.sqlite"
 HANDLERS: Final = "handlers.py"

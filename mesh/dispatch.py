@@ -70,9 +70,12 @@ def _number(ledger: Ledger, job: Job, lane: Lane) -> None:
 def build_records(ledger: Ledger) -> None:
     """Pack the records of this step; every fact has its proof by now."""
     for board, job, lane, number in ledger.sending:
-        # Fetched to be sent, and changed in the same step: it goes out under its later number only.
         if lane.number == number:
             _build(ledger, board, job, lane)
+        else:
+            # Fetched to be sent, and changed in the same step: it goes out under its later number only.
+            board.outbox.unsend(number)
+            ledger.pumped[board.id] = board
 
 
 def _build(ledger: Ledger, board: Board, job: Job, lane: Lane) -> None:
@@ -81,6 +84,7 @@ def _build(ledger: Ledger, board: Board, job: Job, lane: Lane) -> None:
     if not facts:
         # Everything it had to say was said by the peer itself, or trimmed, meanwhile.
         board.outbox.unsend(number)
+        ledger.pumped[board.id] = board
         return
     out = ledger.effects.send.setdefault(board.id, [])
     size = 0

@@ -17,7 +17,6 @@ The duties of whoever drives it:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from grammar.errors import MeshError
@@ -25,7 +24,7 @@ from invitations.card import Card
 from invitations.peers import InvitationRow, PeerRow
 from mesh.access import Access
 from mesh.arrival import Arrival
-from mesh.board import Board, BoardRow
+from mesh.board import Board
 from mesh.destination import Destination, Ending
 from mesh.dispatch import acknowledge, build_records, number_all, page, pump
 from mesh.effects import (
@@ -48,48 +47,15 @@ from mesh.facts import Kind
 from mesh.greeting import Greeting
 from mesh.hop import Hop
 from mesh.job import Job, Row
-from mesh.known import Known
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role
 from mesh.limits import Limits
-from mesh.messages import Hello, Message, Position
-from mesh.origin import Origin, Put, hash_of_key
-from mesh.positions import INCARNATION_BYTES, Incarnations
+from mesh.messages import Hello, Message
+from mesh.opening import Snapshot, take_up
+from mesh.origin import Origin, Put
 from mesh.revocation import revoke, settle
-from mesh.trust import Trust
 
 DUE_PAGE: Final = 512
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What a store tells at its opening; everything else is fetched when it is needed.
-
-    Attributes:
-        boards, cards, pins, portals, incarnations: as they were committed.
-        last_seq, last_number: the highest ones in use.
-        ids: of all jobs, finished ones too; read once, in any order.
-        keys: idempotency keys of the jobs that have one.
-        waiting, offered, accepted: counts of live jobs by (board, branch).
-        strays: finished jobs that came by one board and are not yet known to be home, in the order of their number on
-            the other: (board they go up, number there, board they came by).
-        next_due_ms: the earliest time at which a job falls due, None without any.
-    """
-
-    boards: tuple[BoardRow, ...] = ()
-    cards: tuple[tuple[bytes, bytes], ...] = ()
-    pins: tuple[tuple[str, str, bytes], ...] = ()
-    portals: tuple[tuple[str, str, bytes], ...] = ()
-    incarnations: tuple[Position, ...] = ()
-    last_seq: int = 0
-    last_number: int = 0
-    ids: Iterable[bytes] = ()
-    keys: Iterable[str] = ()
-    waiting: tuple[tuple[int, str, int], ...] = ()
-    offered: tuple[tuple[int, str, int], ...] = ()
-    accepted: tuple[tuple[int, str, int], ...] = ()
-    strays: tuple[tuple[int, int, int], ...] = ()
-    next_due_ms: int | None = None
 
 
 class Engine:
@@ -126,31 +92,7 @@ class Engine:
 
     def open(self, snapshot: Snapshot) -> None:
         """Begin on what the store holds: a new incarnation is committed with the first step (R4)."""
-        ledger = self.ledger
-        for row in snapshot.boards:
-            ledger.add_board(row)
-        ledger.trust = Trust(snapshot.cards, snapshot.pins, snapshot.portals)
-        ledger.trust.cards[ledger.fingerprint] = self.card
-        ledger.next_seq = ledger.first_seq = snapshot.last_seq + 1
-        last = max((board.outbox.last for board in ledger.boards.values()), default=0)
-        ledger.next_number = max(last, snapshot.last_number) + 1
-        ledger.incarnations = Incarnations(snapshot.incarnations).opened(
-            ledger.random(INCARNATION_BYTES), ledger.next_number
-        )
-        ledger.effects.batch.incarnations = ledger.incarnations.entries
-        ledger.known = Known(snapshot.ids)
-        ledger.keys = Known(hash_of_key(key) for key in snapshot.keys)
-        for board_id, branch, jobs in snapshot.waiting:
-            ledger.boards[board_id].waiting[branch] = jobs
-        for board_id, branch, jobs in snapshot.offered:
-            ledger.boards[board_id].offered[branch] = jobs
-        for board_id, branch, jobs in snapshot.accepted:
-            ledger.boards[board_id].accepted[branch] = jobs
-        for upstream, number, downstream in snapshot.strays:
-            # Their numbers downstream are not known any more: `home` stands still there until all of them are home.
-            ledger.boards[upstream].outbox.relayed[number] = (downstream, 0)
-            ledger.boards[downstream].inbox.strays += 1
-        ledger.next_due_ms = snapshot.next_due_ms
+        take_up(self.ledger, snapshot, self.card)
 
     def show(self, card: Card) -> None:
         """Use a newer card of our own from now on: a zone was added."""

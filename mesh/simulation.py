@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from grammar.errors import MeshError
 from invitations.identity import verify
+from mesh.board import Board
 from mesh.failpoints import Disk, state_of, version_of
 from mesh.history import History, Loss
 from mesh.host import ZONE, Host, Setting
@@ -232,4 +233,7 @@ class Simulation:
         # Whether the peer has committed a number of this store that the copy never gave out.
         board = self.hosts[peer].stored_board(name)
         # During a full exchange positions mean nothing, and it is begun again anyway.
-        return board is not None and not board.exchanging and board.inbox.number > max(copy.records, default=0)
+        known = next((Board.from_row(row, self.limits) for row in copy.boards.values() if row.name == peer), None)
+        if board is None or board.exchanging or (known is not None and known.exchanging):
+            return False
+        return board.inbox.number > max(copy.records, default=0)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import click
 
-from agents.calls import CallFailed, NotRunning
+from agents.calls import CallFailed
 from agents.cli.session import Session
 from agents.cli.showing import say_error
 from agents.exports import load
@@ -125,10 +125,6 @@ def _usage(error: click.ClickException) -> dict[str, Any]:
 
 def _fault(error: Exception) -> dict[str, Any] | None:
     """An error that people are meant to see as a JSON object; None for a bug."""
-    if isinstance(error, NotRunning):
-        context = click.get_current_context(silent=True)
-        if context is not None and isinstance(context.obj, Session):
-            return context.obj.require_agent(error).to_record()
     if isinstance(error, CallFailed):
         return error.to_record()
     # A MeshError, told by its shape: to load its class is to load the language, which most verbs do not need.

@@ -57,7 +57,7 @@ def put(
         return stream(session, Wanted(settings, as_json, follow=True, timeout=timeout))
     waiting = _Waiting(session, as_json)
     try:
-        return run(waiting.work(words, key or fresh_key(), settings, timeout))
+        return run(waiting.work(_words(words), key or fresh_key(), settings, timeout))
     except KeyboardInterrupt:
         return waiting.detached("you left it")
 
@@ -79,9 +79,10 @@ def submit(
         _no_key(key)
         return stream(session, Wanted(settings, as_json, follow=False, timeout=None))
     own_key = key or fresh_key()
+    command = _words(words)
 
     async def ask(calls: Calls) -> dict[str, Any]:
-        answer = await calls.request("put", command=list(words), key=own_key, **settings)
+        answer = await calls.request("put", command=command, key=own_key, **settings)
         job: dict[str, Any] = answer["job"]
         return job
 
@@ -118,9 +119,9 @@ class _Waiting:
         self._line = LiveLine(wanted=not as_json)
         self._job: dict[str, Any] | None = None
 
-    async def work(self, words: tuple[str, ...], key: str, settings: dict[str, Any], timeout: float | None) -> int:
+    async def work(self, command: list[str], key: str, settings: dict[str, Any], timeout: float | None) -> int:
         async def follow(calls: Calls) -> dict[str, Any]:
-            answer = await calls.request("put", command=list(words), key=key, follow="changes", **settings)
+            answer = await calls.request("put", command=command, key=key, follow="changes", **settings)
             job = self._show(answer["job"])
             news = calls.subscription(answer["subscription"])
             while not is_over(job):
@@ -174,6 +175,16 @@ class _Waiting:
 
 def _given(**settings: Any) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
+
+
+def _words(words: tuple[str, ...]) -> list[str]:
+    for place, word in enumerate(words, 1):
+        # What the shell gave that is no UTF-8 comes as halves of characters, which no text can hold.
+        if not word.isascii() and any("\ud800" <= one <= "\udfff" for one in word):
+            raise CallFailed(
+                f"word {place} of the command is not UTF-8 text", code="MESH-E100", fix="write it in UTF-8"
+            )
+    return list(words)
 
 
 def _no_key(key: str | None) -> None:

@@ -107,7 +107,9 @@ def agent_of(file: Path) -> Agent:
             f"{_place(error, file)}: {error.message}", code=error.code, fix=error.fix, exit_code=2
         ) from error
     except (Exception, SystemExit) as error:
-        for line in traceback.format_exception(type(error), error, _own_part(error.__traceback__, str(file.absolute()))):
+        for line in traceback.format_exception(
+            type(error), error, _own_part(error.__traceback__, str(file.absolute()))
+        ):
             remark(line.rstrip())
         raise CallFailed(
             f"{_place(error, file)}: {type(error).__name__}: {error}",

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from agents.calls import CallFailed, NotRunning, open_calls
+from agents.calls import NotRunning, open_calls
 from agents.cli.showing import remark
 from agents.exports import load
 from agents.wire import Wire
@@ -59,18 +59,6 @@ class Session:
     def wire(self) -> Wire:
         """The way to the running agent, for what may be repeated; says so when the agent goes away."""
         return Wire(self.home, lambda: remark("the agent stopped; waiting until it runs again (Ctrl-C leaves it)"))
-
-    def require_agent(self, error: NotRunning) -> CallFailed:
-        """The error to show when nobody opens: there may be no agent in the folder at all."""
-        if (self.home / "mesh.toml").exists():
-            return CallFailed(
-                error.message, code=error.code, fix=f"start it: {self.command('run')}", exit_code=error.exit_code
-            )
-        return CallFailed(
-            f"there is no agent in {self.home}: it has no mesh.toml",
-            code="MESH-E501",
-            fix="make one with `mesh init NAME`, or name its folder: `mesh -C DIR ...`",
-        )
 
 
 pass_session = click.make_pass_decorator(Session)

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from invitations.peers import InvitationRow, PeerRow
 from mesh.effects import Answer, Batch, Query
-from mesh.engine import Snapshot
 from mesh.job import Row
+from mesh.opening import Snapshot
 
 
 class Store(Protocol):

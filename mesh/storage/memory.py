@@ -24,9 +24,9 @@ from mesh.effects import (
     Unfinished,
     Waiting,
 )
-from mesh.engine import Snapshot
 from mesh.job import Row
 from mesh.messages import Position
+from mesh.opening import Snapshot
 from mesh.storage.columns import DELETED, DESTINATION, HASH_BYTES, HOP, ORIGIN, home_of, number_on
 
 

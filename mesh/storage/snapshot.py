@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from mesh.board import BoardRow
-from mesh.engine import Snapshot
+from mesh.opening import Snapshot
 from mesh.storage import statements
 from mesh.storage.columns import HOP, home_of
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from invitations.peers import InvitationRow, PeerRow
 from mesh.codec import STORED, pack
 from mesh.effects import Answer, Batch, Query
-from mesh.engine import Snapshot
 from mesh.errors import StoreError, StoreFull
 from mesh.job import Row
+from mesh.opening import Snapshot
 from mesh.storage import statements
 from mesh.storage.database import connect_reader, connect_writer
 from mesh.storage.faults import explained, faults_explained

@@ -17,8 +17,8 @@ from threading import Thread
 from typing import Any, NamedTuple, TypeVar
 
 from mesh.effects import Answer, Batch, Query
-from mesh.engine import Snapshot
 from mesh.errors import StoreError, StoreFull
+from mesh.opening import Snapshot
 from mesh.storage.contract import Store
 
 _T = TypeVar("_T")

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +72,8 @@ async def test_what_is_no_request_is_answered_and_the_line_goes_on(tmp_path: Pat
             (request("jobs", 10, states=["asleep"]), 10, -32602),
             (request("jobs", 11, limit=10**30), 11, -32602),
             (request("jobs", 12, after=10**30), 12, -32602),
-            (request("job", 13, id="\ud800"), 13, -32602),
-            (request("put", 14, command="portal.cluster add_user \ud800"), 14, -32602),
+            (request("job", 13, id="\ud800"), None, -32700),
+            (request("put", 14, command="portal.cluster add_user \ud800"), None, -32700),
             ([], None, -32600),
             ([request("info")] * (MOST_IN_BATCH + 1), None, -32600),
         ):
@@ -228,20 +228,19 @@ async def test_hanging_up_leaves_what_was_put(tmp_path: Path) -> None:
 
 @in_loop
 async def test_closing_the_door_ends_the_calls_and_removes_the_socket(tmp_path: Path) -> None:
-    async with two_agents(tmp_path) as house:
-        async with raw(house) as caller:
-            await caller.ask(request("info"))
-            path = house.portal.running.settings.socket_path
-            path.unlink()
-            second = Door(house.portal.running)
-            await second.open()
-            async with raw(house) as another:
-                await another.ask(request("info"))
-                await another.say(request("wait_for_peer", name="nobody"))
-                await second.close()
-                assert await another.hear() is None
-            assert not path.exists()
-            assert (await caller.ask(request("info")))["result"]["name"] == "portal"
+    async with two_agents(tmp_path) as house, raw(house) as caller:
+        await caller.ask(request("info"))
+        path = house.portal.running.settings.socket_path
+        path.unlink()
+        second = Door(house.portal.running)
+        await second.open()
+        async with raw(house) as another:
+            await another.ask(request("info"))
+            await another.say(request("wait_for_peer", name="nobody"))
+            await second.close()
+            assert await another.hear() is None
+        assert not path.exists()
+        assert (await caller.ask(request("info")))["result"]["name"] == "portal"
 
 
 @in_loop

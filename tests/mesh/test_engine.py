@@ -6,7 +6,8 @@ from random import Random
 
 from invitations.peers import InvitationRow
 from mesh.effects import Answer, Due
-from mesh.engine import DUE_PAGE, Engine, Snapshot
+from mesh.engine import DUE_PAGE, Engine
+from mesh.opening import Snapshot
 from mesh.lifecycle import State
 from mesh.limits import Limits
 from mesh.origin import Put

@@ -22,8 +22,8 @@ from mesh.effects import (
     Unfinished,
     Waiting,
 )
-from mesh.engine import Snapshot
 from mesh.job import Row
+from mesh.opening import Snapshot
 from mesh.storage.columns import DESTINATION, HOP, ORIGIN
 from mesh.storage.contract import Store
 from mesh.storage.memory import MemoryStore

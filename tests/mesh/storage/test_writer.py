@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from mesh.effects import Batch, ById
-from mesh.engine import Snapshot
 from mesh.errors import StoreError, StoreFull, StoreLocked
+from mesh.opening import Snapshot
 from mesh.storage.memory import MemoryStore
 from mesh.storage.sqlite import SqliteStore
 from mesh.storage.writer import Writer

@@ -1,0 +1,111 @@
+"""When agents are down, killed, or come back: reading goes on, putting says so, and what waits goes on waiting."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+
+import pytest
+
+from tests.acceptance.shell import MESH, Running, Shell
+
+
+@pytest.fixture(scope="module")
+def down(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """Two agents that did two jobs and were then killed."""
+    shell = Shell(tmp_path_factory.mktemp("down"))
+    shell.pair()
+    with shell.running("cluster", "portal") as agents:
+        words = ("-C", "portal", "put", "--timeout", "20")
+        assert shell.mesh(*words, "portal.cluster add_user fred.proj.org").code == 0
+        assert shell.mesh(*words, "portal.cluster remove_user jane.admin.org").code == 1
+        for agent in agents.values():
+            agent.stop(signal.SIGKILL)
+    assert (shell.folder / "portal" / "mesh.sock").exists(), "a killed agent leaves its socket"
+    return shell
+
+
+def test_reading_needs_no_agent(down: Shell) -> None:
+    jobs = down.mesh("-C", "portal", "jobs", "--all", "--json").records
+    assert [job["state"] for job in jobs] == ["error", "complete"]
+    assert down.mesh("-C", "portal", "jobs").out == ""
+    assert len(down.mesh("-C", "portal", "jobs", "--state", "error").lines) == 1
+    one = down.mesh("-C", "portal", "job", jobs[0]["short"], "--json").record
+    assert one == jobs[0]
+    assert "You are not allowed" in down.mesh("-C", "portal", "job", jobs[0]["id"]).out
+    (peer,) = down.mesh("-C", "portal", "peers", "--json").records
+    assert (peer["name"], peer["state"]) == ("cluster", "agent is down")
+    (trusted,) = down.mesh("-C", "portal", "trust", "--json").records
+    assert trusted["fingerprint"] == peer["fingerprint"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("submit", "portal.cluster add_user a.b.c"), ("put", "-"), ("cancel", "aa"), ("delete", "aa"), ("watch", "a")],
+)
+def test_the_rest_says_how_to_start_it(down: Shell, words: tuple[str, ...]) -> None:
+    done = down.mesh("-C", "portal", *words)
+    assert done.code == 3
+    assert done.err == "error MESH-E503: the agent in portal is not running\nfix: start it: mesh -C portal run\n"
+    assert down.mesh("-C", "portal", *words, "--json").record["error"]["exit_code"] == 3
+
+
+def test_ids_that_name_no_job(down: Shell) -> None:
+    for text in ("zz", "0123456789", ""):
+        done = down.mesh("-C", "portal", "job", text)
+        assert done.code == 2
+        assert re.match(r"error MESH-E410: ", done.err)
+
+
+def test_a_folder_without_an_agent(shell: Shell) -> None:
+    for words in (("peers",), ("run",), ("put", "a.b c"), ("-C", "no/where", "jobs")):
+        done = shell.mesh(*words)
+        assert done.code == 2
+        assert re.match(r"error MESH-E501: there is no agent in ", done.err)
+
+
+def test_put_waits_for_an_agent_that_is_killed_under_it(shell: Shell) -> None:
+    shell.pair()
+    with shell.running("cluster", "portal") as agents:
+        process = shell.start("-C", "portal", "put", "portal.cluster", "hold", "it", "--json")
+        while not shell.mesh("-C", "cluster", "jobs", "--state", "running", "--json").out:
+            assert process.poll() is None
+        agents["portal"].stop(signal.SIGKILL)
+        agents["again"] = Running(shell, "portal")
+        (shell.folder / "cluster" / "release.it").touch()
+        out, err = process.communicate(timeout=20)
+        assert process.returncode == 0, err
+        assert json.loads(out)["result"] == "it"
+        assert len(shell.mesh("-C", "portal", "jobs", "--all", "--json").records) == 1
+
+
+def test_lines_go_on_through_a_restart_and_nothing_is_put_twice(shell: Shell) -> None:
+    shell.pair()
+    many = 3_000
+    with shell.running("cluster", "portal") as agents:
+        answers = shell.folder / "answers"
+        with answers.open("w") as file:
+            process = subprocess.Popen(
+                [MESH, "-C", "portal", "put", "-", "--json"],
+                cwd=shell.folder,
+                stdin=subprocess.PIPE,
+                stdout=file,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        assert process.stdin is not None
+        for n in range(many // 2):
+            process.stdin.write(f"portal.cluster echo {n}\n")
+        process.stdin.flush()
+        while not answers.stat().st_size:
+            assert process.poll() is None
+        agents["portal"].stop(signal.SIGKILL)
+        agents["again"] = Running(shell, "portal")
+        _, err = process.communicate("".join(f"portal.cluster echo {n}\n" for n in range(many // 2, many)), timeout=30)
+        assert process.returncode == 0, err
+        assert [json.loads(line)["result"] for line in answers.read_text().splitlines()] == [
+            str(n) for n in range(many)
+        ]
+        assert len(shell.mesh("-C", "portal", "jobs", "--all", "--json").records) == many

@@ -12,6 +12,7 @@ import asyncio
 import json
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -185,6 +186,8 @@ class Calls:
         self._reading.cancel()
         self._writer.close()
         await asyncio.wait([self._reading])
+        with suppress(ConnectionError):
+            await self._writer.wait_closed()
 
     async def _read(self) -> None:
         try:

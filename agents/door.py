@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -75,7 +76,8 @@ class Door:
     def __init__(self, running: Running) -> None:
         self._running = running
         self._path = running.settings.socket_path
-        self._server: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
+        self._accepting: asyncio.Task[None] | None = None
         self._calls: set[asyncio.Task[None]] = set()
         self._inode = 0
 
@@ -86,43 +88,56 @@ class Door:
             AgentError: the folder does not take a socket.
         """
         try:
-            listening = bind(self._path)
+            self._listening = bind(self._path)
         except OSError as error:
             raise AgentError(
                 f"cannot open the local door {self._path}: {error.strerror}",
                 fix="keep the agent's folder on a local disk that it owns",
             ) from error
         self._inode = self._path.stat().st_ino
-        self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=MAX_LINE)
+        self._accepting = asyncio.get_running_loop().create_task(self._accept(self._listening), name="local door")
 
     async def close(self) -> None:
-        """Take no more calls and end those that are open."""
-        if self._server is None:
+        """Take no more calls and end those that are open; callers see that the line is cut."""
+        if self._listening is None or self._accepting is None:
             return
-        self._server.close()
         # Only our own: by now another agent may have taken the name.
         with suppress(FileNotFoundError):
             if self._path.stat().st_ino == self._inode:
                 self._path.unlink()
-        for task in self._calls:
+        tasks = {self._accepting, *self._calls}
+        for task in tasks:
             task.cancel()
-        if self._calls:
-            await asyncio.wait(self._calls)
+        await asyncio.wait(tasks)
+        self._listening.close()
+        self._listening = None
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None, "a call has a task of its own"
-        self._calls.add(task)
+    async def _accept(self, listening: socket.socket) -> None:
+        # Not `start_unix_server`: on Python 3.11 a caller that is being accepted while it closes is never told.
+        loop = asyncio.get_running_loop()
+        while True:
+            caller, _ = await loop.sock_accept(listening)
+            task = loop.create_task(self._serve(caller))
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
+
+    async def _serve(self, caller: socket.socket) -> None:
+        # Held here until a transport owns it, also if the task is cancelled before.
+        with caller:
+            reader, writer = await asyncio.open_unix_connection(sock=caller.dup(), limit=MAX_LINE)
         call = _Call(self._running, reader, writer)
         try:
             await call.serve()
-        except (ConnectionError, asyncio.CancelledError):
-            # The caller hung up, or the agent stops; the task ends here either way and nobody awaits its result.
+        except asyncio.CancelledError:
+            # The agent stops, and waits for nobody who does not read. The task ends here; nobody awaits its result.
+            writer.transport.abort()
+        except ConnectionError:
             pass
         finally:
             call.end()
             writer.close()
-            self._calls.discard(task)
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 class _Followed:

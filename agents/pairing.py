@@ -13,8 +13,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from agents.doorway import CONFIG
 from agents.errors import AgentError
-from agents.settings import CONFIG, Settings
+from agents.settings import Settings
 from grammar.names import parse_name
 from invitations.addresses import parse_listen
 from invitations.card import Card

@@ -10,7 +10,7 @@ from typing import Final
 
 from grammar.errors import MeshError
 from mesh.board import Board, BoardRow
-from mesh.codec import unpack
+from mesh.codec import STORED, unpack
 from mesh.effects import Batch, Effects, Start
 from mesh.facts import Kind, decode, short_text
 from mesh.history import History
@@ -25,7 +25,8 @@ _STATES: Final = tuple(State)
 _ROLES: Final = tuple(Role)
 USUAL: Final = frozenset({"busy", "no_card"})
 """Reasons for which honest peers that lost nothing refuse each other's records."""
-_LIMITS: Final = Limits()
+_NUMBER, _REFUSED = 4, 7
+"""Places of the watermark and of the refusals in a board's record."""
 _UP, _DOWN = 9, 10
 """Places of the two lanes in a row's record."""
 
@@ -65,9 +66,9 @@ class Disk(MemoryStore):
                         self.records[number] = (row.id, row.facts or b"")
             for board in batch.boards:
                 self.boards[board.id] = board
-                inbox = Board.from_row(board, _LIMITS).inbox
-                self.reached[board.id] = max(inbox.number, self.reached.get(board.id, 0))
-                self.refused.update(((board.id, number), None) for number in inbox.refused)
+                record = unpack(board.record, STORED)
+                self.reached[board.id] = max(record[_NUMBER], self.reached.get(board.id, 0))
+                self.refused.update(((board.id, number), None) for number, *_ in record[_REFUSED])
 
     def kept(self) -> dict[bytes, Row]:
         """Every row, as it is now: trimmed and collected ones too."""
@@ -214,6 +215,14 @@ class Failpoints:
             lane = lane_of(row, board_id)
             if lane is None or not lane.offered:
                 self._broken("R6", f"offers {short_text(fact.job_id)}, and that is not durable")
+            self._crediting(peer, row)
+
+    def _crediting(self, peer: str, row: Row) -> None:
+        same = (row.down_board, row.down_branch)
+        offered = [one for one in self.disk.rows.values() if one.live and (one.down_board, one.down_branch) == same]
+        out = sum(1 for one in offered if not one.waiting)
+        if out > self._limits.credit_jobs and not self._history.losses:
+            self._broken("R13", f"has {out} unfinished jobs at {peer}, which takes {self._limits.credit_jobs}")
 
     def starting(self, start: Start) -> None:
         """A handler is about to start: its attempt is durable (R8)."""

@@ -7,7 +7,6 @@ commits take a while and take whole groups of steps; its handlers play a caller'
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
@@ -23,42 +22,20 @@ from mesh.codec import unpack
 from mesh.effects import Effects, Query, Start
 from mesh.engine import Engine
 from mesh.failpoints import Disk, Failpoints, role_of, state_of, version_of
-from mesh.history import Alarm, History
+from mesh.history import Alarm
 from mesh.job import Job, Row
 from mesh.lifecycle import TERMINAL, Role, State
-from mesh.limits import Limits
 from mesh.messages import Hello, Message, read
 from mesh.program import CHARGE, Program
-from mesh.proof import Verifier
-from mesh.wires import GREETING_MS, Wires
-from mesh.world import START_MS, Faults, World
+from mesh.setting import SKEW_MS, ZONE, Setting, peer_row_of
+from mesh.wires import GREETING_MS
+from mesh.world import START_MS
 
-ZONE: Final = "lab"
 _WORDS: Final = VOCABULARY.extended(Declaration(CHARGE, idempotent=False))
 _LUMP_MS: Final = 10
-SKEW_MS: Final = 60_000
-"""How far a clock may be off (DESIGN.md section 5)."""
 
 Verb = Callable[[Engine, int, int], None]
 """Asks an engine for something: engine, token, time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What all agents of a run share.
-
-    Attributes:
-        world, wires, history: where they live, and who writes it down.
-        faults, limits: how badly the world behaves, and what the agents accept.
-        verifier: a proof holds or does not, whoever looks: one memory of verified roots saves most of the time.
-    """
-
-    world: World
-    wires: Wires
-    history: History
-    faults: Faults
-    limits: Limits
-    verifier: Verifier
 
 
 class Host:
@@ -71,6 +48,7 @@ class Host:
         engine: None while it is down.
         disk: survives a crash.
         life: how often it was started.
+        peer_row: the row under which its neighbours have pinned it.
         points: the assertions at its boundaries.
         skew_ms: how far its clock is off the true time.
         copies: (true time, copy) of its disk, oldest first, to be restored from.
@@ -89,6 +67,7 @@ class Host:
         self.points = Failpoints(name, self._disk, setting.limits, setting.history)
         self._identity = Identity.generate(self._world.random.randbytes)
         self._card = make_card(self._identity, name=name, kind="custom", zones=(ZONE,), serial=1, now=START_MS / 1000)
+        self.peer_row = peer_row_of(self._card)
         self._commits: list[tuple[Effects, dict[int, int]]] = []
         self._committing = False
         self._lumping = False
@@ -115,22 +94,13 @@ class Host:
         return self._world.now_ms + self.skew_ms
 
     @property
-    def peer_row(self) -> PeerRow:
-        """The row under which its neighbours have pinned it."""
-        card = self._card
-        return PeerRow(
-            fingerprint=card.fingerprint,
-            zone=ZONE,
-            name=self.name,
-            kind="custom",
-            card=card.data,
-            link_public=card.link_public,
-            pair_key=None,
-            invitation_id=None,
-            secret=None,
-            urls=(),
-            ranges=(),
-            state="pinned",
+    def is_quiet(self) -> bool:
+        """Whether it has nothing left to do: every job is over, and every board is level with its peer."""
+        if self.engine is None or self._commits or self._committing or self._lumping:
+            return False
+        return not any(row.live for row in self.disk.rows.values()) and not any(
+            not board.open or board.exchanging or board.outbox.flight or board.outbox.behind or board.inbox.refused
+            for board in self.engine.boards
         )
 
     def board(self, peer: str) -> Board:

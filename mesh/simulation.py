@@ -17,18 +17,23 @@ and while it happens by `failpoints`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from grammar.errors import MeshError
 from invitations.identity import verify
 from mesh.board import Board
 from mesh.failpoints import Disk, state_of, version_of
 from mesh.history import History, Loss
-from mesh.host import ZONE, Host, Setting
+from mesh.host import Host
 from mesh.limits import Limits
 from mesh.origin import Put
 from mesh.proof import Verifier
+from mesh.setting import ZONE, Setting
 from mesh.wires import Wires
 from mesh.world import Faults, World
+
+SETTLE_S: Final = 4.0
+"""How long a mesh runs on once nothing is under way any more."""
 
 
 class Simulation:
@@ -82,7 +87,7 @@ class Simulation:
         self.world.run(seconds)
 
     def heal(self, seconds: float = 60.0) -> None:
-        """End all faults, bring everything up, and give the mesh `seconds` to settle."""
+        """End all faults, bring everything up, and give the mesh `seconds` to settle; less if it has settled."""
         self.world.calm = True
         for name in self.hosts:
             self.start(name)
@@ -90,7 +95,13 @@ class Simulation:
             wire.allowed = True
             wire.stalled_ms = 0
             self.wires.dial(wire)
-        self.run(seconds)
+        end_ms = self.world.now_ms + int(seconds * 1000)
+        # What is still wrong after the first quiet moment may come right in the seconds after it, or may show itself.
+        while self.world.now_ms < end_ms:
+            quiet = all(host.is_quiet for host in self.hosts.values())
+            self.run(SETTLE_S)
+            if quiet:
+                return
 
     def put(
         self,
@@ -234,6 +245,8 @@ class Simulation:
         board = self.hosts[peer].stored_board(name)
         # During a full exchange positions mean nothing, and it is begun again anyway.
         known = next((Board.from_row(row, self.limits) for row in copy.boards.values() if row.name == peer), None)
-        if board is None or board.exchanging or (known is not None and known.exchanging):
+        at_peer = self.hosts[peer]
+        under_way = at_peer.up and at_peer.board(name).exchanging
+        if board is None or under_way or board.exchanging or (known is not None and known.exchanging):
             return False
         return board.inbox.number > max(copy.records, default=0)

@@ -19,15 +19,17 @@ happens (8, 10, 11, 13, 15 and more) comes from `history` and `failpoints`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 from mesh.errors import CorruptRow
 from mesh.facts import Kind, short_text
 from mesh.history import Told
-from mesh.host import SKEW_MS, Host
+from mesh.host import Host
 from mesh.job import Job
 from mesh.lifecycle import State
 from mesh.program import CHARGE
+from mesh.setting import SKEW_MS
 from mesh.simulation import Simulation
 from mesh.wires import GREETING_MS
 
@@ -134,11 +136,12 @@ class _Verdict:
         several = len({fact.body for fact in outcomes}) > 1
         if several and not (names[-1] in self._history.lost_at(list(names)) and self._flagged(job_id)):
             yield f"5: {short} has {len({fact.body for fact in outcomes})} outcomes"
-        if not several:
+        horizon_ms = whole.request.expires_ms + int(self._run.limits.horizon_s * 1000)
+        if not several and self._run.world.now_ms < horizon_ms:
             yield from self._sides(short, copies, names)
 
     def _sides(self, short: str, copies: dict[str, Job], names: tuple[str, ...]) -> Iterator[str]:
-        for above, below in zip(names, names[1:], strict=False):
+        for above, below in pairwise(names):
             upper, lower = copies.get(above), copies.get(below)
             if upper is None and lower is not None:
                 yield f"9: {below} holds {short}, and {above} does not"

@@ -9,7 +9,8 @@ import click
 
 from agents.cli.session import Session, pass_session
 from agents.cli.showing import say
-from agents.settings import CONFIG, HANDLERS, make_home
+from agents.doorway import CONFIG
+from agents.settings import HANDLERS, make_home
 from invitations.card import KINDS
 from invitations.config import DEFAULT_ZONE
 from invitations.files import write_private

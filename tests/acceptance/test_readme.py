@@ -50,10 +50,14 @@ def test_the_handler_and_the_program_of_the_readme_work_together(tmp_path: Path)
         (shell.folder / "cluster" / "handlers.py").write_text(handlers.text + "\n")
         (shell.folder / "program.py").write_text(program.text + "\n")
         shell.start("mesh -C cluster run", ["cluster ready: no port, 2 instructions, kind instance"])
-        shell.run(
-            "python program.py",
-            ["account created", 'cluster: You are not allowed to remove the account for "jane"'],
-        )
+        printed = ["account created", 'cluster: You are not allowed to remove the account for "jane"']
+        shell.run("python program.py", printed)
+
+        # "agents.Client has the same verbs": the same program beside an agent that runs.
+        client = program.text.replace("Agent.load(", "Client(").replace("import Agent", "import Client")
+        (shell.folder / "client.py").write_text(client + "\n")
+        shell.start("mesh -C portal run", ["portal ready: ws://127.0.0.1:40123, 0 instructions, kind portal"])
+        shell.run("python client.py", printed)
 
 
 def test_the_handler_of_the_readme_is_the_one_that_init_writes(tmp_path: Path) -> None:

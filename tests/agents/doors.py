@@ -43,8 +43,15 @@ class House:
     folder: Path
     portal: Agent
     cluster: Agent
+    door: Door
     held: asyncio.Event = field(default_factory=asyncio.Event)
     release: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def reopen(self) -> None:
+        """Close the portal's door, and open a new one: what its callers see of a restart."""
+        await self.door.close()
+        self.door = Door(self.portal.running)
+        await self.door.open()
 
     @property
     def home(self) -> Path:
@@ -96,7 +103,9 @@ async def two_agents(folder: Path) -> AsyncIterator[House]:
         (await portal.invite("cluster")).save(folder / "cluster.invite.toml")
         await cluster.join(folder / "cluster.invite.toml")
         await portal.wait_for_peer("cluster", timeout=10)
-        yield House(folder, portal, cluster, held, release)
+        house = House(folder, portal, cluster, door, held, release)
+        yield house
+        door = house.door
     finally:
         await door.close()
         await portal.stop()

@@ -17,7 +17,7 @@ import pytest
 from tests.integration.mesh_process import COUNTING, Mesh, MeshProcess, in_mesh
 
 PATH: Final = "waldur.brics.notebook.shared"
-KILLS: Final = int(os.environ.get("MESH_TEST_KILLS", "8"))
+KILLS: Final = int(os.environ.get("MESH_TEST_KILLS", "5"))
 BATCH: Final = 50
 
 pytestmark = pytest.mark.slow

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
+
 from invitations.peers import InvitationRow
 from mesh.effects import Answer, Due
 from mesh.engine import DUE_PAGE, Engine
-from mesh.opening import Snapshot
-from mesh.lifecycle import State
+from mesh.facts import Kind
+from mesh.lifecycle import TERMINAL, State
 from mesh.limits import Limits
+from mesh.opening import Snapshot
 from mesh.origin import Put
 from tests.mesh.pair import START_MS, TEXT, ZONE, Mesh, Pair, card_of, identity_of, peer_row
 
@@ -229,3 +232,88 @@ def test_an_operator_says_whom_to_believe_and_it_stays_so() -> None:
     mesh.settle()
     mesh.run_all("c")
     assert mesh["a"].state(job_id) is State.COMPLETE
+
+
+# -- any schedule -------------------------------------------------------------------------------------------------
+
+LINE = (("a", "b"), ("b", "c"), ("c", "d"))
+PATHS = ("a.b.c.d", "a.b.c", "b.c", "c.b.a", "d.c.b.a", "a.b")
+
+
+def play(draw: Random) -> tuple[Mesh, list[tuple[str, bytes]]]:
+    """Half a hundred random things: messages one by one, cuts, crashes, slow commits, ends of handlers."""
+    limits = {
+        name: Limits(
+            window_records=draw.choice((2, 5, 4_096)),
+            credit_jobs=draw.choice((2, 4, 20_000)),
+            handlers=draw.choice((1, 4, 256)),
+            resident_jobs=draw.choice((2, 8, 8_192)),
+        )
+        for name in "abcd"
+    }
+    mesh = Mesh(*LINE, limits=limits)
+    jobs: list[tuple[str, bytes]] = []
+    for _ in range(draw.randint(30, 90)):
+        name, ends, path = draw.choice("abcd"), draw.choice(LINE), draw.choice(PATHS)
+        node = mesh[name]
+        match draw.choices(
+            ("put", "deliver", "cut", "connect", "crash", "hold", "release", "finish", "cancel", "delete", "tick"),
+            (20, 35, 8, 8, 5, 4, 6, 6, 3, 1, 1),
+        )[0]:
+            case "put" if not mesh[path[0]].holding:
+                jobs.append((path, mesh.put(path, "idle")))
+            case "deliver":
+                for way in draw.sample(list(mesh.wire), k=min(1, len(mesh.wire))):
+                    mesh.deliver(*way, most=draw.randint(1, 6))
+            case "cut":
+                mesh.cut(*ends)
+            case "connect" if not mesh.links[frozenset(ends)]:
+                mesh.connect(*ends)
+            case "crash":
+                mesh.crash(name)
+            case "hold":
+                mesh.hold(name)
+            case "release":
+                mesh.release(name, draw.choice((None, 1, 2)))
+            case "finish" if node.starts:
+                mesh.finish(name, node.starts.pop(draw.randrange(len(node.starts))).job_id)
+            case "cancel" | "delete" as verb if jobs:
+                origin, job_id = draw.choice(jobs)
+                if not mesh[origin[0]].holding:
+                    getattr(mesh, verb)(origin[0], job_id)
+            case "tick":
+                mesh.tick(draw.random())
+    return mesh, jobs
+
+
+def heal(mesh: Mesh) -> None:
+    """End all faults, and every handler."""
+    for node in mesh.nodes.values():
+        mesh.release(node.name)
+    for ends in LINE:
+        mesh.reconnect(*ends)
+    while running := [(node, job_id) for node in mesh.nodes.values() for job_id in node.engine.destination.running]:
+        for node, job_id in running:
+            mesh.finish(node.name, job_id)
+        mesh.settle()
+    mesh.wait(1)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_after_any_schedule_every_job_is_over_and_all_boards_are_equal(seed: int) -> None:
+    mesh, jobs = play(Random(seed))
+    heal(mesh)
+    for path, job_id in jobs:
+        assert mesh[path[0]].state(job_id) in TERMINAL
+    for one, other in LINE:
+        for name, peer in ((one, other), (other, one)):
+            board = mesh[name].board(peer)
+            assert (board.open, board.exchanging, board.inbox.refused) == (True, False, {})
+            assert (board.offered, board.accepted, board.waiting, board.outbox.flight) == ({}, {}, {}, {})
+        for _, job_id in jobs:
+            if mesh[one].knows(job_id) and mesh[other].knows(job_id):
+                assert facts(mesh, one, job_id) == facts(mesh, other, job_id)
+
+
+def facts(mesh: Mesh, name: str, job_id: bytes) -> set[tuple[Kind, bytes]]:
+    return {(fact.kind, fact.body) for fact in mesh[name].job(job_id).facts if fact is not None}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mesh.effects import Unfinished
+from mesh.effects import Query, Unfinished
 from mesh.facts import Kind
 from mesh.greeting import VERSION
 from mesh.lifecycle import State
@@ -30,6 +30,18 @@ def records(mesh: Mesh, sender: str, receiver: str) -> list[FactMessage]:
     found = mesh.sent(sender, receiver, FactMessage)
     mesh.seen.clear()
     return found
+
+
+class Patience(list[Query]):
+    """A list of questions to a store that does not take endless ones."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def append(self, query: Query) -> None:
+        super().append(query)
+        assert len(self) < self._most, "the same is asked for again and again"
 
 
 # -- going on -----------------------------------------------------------------------------------------------------
@@ -395,3 +407,30 @@ def test_a_peer_whose_highest_number_is_below_what_we_have_lost_its_store() -> N
     pair.reconnect("portal", "cluster")
     assert not pair.cluster.board("portal").exchanging
     assert pair.cluster.state(job_id) is State.RUNNING
+
+
+@pytest.mark.xfail(
+    reason="the Request comes back to a lane that still waits, and is fetched and numbered for ever", strict=True
+)
+def test_what_waits_in_an_old_copy_and_comes_back_from_the_peer_counts_as_offered() -> None:
+    pair = Pair(connected=False, limits={"portal": Limits(window_records=1)})
+    ids = [pair.put("portal.cluster") for _ in range(3)]
+    old = pair.portal.store.copy()
+    pair.join()
+    pair.restore("portal", old)
+    pair.connect("portal", "cluster")
+    pair.portal.queries = Patience(500)
+    pair.down()
+    # Everything of the cluster arrives before the first record of the portal is acknowledged.
+    for _ in range(20):
+        pair.up(9)
+        pair.down()
+    pair.settle()
+    assert pair.portal.board("cluster").waiting == {}
+    pair.cancel("portal", ids[2])
+    assert pair.portal.job(ids[2]).reject is None
+    for one in ids[:2]:
+        pair.finish("cluster", one)
+    pair.settle()
+    assert [pair.states(one) for one in ids[:2]] == [(State.COMPLETE, State.COMPLETE)] * 2
+    assert [pair.cluster.job(one).attempt for one in ids] == [1] * 3

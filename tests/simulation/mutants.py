@@ -654,7 +654,13 @@ MUTANTS = MappingProxyType(
             (
                 True,
                 (
-                    *(second_outcome_overwrites, progress_after_outcome, loss_not_noticed, no_full_exchange, reissued_not_marked),
+                    *(
+                        second_outcome_overwrites,
+                        progress_after_outcome,
+                        loss_not_noticed,
+                        no_full_exchange,
+                        reissued_not_marked,
+                    ),
                     *(rows_act_before_they_are_proved, lost_job_expires, what_comes_back_counts_as_new),
                 ),
             ),
@@ -662,3 +668,6 @@ MUTANTS = MappingProxyType(
         for plant in plants
     }
 )
+
+BACKGROUNDS = (stingy, forgetful)
+"""What some mutants need to be seen, and is no bug by itself."""

@@ -76,6 +76,7 @@ def draw_schedule(seed: int, *, losses: bool | None = None) -> Schedule:
         delay_ms=draw.choice((5, 40, 400)),
         commit_ms=draw.choice((1, 15, 15, 200)),
         handler_ms=draw.choice((50, 1_000, 3_000)),
+        reports=draw.choice((0.2, 0.9)),
         lumps=draw.choice((0.0, 0.2, 0.6)),
         crash=draw.choice((0.0, 0.002, 0.01)),
         down_s=draw.choice((0.5, 5.0)),

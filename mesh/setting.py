@@ -1,0 +1,55 @@
+"""What all agents of a simulated mesh share: the world they live in, and how they know each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from invitations.card import Card
+from invitations.peers import PeerRow
+from mesh.history import History
+from mesh.limits import Limits
+from mesh.proof import Verifier
+from mesh.wires import Wires
+from mesh.world import Faults, World
+
+ZONE: Final = "lab"
+"""The one zone of a simulated mesh."""
+SKEW_MS: Final = 60_000
+"""How far a clock may be off (DESIGN.md section 5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all agents of a run share.
+
+    Attributes:
+        world, wires, history: where they live, and who writes it down.
+        faults, limits: how badly the world behaves, and what the agents accept.
+        verifier: a proof holds or does not, whoever looks: one memory of verified roots saves most of the time.
+    """
+
+    world: World
+    wires: Wires
+    history: History
+    faults: Faults
+    limits: Limits
+    verifier: Verifier
+
+
+def peer_row_of(card: Card) -> PeerRow:
+    """The row of a peer book under which an agent of a simulated mesh is pinned."""
+    return PeerRow(
+        fingerprint=card.fingerprint,
+        zone=ZONE,
+        name=card.name,
+        kind=card.kind,
+        card=card.data,
+        link_public=card.link_public,
+        pair_key=None,
+        invitation_id=None,
+        secret=None,
+        urls=(),
+        ranges=(),
+        state="pinned",
+    )

@@ -1,0 +1,281 @@
+"""Named situations, each in a few lines: what a reference system fails, and what delivery rules were made for."""
+
+from __future__ import annotations
+
+import pytest
+
+from mesh.facts import Kind
+from mesh.history import Told
+from mesh.lifecycle import State
+from mesh.limits import Limits
+from mesh.messages import FactMessage, Message
+from mesh.simulation import Simulation
+from mesh.verdict import violations
+from mesh.world import Faults
+
+CHAIN = (("a", "b"), ("b", "c"))
+QUIET = Faults(crash=0.0, lumps=0.0, fails=0.0, reports=0.0)
+
+
+def made(links: tuple[tuple[str, str], ...] = CHAIN, **wishes: object) -> Simulation:
+    """A mesh without random faults, whose links stand."""
+    wishes.setdefault("faults", QUIET)
+    wishes.setdefault("seed", 7)
+    run = Simulation(links, **wishes)  # type: ignore[arg-type]
+    run.run(1)
+    return run
+
+
+def put(run: Simulation, path: str = "a.b.c", text: str = "add_user fred.proj.org", **wishes: object) -> bytes:
+    """Put a job and give its id, which is durable."""
+    before = set(run.history.told)
+    run.put(path, text, **wishes)  # type: ignore[arg-type]
+    run.run(0.05)
+    (job_id,) = [one for one, told in run.history.told.items() if one not in before and told.acknowledged]
+    return job_id
+
+
+def told(run: Simulation, job_id: bytes) -> Told:
+    return run.history.told[job_id]
+
+
+def state(run: Simulation, name: str, job_id: bytes) -> State:
+    return run.hosts[name].jobs()[job_id].state
+
+
+def settled(run: Simulation, seconds: float = 60.0) -> Simulation:
+    """Heal the mesh, let it settle, and see that every invariant held."""
+    run.heal(seconds)
+    assert violations(run) == []
+    return run
+
+
+def lost_and_back(run: Simulation, name: str) -> None:
+    """Take an agent's store away, and wait until it is back."""
+    run.lose(name)
+    run.run(8)
+
+
+# -- crashes and links --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after_s", [0.01, 0.05, 0.1, 0.5, 1.0, 2.0])
+def test_every_agent_killed_at_once_loses_no_job(after_s: float) -> None:
+    run = made()
+    ids = [put(run, text=f"add_user u{number}.proj.org") for number in range(20)]
+    run.run(after_s)
+    for name in run.hosts:
+        run.crash(name)
+    settled(run)
+    assert {state(run, "a", job_id) for job_id in ids} == {State.COMPLETE}
+    assert all(run.history.effects[job_id] == 1 for job_id in ids)
+
+
+def test_a_silent_link_is_replaced_within_seconds() -> None:
+    """The far end vanishes without a word: pings find out, and the next link carries what waited."""
+    run = made()
+    run.stall("b", "c", 10_000)
+    job_id = put(run)
+    run.run(30)
+    assert state(run, "a", job_id) is State.PENDING
+    run.wires.between("b", "c").stalled_ms = 0
+    run.run(10)
+    assert state(run, "a", job_id) is State.COMPLETE
+    settled(run)
+
+
+def test_jobs_for_an_absent_peer_run_when_it_comes_and_expired_ones_say_so() -> None:
+    run = made(limits=Limits(credit_jobs=50))
+    run.cut("b", "c", down_s=60)
+    lasting = [put(run, text=f"add_user u{number}.proj.org") for number in range(100)]
+    brief = [put(run, text=f"add_user v{number}.proj.org", life_s=20) for number in range(10)]
+    run.run(90)
+    settled(run)
+    assert {state(run, "a", job_id) for job_id in lasting} == {State.COMPLETE}
+    assert {state(run, "a", job_id) for job_id in brief} == {State.EXPIRED}
+    assert not any(run.history.starts[job_id] for job_id in brief)
+
+
+def test_a_board_with_unfinished_jobs_resumes_with_what_changed() -> None:
+    """15: after a short cut only records above the acknowledged number travel."""
+    run = made(
+        (("a", "b"),), limits=Limits(handlers=1), faults=Faults(delay_ms=5, handler_ms=60_000, crash=0.0, lumps=0.0)
+    )
+    for number in range(300):
+        run.put("a.b", f"add_user u{number}.proj.org")
+    run.run(20)
+    sent: list[Message] = []
+    sending = run.hosts["a"].points.sending
+
+    def count(board_id: int, peer: str, messages: list[Message]) -> None:
+        sent.extend(message for message in messages if isinstance(message, FactMessage))
+        sending(board_id, peer, messages)
+
+    run.hosts["a"].points.sending = count  # type: ignore[method-assign,assignment]
+    run.cut("a", "b", down_s=1)
+    run.put("a.b", "add_user last.proj.org")
+    run.run(5)
+    assert len(sent) == 1
+
+
+# -- clocks -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("skew_s", [-600, 600])
+def test_a_clock_ten_minutes_off_is_named_and_no_job_is_lost(skew_s: int) -> None:
+    run = made((("a", "b"),), skews_ms={"b": skew_s * 1000})
+    job_id = put(run, "a.b")
+    run.run(30)
+    assert state(run, "a", job_id) is State.PENDING
+    assert run.history.starts[job_id] == 0
+    assert "set them right" in run.hosts["a"].board("b").credit_reason
+    assert any("the clock of" in alarm.text for alarm in run.history.alarms)
+    run.hosts["b"].skew_ms = 0
+    run.cut("a", "b", down_s=1)
+    run.run(30)
+    assert state(run, "a", job_id) is State.COMPLETE
+
+
+# -- cancel and delete ----------------------------------------------------------------------------------------------
+
+
+def test_a_cancel_reaches_a_running_handler() -> None:
+    run = made(faults=Faults(handler_ms=100_000, crash=0.0, lumps=0.0, reports=0.0))
+    job_id = put(run)
+    run.run(1)
+    assert run.history.starts[job_id] == 1
+    run.cancel(job_id)
+    settled(run)
+    outcome = run.hosts["a"].jobs()[job_id].outcome
+    assert outcome is not None
+    assert outcome.state == State.CANCELLED
+    assert outcome.unknown_effect
+
+
+def test_a_cancel_that_overtakes_the_start_wins() -> None:
+    run = made(limits=Limits(handlers=1), faults=Faults(handler_ms=5_000, crash=0.0, lumps=0.0))
+    ids = [put(run, text=f"add_user u{number}.proj.org") for number in range(8)]
+    run.run(0.5)
+    run.cancel(ids[-1])
+    settled(run)
+    assert state(run, "a", ids[-1]) is State.CANCELLED
+    assert run.history.starts[ids[-1]] == 0
+
+
+def test_a_deleted_job_stays_deleted_whatever_comes_back() -> None:
+    """The destination is put back to a time before the delete: the tombstone is told to it again."""
+    run = made()
+    job_id = put(run)
+    run.run(5)
+    run.keep_copy("c")
+    run.delete(job_id)
+    run.run(5)
+    run.restore("c")
+    run.run(10)
+    settled(run)
+    assert {state(run, name, job_id) for name in run.hosts} == {State.DELETED}
+
+
+# -- stores ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["b", "c"])
+def test_a_lost_store_is_noticed_and_every_job_ends(name: str) -> None:
+    run = made()
+    done = [put(run, text=f"add_user u{number}.proj.org") for number in range(5)]
+    run.run(10)
+    waiting = [put(run, text=f"add_user v{number}.proj.org") for number in range(5)]
+    lost_and_back(run, name)
+    settled(run)
+    assert any("lost what" in alarm.text for alarm in run.history.alarms)
+    assert {state(run, "a", job_id) for job_id in done} == {State.COMPLETE}
+    assert {state(run, "a", job_id) for job_id in waiting} == {State.COMPLETE}
+
+
+def test_what_is_not_idempotent_does_not_run_again_for_a_lost_store() -> None:
+    """R5: a Request that may have been there before ends as lost, with its effect unknown."""
+    run = made(faults=Faults(handler_ms=60_000, crash=0.0, lumps=0.0, reports=0.0, fails=0.0))
+    job_id = put(run, text="charge")
+    run.run(2)
+    assert run.history.starts[job_id] == 1
+    lost_and_back(run, "c")
+    settled(run)
+    outcome = run.hosts["a"].jobs()[job_id].outcome
+    assert outcome is not None
+    assert outcome.error is not None
+    assert outcome.error[0] == "lost"
+    assert outcome.unknown_effect
+    assert run.history.starts[job_id] == 1
+
+
+def test_what_is_not_idempotent_is_interrupted_by_a_crash() -> None:
+    run = made(faults=Faults(handler_ms=60_000, crash=0.0, lumps=0.0, reports=0.0, fails=0.0))
+    job_id = put(run, text="charge")
+    run.run(2)
+    run.crash("c")
+    settled(run)
+    outcome = run.hosts["a"].jobs()[job_id].outcome
+    assert outcome is not None
+    assert outcome.error is not None
+    assert outcome.error[0] == "interrupted"
+    assert run.history.starts[job_id] == 1
+
+
+def test_a_store_that_comes_back_beside_its_restored_copy_is_noticed() -> None:
+    """Two lives of one store: each time the other one comes, what was committed of the first is missed."""
+    run = made((("a", "b"),))
+    put(run, "a.b")
+    run.run(5)
+    run.keep_copy("b")
+    run.crash("b", down_s=1)
+    run.run(10)
+    put(run, "a.b", "add_user g.proj.org")
+    run.run(5)
+    newer = run.hosts["b"].disk.copy()
+    run.restore("b")
+    run.run(10)
+    missed = [alarm for alarm in run.history.alarms if "lost what" in alarm.text and alarm.name == "a"]
+    assert len(missed) == 1
+    put(run, "a.b", "add_user h.proj.org")
+    run.run(5)
+    run.hosts["b"].copies.append((run.world.now_ms, newer))
+    run.restore("b")
+    run.run(10)
+    missed = [alarm for alarm in run.history.alarms if "lost what" in alarm.text and alarm.name == "a"]
+    assert len(missed) == 2
+    settled(run)
+
+
+def test_an_idempotency_key_is_one_job_across_crashes() -> None:
+    run = made()
+    ids = set()
+    for _ in range(5):
+        run.put("a.b.c", "add_user fred.proj.org", key="once", on_reply=ids.add)
+        run.run(0.2)
+        run.crash("a", down_s=0.1)
+        run.run(1)
+    settled(run)
+    assert len(ids) == 1
+    assert len(run.history.keys["a", "once"]) == 1
+
+
+def test_ids_are_forgotten_after_their_horizon_and_not_before() -> None:
+    """11 and R7: memory is bounded, and what could still be accepted is known."""
+    run = made(limits=Limits(run_s=60.0, ping_s=600.0, dead_s=1_500.0))
+    job_id = put(run, life_s=60)
+    run.run(3_600)
+    assert all(job_id in run.hosts[name].jobs() for name in run.hosts)
+    run.run(7_200)
+    put(run, text="add_user later.proj.org")
+    run.run(120)
+    assert job_id not in run.hosts["b"].jobs()
+    assert job_id not in run.hosts["c"].jobs()
+    assert violations(run) == []
+
+
+def test_an_outcome_has_the_same_bytes_everywhere() -> None:
+    run = made()
+    job_id = put(run)
+    settled(run)
+    facts = {run.hosts[name].jobs()[job_id].facts[Kind.OUTCOME] for name in run.hosts}
+    assert len({fact.body for fact in facts if fact is not None}) == 1

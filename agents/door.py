@@ -77,7 +77,6 @@ class Door:
         self._running = running
         self._path = running.settings.socket_path
         self._listening: socket.socket | None = None
-        self._accepting: asyncio.Task[None] | None = None
         self._calls: set[asyncio.Task[None]] = set()
         self._inode = 0
 
@@ -95,36 +94,53 @@ class Door:
                 fix="keep the agent's folder on a local disk that it owns",
             ) from error
         self._inode = self._path.stat().st_ino
-        self._accepting = asyncio.get_running_loop().create_task(self._accept(self._listening), name="local door")
+        asyncio.get_running_loop().add_reader(self._listening, self._accept, self._listening)
 
     async def close(self) -> None:
         """Take no more calls and end those that are open; callers see that the line is cut."""
-        if self._listening is None or self._accepting is None:
+        if self._listening is None:
             return
+        asyncio.get_running_loop().remove_reader(self._listening)
         # Only our own: by now another agent may have taken the name.
         with suppress(FileNotFoundError):
             if self._path.stat().st_ino == self._inode:
                 self._path.unlink()
-        tasks = {self._accepting, *self._calls}
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
         self._listening.close()
         self._listening = None
+        for task in self._calls:
+            task.cancel()
+        if self._calls:
+            await asyncio.wait(self._calls)
 
-    async def _accept(self, listening: socket.socket) -> None:
-        # Not `start_unix_server`: on Python 3.11 a caller that is being accepted while it closes is never told.
+    def _accept(self, listening: socket.socket) -> None:
+        # Not `start_unix_server` or `sock_accept`: a caller that either is accepting while the door closes is neither
+        # served nor cut off (Python 3.11). Here it is accepted and known in one step.
         loop = asyncio.get_running_loop()
-        while True:
-            caller, _ = await loop.sock_accept(listening)
-            task = loop.create_task(self._serve(caller))
-            self._calls.add(task)
-            task.add_done_callback(self._calls.discard)
+        try:
+            caller, _ = listening.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            log.warning("the local door takes no calls for a second: %s", error.strerror)
+            loop.remove_reader(listening)
+            loop.call_later(1.0, self._resume, listening)
+            return
+        caller.setblocking(False)
+        task = loop.create_task(self._serve(caller))
+        self._calls.add(task)
+        task.add_done_callback(partial(self._ended, caller))
+
+    def _resume(self, listening: socket.socket) -> None:
+        if self._listening is listening:
+            asyncio.get_running_loop().add_reader(listening, self._accept, listening)
+
+    def _ended(self, caller: socket.socket, task: asyncio.Task[None]) -> None:
+        self._calls.discard(task)
+        # Without effect but on a task that was cancelled before it began.
+        caller.close()
 
     async def _serve(self, caller: socket.socket) -> None:
-        # Held here until a transport owns it, also if the task is cancelled before.
-        with caller:
-            reader, writer = await asyncio.open_unix_connection(sock=caller.dup(), limit=MAX_LINE)
+        reader, writer = await asyncio.open_unix_connection(sock=caller, limit=MAX_LINE)
         call = _Call(self._running, reader, writer)
         try:
             await call.serve()

@@ -100,9 +100,6 @@ class Arrival:
             if first.kind is not Kind.REQUEST:
                 return Refusal("unknown_job", f'agent "{self._ledger.name}" does not hold this job')
             return self._new(board, number, good, reissued, now_ms)
-        lane = job.lane_of(board.id) or self._attach(job, board)
-        if lane is None:
-            return Refusal("bad_path", f'the job does not pass between "{self._ledger.name}" and "{board.name}"')
         if job.facts[Kind.REQUEST] is None:
             # Finished, home and trimmed: there is nothing left to learn (R7), nor to tell one that lost its store.
             if reissued and first.kind is Kind.REQUEST:
@@ -114,8 +111,13 @@ class Arrival:
             refusal = self._doubt(board, job.request, Place(job.names, job.index), fact)
             if refusal is not None:
                 return refusal
+        lane = job.lane_of(board.id) or self._attach(job, board)
+        if lane is None:
+            return Refusal("bad_path", f'the job does not pass between "{self._ledger.name}" and "{board.name}"')
         for fact in known:
             lane.sent[fact.kind] = HAS
+        if first.kind is Kind.REQUEST and lane is job.down and not lane.offered:
+            self._was_offered(job, lane, board)
         if reissued and first.kind is Kind.REQUEST:
             # The peer lost what we had told it.
             resend(lane, job)
@@ -128,10 +130,23 @@ class Arrival:
             self._ledger.touch(job)
         return None
 
+    def _was_offered(self, job: Job, lane: Lane, board: Board) -> None:
+        """The peer has the Request: this store was restored from a copy in which the job still waited (R4)."""
+        if lane.waiting:
+            lane.waiting = False
+            count(board.waiting, job.branch, -1)
+        lane.offered = True
+        if job.live:
+            lane.counted = True
+            count(board.offered, job.branch, 1)
+        self._ledger.touch(job)
+
     def _attach(self, job: Job, board: Board) -> Lane | None:
-        """A hop that lost its store learns from one neighbour after the other that they share the job."""
+        """A hop that lost its store learns from one neighbour after the other that they share the job. One that it has
+        rejected itself was never shared further down."""
         place = Place(job.names, job.index)
-        if job.facts[Kind.REQUEST] is None or job.request.zone != board.zone:
+        reject = job.reject
+        if job.request.zone != board.zone or (reject is not None and reject.agent == self._ledger.name):
             return None
         lane = Lane(board.id)
         if board.name == place.before and job.up is None:

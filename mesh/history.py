@@ -72,7 +72,7 @@ class History:
         keys: by (origin, idempotency key), the ids that were acknowledged for it.
         starts, deaths: how often each handler was started, and how often its agent died or was stopped meanwhile.
         started_by: the agents that started it.
-        first_start_ms: true time of the first start.
+        first_start_ms: when the first attempt at it became durable, on the clock of that agent.
         effects: how often the effect of a job happened.
         losses, alarms: what befell stores, and what the agents said about it.
         home: jobs whose end was durable at their origin, once.
@@ -113,11 +113,10 @@ class History:
         if state in TERMINAL and (not states or states[-1] is not state):
             states.append(state)
 
-    def started(self, name: str, job_id: bytes, now_ms: int) -> None:
+    def started(self, name: str, job_id: bytes) -> None:
         """A handler was started."""
         self.starts[job_id] += 1
         self.started_by.setdefault(job_id, set()).add(name)
-        self.first_start_ms.setdefault(job_id, now_ms)
 
     def affected(self, job_id: bytes, *, idempotent: bool) -> None:
         """A handler wrote its effect; the guard of an idempotent one lets that happen once."""

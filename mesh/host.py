@@ -94,14 +94,19 @@ class Host:
         return self._world.now_ms + self.skew_ms
 
     @property
-    def is_quiet(self) -> bool:
-        """Whether it has nothing left to do: every job is over, and every board is level with its peer."""
+    def is_level(self) -> bool:
+        """Whether nothing is under way: every step is committed, every board is level with its peer."""
         if self.engine is None or self._commits or self._committing or self._lumping:
             return False
-        return not any(row.live for row in self.disk.rows.values()) and not any(
+        return not any(
             not board.open or board.exchanging or board.outbox.flight or board.outbox.behind or board.inbox.refused
             for board in self.engine.boards
         )
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it has nothing left to do: it is level, and every job is over."""
+        return self.is_level and not any(row.live for row in self.disk.rows.values())
 
     def board(self, peer: str) -> Board:
         """The board that its engine shares with `peer`."""
@@ -315,6 +320,8 @@ class Host:
     def _commit(self, effects: Effects) -> None:
         self.points.committing(effects, self._world.now_ms)
         self.disk.apply([effects.batch])
+        for start in effects.start:
+            self._history.first_start_ms.setdefault(start.job_id, self.clock_ms)
         self._history.commits += 1
         self._world.note("commit", self.name, [row.id for row in effects.batch.rows])
 

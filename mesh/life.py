@@ -74,9 +74,9 @@ class _Life:
             ends = self._draw.choice(wires).ends
             self._at_random(lambda ends=ends: run.cut(*ends))  # type: ignore[misc]
         for _ in range(self._times(habits.stall_every_s, len(wires))):
-            ends = self._draw.choice(wires).ends
+            one, other = self._draw.choice(wires).ends
             seconds = self._draw.uniform(0.2, 30.0)
-            self._at_random(lambda ends=ends, seconds=seconds: run.stall(*ends, seconds))  # type: ignore[misc]
+            self._at_random(lambda one=one, other=other, seconds=seconds: run.stall(one, other, seconds))  # type: ignore[misc]
         for every_s, strike in ((habits.crash_every_s, run.crash), (habits.stop_every_s, run.stop)):
             for _ in range(self._times(every_s, len(self._names))):
                 name = self._draw.choice(self._names)

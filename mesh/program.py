@@ -54,7 +54,7 @@ class Program:
         self._world.note("start", self._name, job_id, start.attempt)
         if job_id in self._handlers:
             self._history.problem("3", f"{self._name} starts {job_id.hex()[12:20]} while it runs")
-        self._history.started(self._name, job_id, self._world.now_ms)
+        self._history.started(self._name, job_id)
         self._handlers[job_id] = start
         self._begun[job_id] = None
         ends_ms = draw.randint(0, faults.handler_ms)

@@ -29,11 +29,10 @@ from mesh.host import Host
 from mesh.job import Job
 from mesh.lifecycle import State
 from mesh.program import CHARGE
-from mesh.setting import SKEW_MS
 from mesh.simulation import Simulation
 from mesh.wires import GREETING_MS
 
-PATIENCE_MS: Final = 5_000
+PATIENCE_MS: Final = 1_000
 """How long after its decision a handler may start: its commit comes first."""
 LOST: Final = "lost what the other side had committed"
 TWO: Final = "two outcomes"
@@ -45,14 +44,22 @@ def violations(run: Simulation) -> list[str]:
     return [*run.history.problems, *_Verdict(run).sentences()]
 
 
+def disagreements(run: Simulation) -> list[str]:
+    """Where two neighbours differ over a job though nothing is under way between them (9); jobs may still be live."""
+    verdict = _Verdict(run)
+    found: list[str] = []
+    for wire in run.wires.all:
+        if all(run.hosts[name].is_level for name in wire.ends):
+            found += verdict.differences(*wire.ends)
+    return found
+
+
 class _Verdict:
     def __init__(self, run: Simulation) -> None:
         self._run = run
         self._history = run.history
         self._held: dict[str, dict[bytes, Job]] = {}
         self._unread: list[str] = []
-        steps = run.faults.step_ms > 0
-        self._skew_ms = SKEW_MS if steps else max(abs(host.skew_ms) for host in run.hosts.values())
         for name, host in run.hosts.items():
             try:
                 self._held[name] = host.jobs()
@@ -103,7 +110,7 @@ class _Verdict:
                 yield f"3: {short} had its effect {happened} times"
             if charge and history.starts[job_id] > 1 and not spared:
                 yield f"3: {short} is not idempotent and was started {history.starts[job_id]} times"
-            if history.first_start_ms.get(job_id, 0) > mine.request.expires_ms + self._skew_ms + PATIENCE_MS:
+            if history.first_start_ms.get(job_id, 0) > mine.request.expires_ms + PATIENCE_MS:
                 yield f"12: {short} was started after its time"
         if history.starts[job_id] > 1 + history.deaths[job_id] and not spared:
             yield f"3: {short} was started {history.starts[job_id]} times in {history.deaths[job_id]} deaths"
@@ -139,6 +146,16 @@ class _Verdict:
         horizon_ms = whole.request.expires_ms + int(self._run.limits.horizon_s * 1000)
         if not several and self._run.world.now_ms < horizon_ms:
             yield from self._sides(short, copies, names)
+
+    def differences(self, one: str, other: str) -> Iterator[str]:
+        """Jobs of which two neighbours hold different facts."""
+        mine, theirs = self._held[one], self._held[other]
+        for job_id in [job_id for job_id in mine if job_id in theirs]:
+            names = mine[job_id].names
+            beside = one in names and other in names and abs(names.index(one) - names.index(other)) == 1
+            if beside and _differ(mine[job_id], theirs[job_id]) and not self._flagged(job_id):
+                kinds = f"{one} has {_kinds(mine[job_id])}, {other} has {_kinds(theirs[job_id])}"
+                yield f"9: of the live {short_text(job_id)} {kinds}"
 
     def _sides(self, short: str, copies: dict[str, Job], names: tuple[str, ...]) -> Iterator[str]:
         for above, below in pairwise(names):

@@ -52,7 +52,12 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         row = VERBS.get(cmd_name)
         if row is None:
-            return None
+            return {
+        "code": "MESH-E599",
+        "message": f"this is a bug: {type(error).__name__}: {error}",
+        "fix": "MESH_DEBUG=1 before the command shows where; please report that",
+        "exit_code": 2,
+    }
         command: click.Command = load(row[0])
         return command
 
@@ -106,9 +111,9 @@ def _status(as_json: bool) -> int:
         say_error(_usage(error), as_json=as_json)
         return 2
     except Exception as error:
-        fault = _fault(error)
-        if fault is None:
+        if "MESH_DEBUG" in os.environ:
             raise
+        fault = _fault(error)
         say_error(fault, as_json=as_json)
         return int(fault["exit_code"])
     return status if isinstance(status, int) else 0
@@ -123,8 +128,8 @@ def _usage(error: click.ClickException) -> dict[str, Any]:
     return {"code": "MESH-E001", "message": error.format_message(), "fix": fix, "exit_code": 2}
 
 
-def _fault(error: Exception) -> dict[str, Any] | None:
-    """An error that people are meant to see as a JSON object; None for a bug."""
+def _fault(error: Exception) -> dict[str, Any]:
+    """An error as a JSON object; a bug is said to be one."""
     if isinstance(error, CallFailed):
         return error.to_record()
     # A MeshError, told by its shape: to load its class is to load the language, which most verbs do not need.
@@ -133,4 +138,9 @@ def _fault(error: Exception) -> dict[str, Any] | None:
         return record
     if isinstance(error, OSError):
         return {"code": "MESH-E002", "message": str(error), "fix": "check the file or folder it names", "exit_code": 2}
-    return None
+    return {
+        "code": "MESH-E599",
+        "message": f"this is a bug: {type(error).__name__}: {error}",
+        "fix": "MESH_DEBUG=1 before the command shows where; please report that",
+        "exit_code": 2,
+    }

@@ -30,7 +30,7 @@ def test_pairing_shows_on_both_sides(tmp_path: Path) -> None:
     (invited,) = offline.peers(portal)
     assert (invited["name"], invited["state"], invited["fingerprint"]) == ("cluster", offline.DOWN, None)
     (inviter,) = offline.peers(cluster)
-    assert (inviter["name"], inviter["dials"]) == ("portal", "us")
+    assert (inviter["name"], inviter["dials"]) == ("portal", "them"), "it is we who dial"
     (row,) = offline.trust(cluster)
     assert (row["what"], row["name"], row["fingerprint"]) == ("peer", "portal", inviter["fingerprint"])
 

@@ -314,13 +314,13 @@ class Mesh:
         self.agents.append(agent)
         return agent
 
-    async def invite(self, inviter: MeshProcess, name: str) -> Path:
-        """An invitation file of `inviter`, which runs or not."""
+    async def invite(self, inviter: MeshProcess, name: str, *urls: str) -> Path:
+        """An invitation file of `inviter`, which runs or not; `urls` are where it is reached, if not where it is."""
         if inviter.runs_now:
             async with await inviter.calls() as calls:
-                made = await calls.request("invite", peer=name)
+                made = await calls.request("invite", peer=name, urls=urls)
         else:
-            made = offline.invite(inviter.home, name, None, None, (), ())
+            made = offline.invite(inviter.home, name, None, None, urls, ())
         path = self.root / f"{inviter.name}-{name}-{len(list(self.root.iterdir()))}.invite.toml"
         write_private(path, made["text"])
         return path

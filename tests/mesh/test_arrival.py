@@ -618,7 +618,6 @@ def test_a_delete_of_a_job_that_waits_at_a_hop_goes_no_further() -> None:
 
 
 @pytest.mark.parametrize("kind", ["outcome", "progress", "request"])
-@pytest.mark.xfail(reason="_attach() makes a lane for whoever speaks of the job, and the Request goes out on it")
 def test_what_a_hop_has_rejected_does_not_go_on_because_the_next_agent_speaks_of_it(kind: str) -> None:
     mesh = Mesh(*CHAIN, access={"b": {"block": (Rule("a", "add_*"),)}})
     job_id = mesh.put("a.b.c")

@@ -409,9 +409,6 @@ def test_a_peer_whose_highest_number_is_below_what_we_have_lost_its_store() -> N
     assert pair.cluster.state(job_id) is State.RUNNING
 
 
-@pytest.mark.xfail(
-    reason="the Request comes back to a lane that still waits, and is fetched and numbered for ever", strict=True
-)
 def test_what_waits_in_an_old_copy_and_comes_back_from_the_peer_counts_as_offered() -> None:
     pair = Pair(connected=False, limits={"portal": Limits(window_records=1)})
     ids = [pair.put("portal.cluster") for _ in range(3)]

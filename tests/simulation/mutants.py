@@ -36,6 +36,7 @@ from mesh.origin import Origin
 from mesh.positions import Incarnations
 from mesh.replication import Inbox, Outbox
 from mesh.trust import NO_CARD
+from tests.simulation.schedules import Schedule, Slant, as_drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,18 @@ class Mutant:
     name: str
     plant: Callable[[], AbstractContextManager[None]]
     losses: bool | None
+    slant: Slant = as_drawn
+
+
+def restored_often(schedule: Schedule) -> Schedule:
+    """Stores are put back to old copies all the time, while jobs are short."""
+    return replace(
+        schedule,
+        habits=replace(
+            schedule.habits, jobs=14, seconds=12.0, restores=8, losses=3, cancels=0.0, deletes=0.0, cut_every_s=2.0
+        ),
+        faults=replace(schedule.faults, handler_ms=1_000, down_s=0.5),
+    )
 
 
 def _planted(target: Any, name: str, bad: Any) -> Iterator[None]:
@@ -631,9 +644,11 @@ def what_comes_back_counts_as_new() -> Iterator[None]:
     yield from _planted(Hop, "forward", forward)
 
 
+SLANTS = MappingProxyType({"second_outcome_overwrites": restored_often})
+
 MUTANTS = MappingProxyType(
     {
-        plant.__name__: Mutant(plant.__name__, plant, losses)
+        plant.__name__: Mutant(plant.__name__, plant, losses, SLANTS.get(plant.__name__, as_drawn))
         for losses, plants in (
             (
                 False,

@@ -6,14 +6,14 @@ schedule in three also loses stores, or puts them back to an old copy; the other
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
 from mesh.life import Habits, random_life
 from mesh.limits import Limits
 from mesh.simulation import Simulation
-from mesh.verdict import violations
+from mesh.verdict import disagreements, violations
 from mesh.world import Faults
 
 NAMES = "abcdefgh"
@@ -29,6 +29,14 @@ class Schedule:
     faults: Faults
     habits: Habits
     skews_ms: dict[str, int]
+
+
+Slant = Callable[[Schedule], Schedule]
+"""Makes something happen more often in a schedule."""
+
+
+def as_drawn(schedule: Schedule) -> Schedule:
+    return schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +83,7 @@ def draw_schedule(seed: int, *, losses: bool | None = None) -> Schedule:
     faults = Faults(
         delay_ms=draw.choice((5, 40, 400)),
         commit_ms=draw.choice((1, 15, 15, 200)),
-        handler_ms=draw.choice((50, 1_000, 3_000)),
+        handler_ms=draw.choice((50, 1_000, 1_000, 3_000, 20_000)),
         reports=draw.choice((0.2, 0.9)),
         lumps=draw.choice((0.0, 0.2, 0.6)),
         crash=draw.choice((0.0, 0.002, 0.01)),
@@ -112,13 +120,17 @@ def run_schedule(schedule: Schedule) -> Simulation:
         skews_ms=schedule.skews_ms,
     )
     random_life(run, schedule.habits)
-    run.heal(120.0)
+    run.heal(8.0)
+    for sentence in disagreements(run):
+        rule, _, rest = sentence.partition(": ")
+        run.history.problem(rule, rest)
+    run.heal(600.0)
     return run
 
 
-def play(seed: int, *, losses: bool | None = None) -> Result:
-    """Run the schedule of a seed and judge it."""
-    run = run_schedule(draw_schedule(seed, losses=losses))
+def play(seed: int, *, losses: bool | None = None, slant: Slant = as_drawn) -> Result:
+    """Run the schedule of a seed, slanted, and judge it."""
+    run = run_schedule(slant(draw_schedule(seed, losses=losses)))
     history = run.history
     return Result(
         seed,

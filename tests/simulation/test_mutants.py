@@ -33,8 +33,8 @@ def hunt(name: str) -> Verdict:
     for number in range(BUDGET):
         seed = FIRST + number
         with mutant.plant():
-            found = play(seed, losses=mutant.losses).violations
-        if found and not play(seed, losses=mutant.losses).violations:
+            found = play(seed, losses=mutant.losses, slant=mutant.slant).violations
+        if found and not play(seed, losses=mutant.losses, slant=mutant.slant).violations:
             return Verdict(name, number + 1, found[0])
     return Verdict(name, BUDGET, "")
 

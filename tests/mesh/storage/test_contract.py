@@ -361,7 +361,10 @@ QUERIES: st.SearchStrategy[Query] = st.one_of(
     st.builds(ByKey, st.sampled_from(("a", "b", "c"))),
     st.builds(Numbered, st.sampled_from(BOARDS), st.just(1), AFTER, NUMBERS, LIMITS),
     st.builds(
-        AtNumber, st.sampled_from(BOARDS), st.lists(st.tuples(st.integers(1, 12), st.just(""), st.just(""))).map(tuple)
+        AtNumber,
+        st.sampled_from(BOARDS),
+        st.just(0),
+        st.lists(st.tuples(st.integers(1, 12), st.just(""), st.just(""))).map(tuple),
     ),
     st.builds(Waiting, st.sampled_from(BOARDS), st.just(1), st.sampled_from(("0:", "1:far")), LIMITS),
     st.builds(Shared, st.sampled_from(BOARDS), st.just(1), AFTER, LIMITS),

@@ -95,7 +95,7 @@ async def put(caller: Caller, params: PutParams) -> Record:
     if isinstance(answer, MeshError):
         raise answer
     subscription = _follow(caller, [answer], params.follow)
-    return {"job": (await caller.running.jobs.view(answer)).to_json(), "subscription": subscription}
+    return {"job": job_record(await caller.running.jobs.view(answer)), "subscription": subscription}
 
 
 async def put_many(caller: Caller, params: PutManyParams) -> Record:
@@ -130,19 +130,19 @@ async def jobs(caller: Caller, params: JobsParams) -> Record:
     views, following = await caller.running.jobs.page(
         live=params.live, states=params.states, after=params.after, limit=params.limit
     )
-    return {"jobs": [view.to_json() for view in views], "next": following}
+    return {"jobs": list(map(job_record, views)), "next": following}
 
 
 async def job(caller: Caller, params: JobParams) -> Record:
     """Show one job."""
-    return (await caller.running.jobs.view(await _found(caller, params.id))).to_json()
+    return job_record(await caller.running.jobs.view(await _found(caller, params.id)))
 
 
 async def watch(caller: Caller, params: JobParams) -> Record:
     """Follow one job: its view now, and a notification `job` at each change until it is over."""
     job_id = await _found(caller, params.id)
     view = await caller.running.jobs.view(job_id)
-    return {"job": view.to_json(), "subscription": _follow(caller, [job_id], "changes")}
+    return {"job": job_record(view), "subscription": _follow(caller, [job_id], "changes")}
 
 
 async def unfollow(caller: Caller, params: UnfollowParams) -> bool:
@@ -154,7 +154,7 @@ async def cancel(caller: Caller, params: JobParams) -> Record:
     """Ask for a job to be stopped. Durable when this answers; the job says what came of it."""
     job_id = await _found(caller, params.id)
     await caller.running.jobs.cancel_job(job_id)
-    return (await caller.running.jobs.view(job_id)).to_json()
+    return job_record(await caller.running.jobs.view(job_id))
 
 
 async def delete(caller: Caller, params: JobParams) -> Record:
@@ -162,7 +162,7 @@ async def delete(caller: Caller, params: JobParams) -> Record:
     job_id = await _found(caller, params.id)
     view = await caller.running.jobs.view(job_id)
     await caller.running.jobs.delete_job(job_id)
-    return view.to_json()
+    return job_record(view)
 
 
 # -- peers ------------------------------------------------------------------------------------------------------

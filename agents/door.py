@@ -32,7 +32,7 @@ from pydantic import ValidationError
 from agents.api import METHODS, Method
 from agents.doorway import MAX_LINE, bind
 from agents.errors import AgentError
-from agents.records import Record, error_record
+from agents.records import Record, error_record, job_record
 from agents.running import Running
 from agents.views import JobView
 from agents.watching import Watch
@@ -351,7 +351,7 @@ def _failure(number: str | int | None, error: MeshError) -> Record:
 
 
 def _news(number: int, view: JobView) -> Record:
-    return {"jsonrpc": "2.0", "method": "job", "params": {"subscription": number, "job": view.to_json()}}
+    return {"jsonrpc": "2.0", "method": "job", "params": {"subscription": number, "job": job_record(view)}}
 
 
 def _encoded(document: Record | list[Record]) -> bytes:

@@ -94,7 +94,7 @@ def jobs(home: Path, live: bool | None, states: Sequence[str]) -> Iterator[Recor
         while looking is not None:
             rows = looking.store.list_jobs(live=live, states=numbers, after=after, limit=PAGE)
             views = (looking.view(row) for row in rows)
-            yield from (view.to_json() for view in views if view is not None and view.state != State.DELETED)
+            yield from (job_record(view) for view in views if view is not None and view.state != State.DELETED)
             if len(rows) < PAGE:
                 return
             after = rows[-1].seq

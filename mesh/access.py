@@ -1,4 +1,4 @@
-"""One decision, taken at the origin, at each hop and at the destination just before the start (DESIGN.md section 7).
+"""One decision, taken at the origin, at each hop and at the destination just before the start (PROTOCOL.md 12).
 
 Out of the box an agent does what it has a handler for, for origins in its own zone, when the path is legal and the
 ownership rule holds; control instructions are for the local operator only. Rules narrow or widen this: `block` beats

@@ -1,4 +1,4 @@
-"""A record arrives: is it true, what does it change, whose is it (rules R3, R5; DESIGN.md section 4).
+"""A record arrives: is it true, what does it change, whose is it (rules R3, R5).
 
 Every fact of a record is checked before any is merged: shape, place on the path, zone, signer, proof. What cannot be
 taken is refused by number with a reason; the table `REASONS` says what the sender does then.

@@ -10,7 +10,7 @@ Everything that can be wrong with bytes or values is a `CodecError`; any other e
 bind the writer as well as the reader: what `pack` returns, `unpack` takes. Text and bytes have no limit of
 their own: none is longer than the document around it, which for everything that travels is at most 64 KiB.
 
-Bytes are unpacked only after the frame was authenticated and its size was checked (DESIGN.md section 6).
+Bytes are unpacked only after the frame was authenticated and its size was checked (PROTOCOL.md 3).
 """
 
 from __future__ import annotations

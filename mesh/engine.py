@@ -1,4 +1,4 @@
-"""The engine: the whole agent without the world (DESIGN.md section 3).
+"""The engine: the whole agent without the world (CONTRIBUTING.md, "Where things are").
 
 It takes inputs (a put, messages of a peer, the end of a handler, what the store found, the time) and gives `Effects`.
 It never waits, reads no clock, draws no random number but through the function it was given: the same inputs give the

@@ -12,7 +12,7 @@ from grammar.errors import MeshError
 from mesh.board import Board, BoardRow
 from mesh.codec import STORED, unpack
 from mesh.effects import Batch, Effects, Start
-from mesh.facts import Kind, decode, short_text
+from mesh.facts import Kind, Request, decode, short_text
 from mesh.history import History
 from mesh.job import Row
 from mesh.lane import Lane
@@ -87,6 +87,15 @@ def version_of(row: Row) -> int:
     return int(unpack(row.record)[4])
 
 
+def request_of(row: Row) -> Request | None:
+    """The Request that a row keeps, if it was not trimmed."""
+    for kind, body, proof in [] if row.facts is None else unpack(row.facts, STORED):
+        content = decode(kind, body, proof).content
+        if isinstance(content, Request):
+            return content
+    return None
+
+
 def lane_of(row: Row, board_id: int) -> Lane | None:
     """The lane of a row on a board, as it is stored."""
     record = unpack(row.record)
@@ -140,15 +149,22 @@ class Failpoints:
         for row in self.disk.rows.values():
             if row.seq in twin.rows or row.facts is None:
                 continue
-            expires = self._expires_ms(row)
-            if expires is not None and now_ms + slack_ms < expires + int(self._limits.horizon_s * 1000):
+            request = request_of(row)
+            horizon_ms = int(self._limits.horizon_s * 1000)
+            if request is not None and now_ms + slack_ms < request.expires_ms + horizon_ms:
                 self._broken("11", f"collects {short_text(row.id)}, which could still be accepted")
 
-    def _expires_ms(self, row: Row) -> int | None:
-        for kind, body, proof in unpack(row.facts or b"\x90"):
-            if kind == Kind.REQUEST:
-                return int(decode(kind, body, proof).content.expires_ms)  # type: ignore[union-attr]
-        return None
+    def committed(self, rows: Sequence[Row]) -> None:
+        """Rows are durable: whoever looks sees them, and a caller at the origin is told of an end."""
+        for row in rows:
+            state = state_of(row)
+            self._history.observe(self.name, row.id, state, version_of(row))
+            if role_of(row) is Role.ORIGIN:
+                told = self._history.of(row.id)
+                request = None if told.path else request_of(row)
+                if request is not None:
+                    told.path = request.path
+                self._history.tell(row.id, state)
 
     # -- after it -----------------------------------------------------------------------------------------------
 

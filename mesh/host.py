@@ -21,10 +21,10 @@ from mesh.board import Board
 from mesh.codec import unpack
 from mesh.effects import Effects, Query, Start
 from mesh.engine import Engine
-from mesh.failpoints import Disk, Failpoints, role_of, state_of, version_of
+from mesh.failpoints import Disk, Failpoints
 from mesh.history import Alarm
 from mesh.job import Job, Row
-from mesh.lifecycle import TERMINAL, Role, State
+from mesh.lifecycle import State
 from mesh.messages import Hello, Message, read
 from mesh.program import CHARGE, Program
 from mesh.setting import SKEW_MS, ZONE, Setting, peer_row_of
@@ -328,7 +328,7 @@ class Host:
     def _aftermath(self, effects: Effects, linked: dict[int, int]) -> list[Callable[[], None]]:
         acts: list[Callable[[], None]] = []
         if effects.batch.rows:
-            acts.append(lambda: self._observe(effects.batch.rows))
+            acts.append(lambda: self.points.committed(effects.batch.rows))
         for board_id, packed in effects.send.items():
             acts.append(lambda board_id=board_id, packed=packed: self._send(board_id, packed, linked))  # type: ignore[misc]
         for start in effects.start:
@@ -385,17 +385,6 @@ class Host:
         self._world.later(max(1, deadline - self.clock_ms), ring)
 
     # -- what people see ----------------------------------------------------------------------------------------
-
-    def _observe(self, rows: list[Row]) -> None:
-        for row in rows:
-            state = state_of(row)
-            self._history.observe(self.name, row.id, state, version_of(row))
-            if role_of(row) is Role.ORIGIN:
-                told = self._history.of(row.id)
-                if not told.path and row.facts is not None:
-                    told.path = self._job(row).request.path
-                if state in TERMINAL:
-                    self._history.tell(row.id, state)
 
     def _job(self, row: Row) -> Job:
         assert self.engine is not None

@@ -1,6 +1,6 @@
 """One job at one agent: its facts, its place on the path, and what each neighbour has of it.
 
-A job is a join of signed facts (DESIGN.md section 4): merging is commutative, associative and idempotent, and no
+A job is a join of signed facts (PROTOCOL.md 6): merging is commutative, associative and idempotent, and no
 clock decides it. Around the facts lies what only this agent knows: its role, the state people see, the attempts of
 the handler, and one *lane* per board that shares the job.
 

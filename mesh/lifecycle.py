@@ -3,7 +3,7 @@
 Everything that asks "what now?" reads this table: merging of facts, the engine's roles, the command line's words and
 the diagram in PROTOCOL.md. The table never looks at a clock and does not know whose side it is on; the role is given.
 
-Rules behind it (DESIGN.md section 4):
+Rules behind it (PROTOCOL.md 6):
 * Only the destination's Outcome is final for everybody; it is written once.
 * A Reject is a hop's claim: a later Outcome overrides it.
 * Progress never follows an Outcome and never takes a job back.

@@ -1,4 +1,4 @@
-"""Every default of the mesh in one place (DESIGN.md section 10).
+"""Every default of the mesh in one place (PROTOCOL.md 14).
 
 Each name carries its unit. `Limits` is given to whoever needs it; there is no global.
 """

@@ -1,4 +1,4 @@
-"""For whom a job speaks: the chain of Requests that led to it (DESIGN.md section 4).
+"""For whom a job speaks: the chain of Requests that led to it (PROTOCOL.md 6).
 
 A child job carries its parents' Requests as evidence, nearest first. The root's origin counts as the speaker if every
 link of the chain holds: the child names its parent by id, the parent was meant for the child's origin, every proof

@@ -1,4 +1,4 @@
-"""The origin's part: make, cancel and delete jobs (rules R6, R7, R9; DESIGN.md section 7).
+"""The origin's part: make, cancel and delete jobs (rules R6, R7, R9).
 
 A put is answered once the job is durable. What the origin can know to be wrong is refused at once, and nothing of it
 is stored. The same idempotency key gives the same job for as long as the origin keeps it.
@@ -216,7 +216,7 @@ class Origin:
         )
 
     def _instruction(self, put: Put, place: Place, board: Board) -> str:
-        """The canonical text, checked as far as this agent can know (DESIGN.md section 7)."""
+        """The canonical text, checked as far as this agent can know (PROTOCOL.md 12)."""
         ledger = self._ledger
         vocabulary = ledger.access.vocabulary
         instruction = vocabulary.read(put.instruction)

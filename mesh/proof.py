@@ -1,4 +1,4 @@
-"""Batch signatures: one Ed25519 signature for up to 64 facts (DESIGN.md section 4).
+"""Batch signatures: one Ed25519 signature for up to 64 facts (PROTOCOL.md 6).
 
 What an agent signs in one step of its loop becomes one Merkle tree in the manner of RFC 6962: a leaf is the hash of
 a leaf prefix, the fact's kind and its bytes; a node has a prefix of its own, so that neither can pass for the other.

@@ -16,7 +16,7 @@ from mesh.world import Faults, World
 ZONE: Final = "lab"
 """The one zone of a simulated mesh."""
 SKEW_MS: Final = 60_000
-"""How far a clock may be off (DESIGN.md section 5)."""
+"""How far a clock may be off (PROTOCOL.md 13)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Who is believed: cards, pins, and the check of every fact's signer (DESIGN.md section 4).
+"""Who is believed: cards, pins, and the check of every fact's signer (PROTOCOL.md 6).
 
 Neighbours are pinned by their invitation. Any other agent is named by its route from here; on first sight its card,
 vouched for by the neighbour that passed it on, is pinned per (zone, route). From then on another key under that route

@@ -52,12 +52,7 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         row = VERBS.get(cmd_name)
         if row is None:
-            return {
-        "code": "MESH-E599",
-        "message": f"this is a bug: {type(error).__name__}: {error}",
-        "fix": "MESH_DEBUG=1 before the command shows where; please report that",
-        "exit_code": 2,
-    }
+            return None
         command: click.Command = load(row[0])
         return command
 

@@ -6,7 +6,7 @@ of others.
 
 Two phases. A fresh connection is *unproven*: a message may hold `PREAUTH_BYTES`, a connection may bring
 `PREAUTH_MESSAGES` of them, and whatever ends it looks the same from outside, code `UNPROVEN` and no reason
-(DESIGN.md 6). When the owner has convinced itself of who is there it calls `authenticated()`, and messages up
+(PROTOCOL.md 4). When the owner has convinced itself of who is there it calls `authenticated()`, and messages up
 to `MESSAGE_BYTES` are taken. The receiver's limit holds for the message that is arriving, so the two sides
 must agree on the moment: **call `authenticated()` before sending the message that proves it, and send nothing
 above `PREAUTH_BYTES` before having received such a message.** In the mesh that message is each side's first

@@ -72,7 +72,7 @@ async def test_jobs_survive_a_cable_that_is_cut_again_and_again(mesh: Mesh) -> N
     await portal.start()
     async with await portal.calls() as calls:
         address = (await calls.request("info"))["address"]
-    async with Cable(address, cuts=5) as cable:
+    async with Cable(address, cuts=3) as cable:
         await mesh.join(cluster, await mesh.invite(portal, "cluster", cable.url))
         await cluster.start()
         await portal.linked_to("cluster")

@@ -359,7 +359,7 @@ class OneKeyAtMost(RuleBasedStateMachine):
     """Two holders of one invitation dial, give up, crash and retry against an inviter that crashes too.
 
     The inviter's book holds what it has admitted; its disk what it has committed; only after a commit is anything
-    answered. INVARIANTS 19, and: whoever was pinned is never locked out by a crash of either side.
+    answered. An invitation pins one key, and: whoever was pinned is never locked out by a crash of either side.
     """
 
     @initialize()

@@ -1,4 +1,4 @@
-"""Limits: the defaults of DESIGN.md section 10, and settings that are refused with a fix."""
+"""Limits: the defaults of PROTOCOL.md 14, and settings that are refused with a fix."""
 
 from __future__ import annotations
 

@@ -18,10 +18,11 @@ from typing import Any, Final, Protocol
 
 from pydantic import TypeAdapter
 
-from agents.errors import NotKnownYet
+from agents.errors import AgentError, NotKnownYet
 from agents.pairing import Wish
 from agents.records import (
     AgentRecord,
+    BelieveParams,
     Follow,
     InviteParams,
     InviteRecord,
@@ -40,6 +41,7 @@ from agents.records import (
     PutRecord,
     PutSettings,
     Record,
+    RevokeParams,
     TrustRecord,
     UnfollowParams,
     WaitParams,
@@ -48,9 +50,10 @@ from agents.records import (
 )
 from agents.running import Running
 from agents.trusted import trust_records
+from grammar.destination import Destination
 from grammar.errors import GrammarError, MeshError
 from grammar.quoting import quote
-from invitations.fingerprint import fingerprint_text, fingerprint_words
+from invitations.fingerprint import fingerprint_text, fingerprint_words, parse_fingerprint
 from mesh.facts import id_text, short_text
 from mesh.origin import Put
 
@@ -183,6 +186,26 @@ async def trust(caller: Caller, params: NoParams) -> list[Record]:
         [(zone, portal, key) for (zone, portal), key in known.portals.items()],
         running.settings.portals,
     )
+
+
+async def believe(caller: Caller, params: BelieveParams) -> list[Record]:
+    """Settle which key an agent further away has; without one, believe the next that is seen. Answers as `trust`."""
+    running = caller.running
+    names = Destination.parse(f"{running.settings.name}.{params.route}").agents
+    if len(names) == 2:
+        raise AgentError(
+            f'"{params.route}" is a neighbour, whose key came with an invitation',
+            fix=f"if it has a new key: mesh revoke {params.route}, then invite it again",
+        )
+    key = b"" if params.fingerprint is None else parse_fingerprint(params.fingerprint)
+    await running.peering.believe(params.route, params.zone or running.settings.zone, key)
+    return await trust(caller, NoParams())
+
+
+async def revoke(caller: Caller, params: RevokeParams) -> list[Record]:
+    """Make a peer a stranger: its key is refused from now on, in every zone. Answers with the peers that are left."""
+    await caller.running.peering.revoke(params.peer, params.zone)
+    return caller.running.peering.listed()
 
 
 async def invite(caller: Caller, params: InviteParams) -> Record:
@@ -335,6 +358,8 @@ METHODS: Final[Mapping[str, Method]] = MappingProxyType(
             Method("delete", JobParams, JobRecord, delete),
             Method("peers", NoParams, list[PeerRecord], peers),
             Method("trust", NoParams, list[TrustRecord], trust),
+            Method("believe", BelieveParams, list[TrustRecord], believe),
+            Method("revoke", RevokeParams, list[PeerRecord], revoke),
             Method("invite", InviteParams, InviteRecord, invite),
             Method("join", JoinParams, JoinRecord, join),
             Method("wait_for_peer", WaitParams, str, wait_for_peer),

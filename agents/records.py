@@ -106,6 +106,21 @@ class JoinParams(Params):
     wait_s: Annotated[float, Field(ge=0, le=600)] = 0
 
 
+class BelieveParams(Params):
+    """An agent further away, by its route from here, and the key it has; without a key the pinned one is forgotten."""
+
+    route: str
+    zone: str | None = None
+    fingerprint: str | None = None
+
+
+class RevokeParams(Params):
+    """A peer, by its name, in one zone or in all."""
+
+    peer: str
+    zone: str | None = None
+
+
 class WaitParams(Params):
     """Which peer to wait for: of that name, of that kind, or any."""
 

@@ -294,6 +294,7 @@ class Arrival:
 
     def _merge(self, job: Job, lane: Lane, facts: Sequence[Fact], number: int, now_ms: int) -> None:
         ledger = self._ledger
+        cancelled = False
         for fact in facts:
             merged = job.merge(fact, lane, now_ms)
             if merged is Merge.CONFLICT:
@@ -307,11 +308,14 @@ class Arrival:
             ledger.changed(job)
             kind = fact.kind
             if kind is Kind.CANCEL:
-                self._cancelled(job, now_ms)
+                cancelled = True
             elif kind is Kind.DELETE:
                 self._deleted(job)
             elif kind in (Kind.OUTCOME, Kind.REJECT):
                 self._ended(job, lane, fact, number)
+        # After all else that the record says: it may bring the end of the job too.
+        if cancelled and job.live:
+            self._cancelled(job, now_ms)
 
     def _cancelled(self, job: Job, now_ms: int) -> None:
         if job.role is Role.DESTINATION:
@@ -323,6 +327,10 @@ class Arrival:
     def _deleted(self, job: Job) -> None:
         if job.role is Role.DESTINATION:
             self._destination.deleted(job)
+        if job.arrived and job.down is not None:
+            # An Outcome that will not travel on is as good as home.
+            self._ledger.boards[job.down.board].inbox.came_home(job.arrived)
+            job.arrived = 0
         if job.down is not None and not job.down.offered:
             job.down.sent = [HAS] * len(job.down.sent)
 

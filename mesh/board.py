@@ -48,6 +48,7 @@ class Board:
         halted: branches whose last Request was refused for lack of room; tried again at the next CREDIT.
         cards: fingerprints whose card went out on this link.
         keywords: the instructions the peer says it runs; None when it did not say.
+        own_loss: this store is an old copy, as the positions on this board showed; kept until its jobs are taken up.
         retired: its peer was revoked; it never has a link again and proves nothing.
         recovered: the unfinished jobs found in the store were taken up again, once in this opening.
         exchanging, exchange_after, all_sent, told_all, peer_all_sent: how far a full exchange is (R4).
@@ -85,6 +86,7 @@ class Board:
         "open",
         "outbox",
         "owes_credit",
+        "own_loss",
         "paging",
         "parked",
         "peer_all_sent",
@@ -119,6 +121,7 @@ class Board:
         self.proved = False
         self.recovered = False
         self.retired = False
+        self.own_loss = False
         self.skew_ms = 0
         self.link = 0
         self.credits = 0
@@ -177,6 +180,7 @@ class Board:
                 self.kind,
                 None if self.keywords is None else sorted(self.keywords),
                 self.retired,
+                self.own_loss,
             ]
         )
         return BoardRow(self.id, self.zone, self.name, self.fingerprint, record)
@@ -198,6 +202,7 @@ class Board:
             kind,
             keywords,
             retired,
+            own_loss,
         ) = unpack(row.record, STORED)
         board.outbox = Outbox(limits, last=last, acked=acked, home=outgoing_home)
         board.inbox = Inbox((incarnation, number), floor=home)
@@ -206,6 +211,7 @@ class Board:
         board.exchanging = exchanging
         board.kind = kind
         board.retired = retired
+        board.own_loss = own_loss
         board.keywords = None if keywords is None else frozenset(keywords)
         return board
 

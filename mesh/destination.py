@@ -39,6 +39,11 @@ class Ending:
     unknown_effect: bool = False
 
 
+_LOST: Final = Ending(
+    State.ERROR, error=("lost", "the job may have run before this agent lost its store"), unknown_effect=True
+)
+
+
 class Destination:
     """The jobs that end at this agent.
 
@@ -69,9 +74,9 @@ class Destination:
         """A Request for this agent, seen for the first time. `known_lost`: it was acknowledged before and this store
         does not know it, so it may have run already (R5)."""
         expired = now_ms > job.request.expires_ms
+        job.doubtful = known_lost
         if known_lost and (expired or not self._is_idempotent(job)):
-            message = "the job may have run before this agent lost its store"
-            self._end(job, Ending(State.ERROR, error=("lost", message), unknown_effect=True), now_ms)
+            self._end(job, _LOST, now_ms)
             return
         if expired:
             self._end(job, Ending(State.EXPIRED), now_ms)
@@ -80,14 +85,19 @@ class Destination:
         self._enqueue(job, now_ms)
         self._ledger.changed(job)
 
-    def recover(self, job: Job, now_ms: int) -> None:
-        """A live job found in the store after its board proved itself (R5, R8)."""
+    def recover(self, job: Job, now_ms: int, *, own_loss: bool) -> None:
+        """A live job found in the store after its board proved itself (R5, R8). `own_loss`: the store is an old copy,
+        in whose lost future the job may have run."""
         if job.id in self.running or not job.live:
             return
         if job.state is State.PENDING:
             job.move(State.CLAIMED, now_ms)
+        job.doubtful |= own_loss
         if job.facts[Kind.CANCEL] is not None:
             self._end(job, Ending(State.CANCELLED, unknown_effect=job.attempt > 0), now_ms)
+            return
+        if own_loss and (now_ms > job.request.expires_ms or not self._is_idempotent(job)):
+            self._end(job, _LOST, now_ms)
             return
         if job.state is State.RUNNING:
             job.crashes += 1
@@ -348,6 +358,8 @@ class Destination:
         if ending.result is not None and len(ending.result.encode()) > limit:
             message = f"the result has {len(ending.result.encode())} bytes, at most {limit} are taken"
             ending = Ending(State.ERROR, error=("failed", message), unknown_effect=True)
+        if job.doubtful and ending.state is State.EXPIRED:
+            ending = _LOST
         error = None if ending.error is None else [ending.error[0], cut(ending.error[1], ERROR_BYTES)]
         started = ending.state is State.CANCELLED and job.attempt > 0
         content = Outcome(
@@ -362,7 +374,7 @@ class Destination:
             job.attempt,
             job.started_ms if job.attempt else 0,
             now_ms,
-            ending.unknown_effect or started,
+            ending.unknown_effect or started or (job.doubtful and ending.state is not State.COMPLETE),
         )
         self._ledger.make(job, Kind.OUTCOME, content, now_ms)
 

@@ -37,7 +37,7 @@ def _number(ledger: Ledger, job: Job, lane: Lane) -> None:
     board = ledger.boards[lane.board]
     outbox = board.outbox
     # The Request of a job that is over takes no credit: it goes along so that its Delete, or end, is understood.
-    if lane.sent[Kind.REQUEST] == NEVER and lane is job.down and not lane.offered and job.live:
+    if lane.sent[Kind.REQUEST] == NEVER and lane is job.down and not lane.counted and job.live:
         branch = job.branch
         if not lane.waiting:
             # First come, first served: nobody overtakes those that wait already.
@@ -211,12 +211,13 @@ def resend(lane: Lane, job: Job) -> None:
 
 
 def withdraw(board: Board, job: Job, lane: Lane) -> None:
-    """The peer never held the job: what was sent counts as never sent, and the Request as not offered (R3, R6)."""
+    """The peer does not hold the job: what was sent counts as never sent, and the Request as not offered, unless it was
+    offered in an earlier life of the peer's store (R3, R6)."""
     for kind, number in enumerate(lane.sent):
         if number != HAS:
             lane.sent[kind] = NEVER
     lane.number = 0
-    lane.offered = False
+    lane.offered = lane.reissued
     if lane.counted:
         lane.counted = False
         count(board.offered, job.branch, -1)

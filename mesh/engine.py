@@ -278,13 +278,17 @@ class Engine:
         self._exchange.confirm(board, query.refused)
 
     def _recover(self, query: Unfinished, rows: list[Row], now_ms: int) -> None:
+        board = self.ledger.boards[query.board]
         for row in rows:
             if row.seq >= self.ledger.first_seq:
                 continue
             job = self.ledger.adopt(row)
             if job is not None:
-                self.destination.recover(job, now_ms)
-        if len(rows) == query.limit:
+                self.destination.recover(job, now_ms, own_loss=board.own_loss)
+        if len(rows) < query.limit:
+            board.own_loss = False
+            self.ledger.touch_board(board)
+        else:
             self.ledger.effects.queries.append(Unfinished(query.board, rows[-1].seq, query.limit))
 
     def _fall_due(self, answer: Answer, now_ms: int) -> None:

@@ -133,6 +133,9 @@ class Failpoints:
                     self._broken("14", f"gave the number {number} to a second job")
             if role_of(row) is Role.ORIGIN and not row.live:
                 self._history.home.add(row.id)
+            elif row.up_board in self.disk.boards and not row.live:
+                peer = self.disk.boards[row.up_board].name
+                self._history.outcomes.setdefault((self.name, peer), {})[row.id] = row.up_number
             before = self.disk.by_id.get(row.id)
             if before is None:
                 continue
@@ -203,7 +206,7 @@ class Failpoints:
                 self._broken("R3", f"refuses what an honest peer sent: {reason}: {detail}")
         if not self._history.losses:
             for job_id, number in self._history.outcomes.get((peer, self.name), {}).items():
-                if number <= ack.home and job_id not in self._history.home:
+                if 0 < number <= ack.home and job_id not in self._history.home:
                     self._broken("R7", f"says that {short_text(job_id)} is home, and it is not")
 
     def _board(self, board_id: int) -> Board:
@@ -212,8 +215,6 @@ class Failpoints:
 
     def _sending_fact(self, board_id: int, peer: str, message: FactMessage) -> None:
         fact = decode(message.kind, message.body, message.proof)
-        if fact.kind is Kind.OUTCOME:
-            self._history.outcomes.setdefault((self.name, peer), {})[fact.job_id] = message.number
         flight = self._flight.setdefault(board_id, {})
         flight[message.number] = None
         if len(flight) > self._limits.window_records:

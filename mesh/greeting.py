@@ -18,6 +18,7 @@ from mesh.positions import Incarnations
 from mesh.replication import NO_POSITION
 
 VERSION: Final = 1
+OURS: Final = "this agent"
 
 
 class Greeting:
@@ -73,6 +74,7 @@ class Greeting:
         # During a full exchange positions mean nothing yet; it is begun again.
         lost = "" if board.exchanging or hello.exchanging else self._lost(board, hello, theirs)
         if lost:
+            board.own_loss |= lost == OURS
             ledger.alarm(
                 f'the store of {lost} lost what the other side had committed: full exchange with "{board.name}"'
             )
@@ -105,9 +107,9 @@ class Greeting:
         if hello.sent < inbox.number:
             return f'"{board.name}"'
         if received is not None and not mine.holds(received):
-            return "this agent"
+            return OURS
         if hello.acked > (inbox.number if inbox.received != NO_POSITION else 0):
-            return "this agent"
+            return OURS
         return ""
 
     def _resume(self, board: Board, hello: Hello, theirs: Incarnations) -> None:

@@ -76,7 +76,7 @@ class History:
         effects: how often the effect of a job happened.
         losses, alarms: what befell stores, and what the agents said about it.
         home: jobs whose end was durable at their origin, once.
-        outcomes: by (sender, receiver), the number under which each Outcome was last sent.
+        outcomes: by (agent, agent above it), the number of each job that is over there.
         crashes, cuts, commits: how many there were.
         problems: what was seen to be wrong while it happened.
     """

@@ -95,8 +95,9 @@ class Hop:
         ledger.make(job, Kind.REJECT, content, now_ms)
 
     def cancel(self, job: Job, now_ms: int) -> None:
-        """A Cancel on its way down: a job that was never offered further ends here."""
-        if job.live and job.down is not None and not job.down.offered:
+        """A Cancel on its way down: a job that was never offered further ends here. What an unproved store says of
+        that is not believed: the Cancel travels on with the Request then (R5)."""
+        if job.live and job.down is not None and not job.down.offered and self._ledger.proved(job):
             self.refuse(job, "cancelled", f'cancelled at "{self._ledger.name}", before it went on', "", now_ms)
 
     def expire(self, job: Job, now_ms: int) -> None:

@@ -89,6 +89,7 @@ class Job:
         "attempt",
         "changed_ms",
         "crashes",
+        "doubtful",
         "down",
         "evidence",
         "facts",
@@ -117,6 +118,7 @@ class Job:
         self.crashes = 0
         self.alone = 0
         self.ahead = b""
+        self.doubtful = False
         self.arrived = 0
         self.step = 0
         self.key: str | None = None
@@ -287,6 +289,7 @@ class Job:
                 self.evidence,
                 None if outcome is None else outcome.digest(),
                 blake2b(facts, digest_size=16).digest(),
+                self.doubtful,
             )
         )
         live = self.state in LIVE
@@ -347,11 +350,13 @@ class Job:
             evidence,
             _,
             digest,
+            doubtful,
         ) = unpack(row.record)
         job = cls(row.id, seq, _ROLES[role], changed)
         job.state = _STATES[state]
         job.version, job.attempt, job.started_ms = version, attempt, started
         job.crashes, job.alone, job.evidence = crashes, alone, evidence
+        job.doubtful = doubtful
         job.up = None if up is None else Lane.from_record(up)
         job.down = None if down is None else Lane.from_record(down)
         if job.down is not None:

@@ -1,4 +1,4 @@
-"""`mesh peers` and `mesh trust`: whom this agent knows, and whom it believes."""
+"""`mesh peers`, `mesh trust` and `mesh revoke`: whom this agent knows, and whom it believes."""
 
 from __future__ import annotations
 
@@ -45,11 +45,23 @@ def peers(session: Session, as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("route", required=False)
+@click.option("--key", metavar="FINGERPRINT", help="The key that the agent at ROUTE has.")
+@click.option("--forget", is_flag=True, help="Forget the key of the agent at ROUTE: believe the next one seen.")
+@click.option("--zone", help="The zone of ROUTE; by default the agent's own.")
 @json_option
 @pass_session
-def trust(session: Session, as_json: bool) -> None:
-    """List every key that is believed here, and why."""
-    found = session.read("trust", "trust")
+def trust(session: Session, route: str | None, key: str | None, forget: bool, zone: str | None, as_json: bool) -> None:
+    """List every key that is believed here, and why.
+
+    With ROUTE, the dotted path from here to an agent further away, settle which key it has: --key or --forget.
+    """
+    if (route is None) != (key is None and not forget) or (key is not None and forget):
+        raise click.UsageError("to settle a key takes ROUTE and either --key or --forget")
+    if route is None:
+        found = session.read("trust", "trust")
+    else:
+        found = session.call("believe", route=route, zone=zone, fingerprint=key)
     if as_json:
         for one in found:
             say_json(one)
@@ -61,3 +73,19 @@ def trust(session: Session, as_json: bool) -> None:
         return
     for line in table(("what", "name", "zone", "key in words", "because of"), rows):
         say(line)
+
+
+@click.command()
+@click.argument("peer")
+@click.option("--zone", help="Only the peer of that name in this zone; its key is refused in every zone.")
+@json_option
+@pass_session
+def revoke(session: Session, peer: str, zone: str | None, as_json: bool) -> None:
+    """Make PEER a stranger: its key is refused from now on, and jobs that only it could end are over."""
+    found = session.call("revoke", peer=peer, zone=zone)
+    if as_json:
+        for one in found:
+            say_json(one)
+        return
+    say(f'revoked "{clean(peer)}"; its key is refused from now on')
+    session.hint("peers")

@@ -35,7 +35,8 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "cancel": ("agents.cli.stopping:cancel", "Ask for a job to be stopped."),
         "delete": ("agents.cli.stopping:delete", "Stop a job and forget it."),
         "peers": ("agents.cli.knowing:peers", "List peers and their links."),
-        "trust": ("agents.cli.knowing:trust", "List the keys that are believed, and why."),
+        "trust": ("agents.cli.knowing:trust", "List the keys that are believed, and why; settle one."),
+        "revoke": ("agents.cli.knowing:revoke", "Make a peer a stranger."),
         "parse": ("agents.cli.parsing:parse", "Say what a text means, or why it means nothing."),
         "errors": ("agents.cli.codes:errors", "Explain error codes."),
     }

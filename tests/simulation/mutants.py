@@ -2,14 +2,14 @@
 
 A mutant is a context manager that replaces a function for as long as it lasts. Most change a rule of the engine; some
 change the order in which the simulated agent carries effects out, or what its store does. `losses` says whether the
-bug can only be seen when a store is lost or restored; `wants` names a check that is expected to see it, for people.
+bug can only be seen when a store is lost or restored.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -41,12 +41,21 @@ from tests.simulation.schedules import Schedule, Slant, as_drawn
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One planted bug."""
+    """One planted bug.
+
+    Attributes:
+        name: what people call it.
+        plant: makes the context manager.
+        losses: whether its schedules lose stores; None to let chance decide.
+        slant: makes what it needs happen more often.
+        background: what honest agents may do and seldom do, and what it needs to be seen.
+    """
 
     name: str
     plant: Callable[[], AbstractContextManager[None]]
     losses: bool | None
     slant: Slant = as_drawn
+    background: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 def restored_often(schedule: Schedule) -> Schedule:
@@ -463,8 +472,7 @@ def refusal_said_once() -> Iterator[None]:
         inbox.refused.clear()
         return told
 
-    with forgetful():
-        yield from _planted(Inbox, "refusals", refusals)
+    yield from _planted(Inbox, "refusals", refusals)
 
 
 @contextmanager
@@ -473,8 +481,7 @@ def refusal_ignored() -> Iterator[None]:
 
     def refused(exchange: Exchange, board: Board, job: Job, refusal: Any, credits: int, now_ms: int) -> None: ...
 
-    with forgetful():
-        yield from _planted(Exchange, "refused", refused)
+    yield from _planted(Exchange, "refused", refused)
 
 
 @contextmanager
@@ -487,8 +494,7 @@ def refused_keeps_its_credit() -> Iterator[None]:
         if counted:
             count(board.offered, job.branch, 1)
 
-    with stingy():
-        yield from _planted(exchange, "withdraw", bad)
+    yield from _planted(exchange, "withdraw", bad)
 
 
 @contextmanager
@@ -499,12 +505,14 @@ def stingy() -> Iterator[None]:
 
 @contextmanager
 def forgetful() -> Iterator[None]:
-    """No bug: receivers say now and then that they do not know the signer, so that records are refused once."""
+    """No bug: receivers say of some jobs, once, that they do not know the signer of a record."""
     good = Arrival.take
+    refused: set[tuple[str, str, bytes]] = set()
 
     def take(taker: Arrival, board: Board, number: int, facts: Any, **rest: Any) -> Any:
-        if number % 3 == 0 and ("no card", number) not in board.tried:
-            board.tried.add(("no card", number))
+        at = (taker._ledger.name, board.name, facts[0].job_id)
+        if at[2][-1] % 3 == 0 and at not in refused:
+            refused.add(at)
             return arrival.Refusal(NO_CARD, "once")
         return good(taker, board, number, facts, **rest)
 
@@ -645,10 +653,21 @@ def what_comes_back_counts_as_new() -> Iterator[None]:
 
 
 SLANTS = MappingProxyType({"second_outcome_overwrites": restored_often})
+BACKGROUNDS = MappingProxyType(
+    {"refusal_said_once": forgetful, "refusal_ignored": forgetful, "refused_keeps_its_credit": stingy}
+)
+"""What some mutants need to be seen, and is no bug by itself."""
+
 
 MUTANTS = MappingProxyType(
     {
-        plant.__name__: Mutant(plant.__name__, plant, losses, SLANTS.get(plant.__name__, as_drawn))
+        plant.__name__: Mutant(
+            plant.__name__,
+            plant,
+            losses,
+            SLANTS.get(plant.__name__, as_drawn),
+            BACKGROUNDS.get(plant.__name__, nullcontext),
+        )
         for losses, plants in (
             (
                 False,
@@ -683,6 +702,3 @@ MUTANTS = MappingProxyType(
         for plant in plants
     }
 )
-
-BACKGROUNDS = (stingy, forgetful)
-"""What some mutants need to be seen, and is no bug by itself."""

@@ -17,6 +17,8 @@ from mesh.verdict import disagreements, violations
 from mesh.world import Faults
 
 NAMES = "abcdefgh"
+MOST = 20
+"""Sentences that are kept of a schedule that went wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ def play(seed: int, *, losses: bool | None = None, slant: Slant = as_drawn) -> R
     history = run.history
     return Result(
         seed,
-        tuple(violations(run)),
+        tuple(violations(run)[:MOST]),
         history.crashes,
         history.commits,
         len(history.told),

@@ -22,7 +22,7 @@ def test_a_command() -> None:
     [
         ("user", "fred.proj.org", "portal", "org"),
         ("usage", "10 hours", "seconds", 36_000),
-        ("storage_size", "1GB", "bytes", 10**9),
+        ("storage_size", "1GB", "bytes", 2**30),
         ("destination", "a.b.c", "agents", ["a", "b", "c"]),
     ],
 )

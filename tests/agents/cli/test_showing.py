@@ -87,9 +87,7 @@ def test_answers_and_remarks_go_apart(capsys: pytest.CaptureFixture[str]) -> Non
     assert captured.err == "beside\n"
 
 
-def test_a_live_line_is_for_terminals_alone(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_live_line_is_for_terminals(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     line = LiveLine()
     line.show("x")
     line.clear()

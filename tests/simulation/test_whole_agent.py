@@ -1,0 +1,128 @@
+"""The whole agent, in virtual time: whatever is cut, killed or stopped, every acknowledged job ends once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from mesh.effects import Batch
+from tests.mesh.transport.loops import VirtualLoop
+from tests.simulation.parallel import spread
+from tests.simulation.whole_agent import LoopWriter, WholeMesh, virtual
+
+SCHEDULES = int(os.environ.get("WHOLE_AGENT_SCHEDULES", "120"))
+CHUNK = 15
+TREES = ([("a", "b")], [("a", "b"), ("b", "c")], [("a", "b"), ("a", "c"), ("c", "d")])
+
+
+class Result(NamedTuple):
+    """What became of one schedule."""
+
+    seed: int
+    violations: tuple[str, ...]
+    crashes: int
+    jobs: int
+
+
+async def live(seed: int) -> Result:
+    """One schedule: callers and faults for some seconds, then peace, then the verdict."""
+    async with asyncio.TaskGroup() as tasks:
+        mesh = WholeMesh(TREES[seed % len(TREES)], seed, tasks)
+        random = mesh.random
+        with virtual(random, asyncio.get_running_loop()):
+            for name in mesh.members:
+                await mesh.start(name)
+            callers = []
+            names = list(mesh.members)
+            for number in range(random.randint(5, 15)):
+                await asyncio.sleep(random.uniform(0, 1))
+                callers.append(tasks.create_task(mesh.put(path(mesh, random.choice(names)), f"u{number}")))
+                fate = random.random()
+                if fate < 0.25:
+                    name = random.choice(names)
+                    await mesh.kill(name)
+                    await asyncio.sleep(random.uniform(0, 2))
+                    await mesh.start(name)
+                elif fate < 0.3:
+                    name = random.choice(names)
+                    await mesh.stop(name)
+                    await mesh.start(name)
+                elif fate < 0.5:
+                    ends = random.choice(mesh.links)
+                    mesh.network.cut(*ends)
+                    await asyncio.sleep(random.uniform(0, 2))
+                    mesh.network.mend(*ends)
+            await asyncio.sleep(150)
+            found = tuple(mesh.violations())
+            for caller in callers:
+                caller.cancel()
+            for name in mesh.members:
+                await mesh.stop(name)
+        return Result(seed, found, mesh.crashes, len(mesh.acknowledged))
+
+
+def path(mesh: WholeMesh, origin: str) -> str:
+    """A random path from `origin`."""
+    names = [origin]
+    while len(names) < 4:
+        onward = sorted({end for ends in mesh.links if names[-1] in ends for end in ends} - set(names))
+        if not onward or (len(names) > 1 and mesh.random.random() < 0.3):
+            break
+        names.append(mesh.random.choice(onward))
+    return ".".join(names)
+
+
+class Errors(logging.Handler):
+    """What agents log as an error: an alarm, a broken invariant. Nothing here gives them a reason for either."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(f"log: {record.getMessage()}")
+
+
+def played(seeds: range) -> list[Result]:
+    log = logging.getLogger("hopboard")
+    log.propagate = False
+    results = []
+    for seed in seeds:
+        errors = Errors()
+        log.addHandler(errors)
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            result = runner.run(live(seed))
+        log.removeHandler(errors)
+        results.append(result._replace(violations=(*result.violations, *errors.texts)))
+    return results
+
+
+def test_whole_agents_keep_every_job(capsys: pytest.CaptureFixture[str]) -> None:
+    chunks = [range(first, min(first + CHUNK, SCHEDULES)) for first in range(0, SCHEDULES, CHUNK)]
+    results = [result for batch in spread(played, chunks) for result in batch]
+    failed = [result for result in results if result.violations]
+    with capsys.disabled():
+        print(
+            f"\nschedules={len(results)} crashes={sum(result.crashes for result in results)}"
+            f" jobs={sum(result.jobs for result in results)} violations={sum(len(one.violations) for one in failed)}"
+            " (whole agents)"
+        )
+    assert not failed, failed[:5]
+    assert sum(result.jobs for result in results) > 3 * len(results)
+
+
+def test_a_planted_bug_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that says durable before it is: some schedule loses what was acknowledged."""
+    good = LoopWriter.commit
+
+    def commit(writer: LoopWriter, batch: Batch, done: Callable[[BaseException | None], None]) -> None:
+        asyncio.get_running_loop().call_soon(lambda: None if writer.dead else done(None))
+        good(writer, batch, lambda error: None)
+
+    monkeypatch.setattr(LoopWriter, "commit", commit)
+    assert any(played(range(seed, seed + 1))[0].violations for seed in range(40))

@@ -14,8 +14,15 @@ from typing import Any, Final, TextIO
 
 from invitations.config import LogSection
 
-_OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-"""What every log record has; anything else was said beside the message."""
+_OWN: Final = frozenset(
+    (
+        *("args", "asctime", "created", "exc_info", "exc_text", "filename", "funcName", "levelname", "levelno"),
+        *("lineno", "message", "module", "msecs", "msg", "name", "pathname", "process", "processName"),
+        *("relativeCreated", "stack_info", "taskName", "thread", "threadName"),
+    )
+)
+"""What every log record has (the table of LogRecord attributes in the standard library's documentation); anything
+else was said beside the message."""
 
 
 class TextFormatter(logging.Formatter):

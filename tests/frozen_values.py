@@ -82,7 +82,7 @@ CONSTANT_CALLS = FREEZING | {
     ),
 }
 # Give something mutable, which is of no account inside a freezing call.
-TRANSIENT = frozenset({"dict", "list", "set", "sorted", "reversed", "zip", "enumerate", "map", "filter"})
+TRANSIENT = frozenset({"dict", "list", "set", "sorted", "reversed", "zip", "enumerate", "map", "filter", "product"})
 # Are definitions or declarations, whatever they are given: types, fields, and what a validator is told.
 DECLARING_CALLS = frozenset(
     {

@@ -49,8 +49,8 @@ def test_names_resolve_to_the_longest_known_module() -> None:
 @pytest.mark.parametrize(
     "link",
     [
-        "from mesh.job import Job"
-        "if TYPE_CHECKING:\n    from mesh.job import Job"
+        "from mesh.job import Job",
+        "if TYPE_CHECKING:\n    from mesh.job import Job",
         "def f():\n    import mesh.job",
         "import mesh.job as j",
         "from .job import Job",
@@ -67,8 +67,8 @@ def test_a_diamond_and_a_re_exporting_init_are_no_cycle() -> None:
     assert not rules.cycles(
         house(
             mesh____init__="from mesh.engine import Engine",
-            mesh__engine="from mesh.board import B\nfrom mesh.job import J"
-            mesh__board="from mesh.job import J"
+            mesh__engine="from mesh.board import B\nfrom mesh.job import J",
+            mesh__board="from mesh.job import J",
             mesh__job="",
         )
     )
@@ -188,7 +188,7 @@ def test_a_long_file_is_found() -> None:
 
 
 def test_code_in_an_init_is_found() -> None:
-    text = "from mesh.job import Job\n\ndef f: ...\nclass C: ..."
+    text = "from mesh.job import Job\n\ndef f(): ...\nclass C: ..."
     assert len(rules.package_bodies(source(text, "mesh/__init__.py"))) == 2
     assert not rules.package_bodies(source(text, "mesh/job.py"))
 

@@ -7,20 +7,22 @@ process.
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar, overload
 
+from agents.door import Door
 from agents.errors import AgentError, AlreadyRunning, NotKnownYet
 from agents.errors import Refused as RefusedByHandler
 from agents.handle import JobHandle
 from agents.handlers import Handlers
 from agents.pairing import Wish
+from agents.program import run_program
 from agents.running import Running, open_agent
 from agents.settings import Settings, default_home, load_settings
 from agents.views import JobView
+from grammar.errors import MeshError
 from grammar.instruction import Right
 from grammar.openportal import VOCABULARY
 from grammar.vocabulary import Vocabulary
@@ -67,6 +69,7 @@ class Agent:
         self._network = network
         self._store = store
         self._running: Running | None = None
+        self._door: Door | None = None
 
     def __repr__(self) -> str:
         return f"<agent {self.name or self._home or '.'}{' running' if self._running else ''}>"
@@ -143,10 +146,19 @@ class Agent:
                 fix="talk to the running one through agents.client.Client, which has the same verbs",
             ) from locked
         self.name, self.kind = settings.name, settings.kind
+        self._door = Door(self._running)
+        try:
+            await self._door.open()
+        except BaseException:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """Stop cleanly; handlers that run are taken away and will run again."""
         running, self._running = self._running, None
+        if self._door is not None:
+            await self._door.close()
+            self._door = None
         if running is not None:
             await running.stop()
 
@@ -173,6 +185,17 @@ class Agent:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+    @property
+    def door(self) -> Door:
+        """The local door of the running agent.
+
+        Raises:
+            AgentError: it does not run.
+        """
+        if self._door is None:
+            raise AgentError("the agent does not run", fix="use `async with agent:` or `await agent.start()`")
+        return self._door
 
     @property
     def running(self) -> Running:
@@ -292,27 +315,14 @@ class Agent:
         assert peer is not None
         return peer
 
-    # -- as a program -------------------------------------------------------------------------------------------
-
     def run(self) -> None:
-        """Run until SIGINT or SIGTERM: what `mesh run` does, for `python handlers.py`."""
-        asyncio.run(self.run_until_signal())
+        """Run until SIGINT or SIGTERM, as `mesh run` does: for `python handlers.py`.
 
-    async def run_until_signal(self, ready: Callable[[], None] | None = None) -> None:
-        """Run until SIGINT or SIGTERM; `ready` is called once the store is open and the port listens."""
-        loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
+        Raises:
+            SystemExit: it cannot be started, or its store failed; the error is on standard error.
+        """
         try:
-            async with self:
-                if ready is not None:
-                    ready()
-                failed = self.running.failure
-                failed.add_done_callback(lambda _: stop.set())
-                await stop.wait()
-                if failed.done():
-                    raise failed.result()
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
+            run_program(self)
+        except MeshError as error:
+            fix = f"\nfix: {error.fix}" if error.fix else ""
+            raise SystemExit(f"error {error.code}: {error.message}{fix}") from None

@@ -51,6 +51,8 @@ class Executor:
         self._report = report
         self._tasks: dict[bytes, asyncio.Task[None]] = {}
         self._stopping = False
+        self.held = False
+        """A handler did not let go at the stop."""
 
     def start(self, context: Context) -> None:
         """Start the handler of a job."""
@@ -76,6 +78,7 @@ class Executor:
             task.cancel()
         if tasks:
             _, deaf = await asyncio.wait(tasks, timeout=STOP_S)
+            self.held = bool(deaf)
             for task in deaf:
                 log.error("%s does not stop: it will count as interrupted by a crash", task.get_name())
 

@@ -55,6 +55,7 @@ REASONS: Final[Mapping[str, Consequence]] = MappingProxyType(
 
 ROOM: Final = 8_192
 """Bytes an Outcome may have beside its result: an error message, mostly."""
+_ENDINGS: Final = frozenset({Kind.OUTCOME, Kind.DELETE, Kind.REJECT})
 SLACK: Final = 1.25
 """A peer may exceed its credit by a quarter before it is refused as busy: both sides count at different moments."""
 
@@ -116,6 +117,8 @@ class Arrival:
             return Refusal("bad_path", f'the job does not pass between "{self._ledger.name}" and "{board.name}"')
         for fact in known:
             lane.sent[fact.kind] = HAS
+            if fact.kind in (Kind.OUTCOME, Kind.REJECT) and lane is job.down:
+                self._still_away(job, board, number)
         if first.kind is Kind.REQUEST and lane is job.down and not lane.offered:
             self._was_offered(job, lane, board)
         if reissued and first.kind is Kind.REQUEST:
@@ -129,6 +132,19 @@ class Arrival:
             lane.sent[Kind.DELETE] = NEVER
             self._ledger.touch(job)
         return None
+
+    def _still_away(self, job: Job, board: Board, number: int) -> None:
+        """The end of a job came again, under another number, and is not yet known to be home."""
+        if job.role is not Role.HOP or job.up is None:
+            return
+        outbox = self._ledger.boards[job.up.board].outbox
+        if job.arrived:
+            board.inbox.away.pop(job.arrived, None)
+            job.arrived = number
+            board.inbox.away[number] = None
+        elif job.up.number > outbox.home:
+            outbox.relayed[job.up.number] = (board.id, number)
+            board.inbox.away[number] = None
 
     def _was_offered(self, job: Job, lane: Lane, board: Board) -> None:
         """The peer has the Request: this store was restored from a copy in which the job still waited (R4)."""
@@ -171,6 +187,8 @@ class Arrival:
         assert isinstance(request, Request)
         place = ledger.place(request.path)
         refusal = self._misplaced(board, request, place, len(fact.body), now_ms)
+        if refusal is None and place is not None and not any(one.kind in _ENDINGS for one in facts):
+            refusal = self._crowded(board, request, place)
         if refusal is not None:
             return refusal
         assert place is not None
@@ -237,10 +255,17 @@ class Arrival:
             return Refusal("life", f'agent "{me}" takes jobs that wait at most {limits.life_max_s:.0f} s')
         if now_ms > request.expires_ms + int(limits.horizon_s * 1000):
             return Refusal("forgotten", f'agent "{me}" may have known this job and has forgotten it: effect unknown')
-        branch = branch_of(place.names, place.index - 1, request)
-        if board.name == place.before and board.accepted.get(branch, 0) >= limits.credit_jobs * SLACK:
-            return Refusal("busy", f'agent "{me}" has {limits.credit_jobs} unfinished jobs from "{board.name}"')
         return None
+
+    def _crowded(self, board: Board, request: Request, place: Place) -> Refusal | None:
+        """A job that is over takes no room; any other one only while there is some (R13)."""
+        limits = self._ledger.limits
+        taken = board.accepted.get(branch_of(place.names, place.index - 1, request), 0)
+        if board.name != place.before or taken < limits.credit_jobs * SLACK:
+            return None
+        return Refusal(
+            "busy", f'agent "{self._ledger.name}" has {limits.credit_jobs} unfinished jobs from "{board.name}"'
+        )
 
     # -- who signed ---------------------------------------------------------------------------------------------
 

@@ -52,6 +52,7 @@ class Board:
         retired: its peer was revoked; it never has a link again and proves nothing.
         recovered: the unfinished jobs found in the store were taken up again, once in this opening.
         exchanging, exchange_after, all_sent, told_all, peer_all_sent: how far a full exchange is (R4).
+        asked: jobs that were asked for on this link; once each.
         tried: (job, reason) of records that were sent again on this link because the peer asked for more; once each.
         theirs: the openings of the peer's store, as it told them on this link.
         heard_ms, pinged_ms: when the link last carried something to us, and when we last asked for a sign of life.
@@ -63,6 +64,7 @@ class Board:
     __slots__ = (
         "accepted",
         "all_sent",
+        "asked",
         "awaited",
         "cards",
         "credit",
@@ -145,6 +147,7 @@ class Board:
         self.awaited: set[bytes] = set()
         self.paging = False
         self.all_sent = self.told_all = False
+        self.asked: set[bytes] = set()
         self.tried: set[tuple[bytes, str]] = set()
         self.peer_all_sent: int | None = None
         self.exchange_after = 0

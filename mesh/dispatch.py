@@ -74,17 +74,19 @@ def build_records(ledger: Ledger) -> None:
             _build(ledger, board, job, lane)
         else:
             # Fetched to be sent, and changed in the same step: it goes out under its later number only.
-            board.outbox.unsend(number)
-            ledger.pumped[board.id] = board
+            _leave_out(ledger, board, number)
 
 
 def _build(ledger: Ledger, board: Board, job: Job, lane: Lane) -> None:
     number = lane.number
     facts = [fact for fact in job.facts if fact is not None and lane.sent[fact.kind] == number]
     if not facts:
-        # Everything it had to say was said by the peer itself, or trimmed, meanwhile.
-        board.outbox.unsend(number)
-        ledger.pumped[board.id] = board
+        # Everything it had to say was said by the peer itself, or dropped, meanwhile: it is as good as home.
+        _leave_out(ledger, board, number)
+        if number in board.outbox.relayed:
+            downstream, theirs = board.outbox.relayed.pop(number)
+            ledger.boards[downstream].inbox.came_home(theirs)
+            ledger.acks[downstream] = ledger.boards[downstream]
         return
     out = ledger.effects.send.setdefault(board.id, [])
     size = 0
@@ -103,6 +105,12 @@ def _build(ledger: Ledger, board: Board, job: Job, lane: Lane) -> None:
         size += len(packed)
         out.append(packed)
     board.outbox.resize(number, size)
+
+
+def _leave_out(ledger: Ledger, board: Board, number: int) -> None:
+    # The record leaves the window again; what waits behind it may go.
+    board.outbox.unsend(number)
+    ledger.pumped[board.id] = board
 
 
 def acknowledge(ledger: Ledger) -> None:

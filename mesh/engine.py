@@ -336,7 +336,7 @@ class Engine:
         number_all(ledger)
         ledger.sign()
         build_records(ledger)
-        for board in ledger.paged:
+        for board in (*ledger.paged, *ledger.pumped.values()):
             self._greeting.exchanged(board)
         acknowledge(ledger)
         # Behind the refusals it answers, or it would be taken for an older word.

@@ -247,6 +247,10 @@ class Exchange:
         if consequence is Consequence.SEND_AGAIN and (job.id, reason) not in board.tried:
             board.tried.add((job.id, reason))
             self._send_again(board, job, lane, reason)
+        elif consequence is Consequence.SEND_AGAIN:
+            # Sending again did not help on this link; the next one, after a pause, may do better.
+            resend(lane, job)
+            self._greeting.refuse(board, f'"{board.name}" refused {ledger.describe(job.id)} twice: {reason}')
         elif not request_was_in_it:
             ledger.alarm(f'"{board.name}" did not take {ledger.describe(job.id)}: {board.last_refusal}')
             lane.number = 0

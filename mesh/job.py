@@ -257,6 +257,9 @@ class Job:
     def _spread(self, kind: Kind, source: Lane | None) -> None:
         # Requests, cancels and deletes travel down; reports, outcomes and rejects travel up.
         target = self.up if kind in UPWARD else self.down
+        if kind is Kind.CANCEL and target is not None and not target.offered and not self.live:
+            # Refused here instead of forwarded: the next agent never hears of the job.
+            return
         if target is not None and target is not source:
             target.sent[kind] = NEVER
 

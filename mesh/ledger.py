@@ -217,7 +217,8 @@ class Ledger:
     def want(self, board: Board, job_id: bytes) -> None:
         """Ask the peer of `board` for its copy of a job, now or when it is connected (R10)."""
         board.wanted.add(job_id)
-        if board.open:
+        if board.open and job_id not in board.asked:
+            board.asked.add(job_id)
             self.effects.send.setdefault(board.id, []).append(encode(Type.WANT, Want(job_id)))
 
     def touch(self, job: Job) -> None:

@@ -168,13 +168,17 @@ class Inbox:
         """Every Outcome up to here is committed at its origin, as far as we know (R7)."""
         if self.strays:
             return self.floor
-        if self.away:
-            return max(self.floor, next(iter(self.away)) - 1)
-        return self.number
+        home = next(iter(self.away)) - 1 if self.away else self.number
+        if self.refused:
+            # What was not taken is nowhere near home.
+            home = min(home, min(self.refused) - 1)
+        return max(self.floor, home)
 
     def start(self, position: Position) -> None:
-        """Begin at `position`: first contact, a new incarnation of the peer, or a full exchange."""
+        """Begin a full exchange at `position`: what was away under earlier numbers comes again under new ones."""
         self.incarnation, self.number = position
+        self.floor = self.strays = 0
+        self.away.clear()
 
     def take(self, number: int, incarnation: bytes) -> None:
         """Record `number` was taken in this step; `incarnation` is the opening of the peer's store that gave it."""

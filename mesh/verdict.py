@@ -118,7 +118,12 @@ class _Verdict:
             yield f"3: the caller of {short} was told that it is complete, and it had no effect"
         outcome = mine.outcome
         failed = mine.state in (State.ERROR, State.EXPIRED, State.CANCELLED, State.REJECTED)
-        if happened and failed and not (outcome is not None and outcome.unknown_effect):
+        # What a destination did and lost before its neighbour had heard of it, nobody can know (14).
+        forgot = any(
+            loss.name == names[-1] and loss.lost_ms >= told.put_ms and names[-2] not in loss.noticed_by
+            for loss in history.losses
+        )
+        if happened and failed and not forgot and not (outcome is not None and outcome.unknown_effect):
             yield f"7: the caller of {short} was told {mine.state}, and its effect happened"
 
     # -- one job, everywhere ------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ _WITHOUT_CLASS: Final = (
     ("MESH-E504", 3, "The agent went away before it answered; what was asked may have happened."),
     ("MESH-E505", 4, "The agent belongs to another user of this machine."),
     ("MESH-E599", 2, "A bug of Hopboard, not of yours."),
+    ("MESH-E520", 1, "A step of `mesh demo` went wrong; what it had started is stopped."),
     ("MESH-E508", 2, "A handlers.py that cannot be used; nothing was started."),
 )
 

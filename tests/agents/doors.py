@@ -13,7 +13,6 @@ from typing import Any, ParamSpec
 from agents.agent import Agent
 from agents.calls import Calls, open_calls
 from agents.context import Context
-from agents.door import Door
 from agents.settings import make_home
 from grammar.identifiers import UserIdentifier
 
@@ -43,15 +42,13 @@ class House:
     folder: Path
     portal: Agent
     cluster: Agent
-    door: Door
     held: asyncio.Event = field(default_factory=asyncio.Event)
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def reopen(self) -> None:
         """Close the portal's door, and open a new one: what its callers see of a restart."""
-        await self.door.close()
-        self.door = Door(self.portal.running)
-        await self.door.open()
+        await self.portal.door.close()
+        await self.portal.door.open()
 
     @property
     def home(self) -> Path:
@@ -97,16 +94,11 @@ async def two_agents(folder: Path) -> AsyncIterator[House]:
     portal = Agent("portal", home=folder / "portal")
     await portal.start()
     await cluster.start()
-    door = Door(portal.running)
-    await door.open()
     try:
         (await portal.invite("cluster")).save(folder / "cluster.invite.toml")
         await cluster.join(folder / "cluster.invite.toml")
         await portal.wait_for_peer("cluster", timeout=10)
-        house = House(folder, portal, cluster, door, held, release)
-        yield house
-        door = house.door
+        yield House(folder, portal, cluster, held, release)
     finally:
-        await door.close()
         await portal.stop()
         await cluster.stop()

@@ -247,6 +247,7 @@ async def test_closing_the_door_ends_the_calls_and_removes_the_socket(tmp_path: 
 async def test_a_door_that_cannot_open_says_why(tmp_path: Path) -> None:
     async with two_agents(tmp_path) as house:
         path = house.cluster.running.settings.socket_path
+        path.unlink()
         path.write_text("a file")
         with pytest.raises(AgentError, match="local door"):
             await Door(house.cluster.running).open()

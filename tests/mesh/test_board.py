@@ -35,13 +35,13 @@ def test_closing_forgets_the_link_and_keeps_the_rest() -> None:
     made.halted.add("0:")
     made.cards.add(FP)
     made.offered["0:"] = 1
-    made.inbox.refuse(4, "busy", "full")
+    made.inbox.refuse(12, "busy", "full")
     made.peer_all_sent, made.exchange_after = 5, 6
     made.close()
     assert (made.open, made.credit, made.halted, made.cards) == (False, None, set(), set())
     assert (made.paging, made.all_sent, made.peer_all_sent, made.exchange_after) == (False, False, None, 0)
     assert (made.proved, made.exchanging, made.offered) == (True, True, {"0:": 1})
-    assert made.inbox.refused == {4: ("busy", "full")}
+    assert made.inbox.refused == {12: ("busy", "full")}
 
 
 def closed(made: Board) -> None:
@@ -95,7 +95,7 @@ def test_a_row_is_read_back(keywords: frozenset[str] | None) -> None:
     made.outbox.last, made.outbox.acked, made.outbox.home = 9, 7, 5
     made.inbox.start((b"i" * 8, 12))
     made.inbox.away = {11: None}
-    made.inbox.refuse(4, "busy", "full")
+    made.inbox.refuse(12, "busy", "full")
     made.inbox.superseded = frozenset({b"x" * 8, b"a" * 8})
     row = made.row()
     assert (row.id, row.zone, row.name, row.fingerprint) == (3, "lab", "cluster", FP)
@@ -103,7 +103,7 @@ def test_a_row_is_read_back(keywords: frozenset[str] | None) -> None:
     assert (again.id, again.zone, again.name, again.fingerprint) == (3, "lab", "cluster", FP)
     assert (again.outbox.last, again.outbox.acked, again.outbox.home) == (9, 7, 5)
     assert (again.inbox.received, again.inbox.floor) == ((b"i" * 8, 12), 10)
-    assert again.inbox.refused == {4: ("busy", "full")}
+    assert again.inbox.refused == {12: ("busy", "full")}
     assert again.inbox.superseded == made.inbox.superseded
     assert (again.kind, again.keywords, again.exchanging) == ("instance", keywords, True)
     assert (again.open, again.proved, again.credit) == (False, False, None)

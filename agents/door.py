@@ -300,7 +300,10 @@ class _Call:
             with suppress(NoSuchJob):
                 self._changed(number, job_id, await self.running.jobs.view(job_id))
 
-    def _changed(self, number: int, job_id: bytes, view: JobView) -> None:
+    def _changed(self, number: int, job_id: bytes, view: JobView | None) -> None:
+        if view is None:
+            # The agent stops, and this door with it.
+            return
         followed = self._subscriptions.get(number)
         if followed is None or job_id not in followed.jobs:
             return

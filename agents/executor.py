@@ -50,6 +50,8 @@ class Executor:
         self._limits = limits
         self._report = report
         self._tasks: dict[bytes, asyncio.Task[None]] = {}
+        self._unreported: set[bytes] = set()
+        self._asked: set[bytes] = set()
         self._stopping = False
         self.held = False
         """A handler did not let go at the stop."""
@@ -58,16 +60,26 @@ class Executor:
         """Start the handler of a job."""
         task = asyncio.get_running_loop().create_task(self._run(context), name=f"job {context.id[12:20]}")
         self._tasks[context.job_id] = task
+        self._unreported.add(context.job_id)
         task.add_done_callback(partial(self._done, context.job_id))
 
     def _done(self, job_id: bytes, task: asyncio.Task[None]) -> None:
         if self._tasks.get(job_id) is task:
             del self._tasks[job_id]
+        self._asked.discard(job_id)
+        if job_id in self._unreported:
+            # Cancelled before its first step: the handler was never entered.
+            self._tell(job_id, None if self._stopping else Ending(State.CANCELLED))
+
+    def _tell(self, job_id: bytes, ending: Ending | None) -> None:
+        self._unreported.discard(job_id)
+        self._report(job_id, ending)
 
     def stop(self, job_id: bytes) -> None:
         """Cancel the handler of a job; it is reported as cancelled unless it ends otherwise."""
         task = self._tasks.get(job_id)
         if task is not None:
+            self._asked.add(job_id)
             task.cancel()
 
     async def close(self) -> None:
@@ -88,8 +100,14 @@ class Executor:
             async with asyncio.timeout(self._limits.run_s) as deadline:
                 value = await self._call(context)
             ending = self._normalise(value)
-        except asyncio.CancelledError:
-            ending = None if self._stopping else Ending(State.CANCELLED)
+        except asyncio.CancelledError as error:
+            if self._stopping:
+                ending = None
+            elif context.job_id in self._asked:
+                ending = Ending(State.CANCELLED)
+            else:
+                # Something that the handler itself waited for was cancelled: nobody asked for the job to stop.
+                ending = self._broken(context, error)
         except Refused as refusal:
             ending = _failed("failed", str(refusal) or "the handler refused")
         except TimeoutError as error:
@@ -100,7 +118,7 @@ class Executor:
                 ending = self._broken(context, error)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises ends its job, not the agent
             ending = self._broken(context, error)
-        self._report(context.job_id, ending)
+        self._tell(context.job_id, ending)
 
     async def _call(self, context: Context) -> Any:
         handler = self._handlers.find(context.instruction.keyword)
@@ -129,7 +147,7 @@ class Executor:
             )
         return Ending(State.COMPLETE, result_type, text)
 
-    def _broken(self, context: Context, error: Exception) -> Ending:
+    def _broken(self, context: Context, error: BaseException) -> Ending:
         log.exception("handler of %s raised", context.instruction.keyword, extra={"job": context.id})
         return _failed("failed", f"{type(error).__name__}: {error}")
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
-from agents.errors import JobFailed, NotKnownYet
+from agents.errors import AgentError, JobFailed, NotKnownYet
 from agents.views import JobView, failure_of
 from agents.watching import Watch
 from grammar.results import decode
@@ -34,10 +34,12 @@ class Keeper(Protocol):
 class JobHandle:
     """One job that this agent put, or watches."""
 
-    def __init__(self, keeper: Keeper, watch: Watch, last: str) -> None:
+    def __init__(self, keeper: Keeper, watch: Watch, last: str, *, fresh: bool = False) -> None:
         self._keeper = keeper
         self._watch = watch
         self._last = last
+        # A job that was just made cannot be over yet; of any other one nobody may have been told.
+        self._looked = fresh
 
     @property
     def job_id(self) -> bytes:
@@ -93,14 +95,20 @@ class JobHandle:
         return decode(content.result_type or "None", data, self._keeper.result_types())
 
     async def watch(self) -> AsyncIterator[JobView]:
-        """Follow the job: a view now and at each change, the last one when it is over."""
-        news: asyncio.Queue[JobView] = asyncio.Queue()
+        """Follow the job: a view now and at each change, the last one when it is over.
+
+        Raises:
+            AgentError: the agent stopped first; the job goes on when it is started again.
+        """
+        news: asyncio.Queue[JobView | None] = asyncio.Queue()
         stop = self._watch.listen(news.put_nowait)
         try:
             view = await self.view()
             yield view
             while view.live:
                 following = await news.get()
+                if following is None:
+                    raise AgentError("the agent stopped; the job goes on when it is started again")
                 if following == view:
                     continue
                 view = following
@@ -129,6 +137,11 @@ class JobHandle:
             return
         try:
             async with asyncio.timeout(timeout):
+                if not self._looked:
+                    self._looked = True
+                    view = await self.view()
+                    if not view.live:
+                        self._watch.changed(view)
                 await self._watch.end()
         except TimeoutError:
             raise NotKnownYet(

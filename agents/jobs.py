@@ -183,7 +183,7 @@ class Jobs:
             if isinstance(result, MeshError):
                 answer.set_exception(result)
             else:
-                answer.set_result(JobHandle(self, self._watching.of(result), last))
+                answer.set_result(JobHandle(self, self._watching.of(result), last, fresh=put.key is None))
 
         while True:
             try:

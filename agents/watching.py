@@ -32,7 +32,7 @@ class Watch:
         self.view: JobView | None = None
         self.over = False
         self._waiters: list[asyncio.Future[None]] = []
-        self._listeners: list[Callable[[JobView], None]] = []
+        self._listeners: list[Callable[[JobView | None], None]] = []
 
     @property
     def wants_views(self) -> bool:
@@ -55,8 +55,8 @@ class Watch:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
 
-    def listen(self, listener: Callable[[JobView], None]) -> Callable[[], None]:
-        """Call `listener` with each new view; returns what ends it."""
+    def listen(self, listener: Callable[[JobView | None], None]) -> Callable[[], None]:
+        """Call `listener` with each new view, and with None if the agent stops first; returns what ends it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -75,6 +75,8 @@ class Watch:
 
     def stopped(self) -> None:
         """The agent stops."""
+        for listener in list(self._listeners):
+            listener(None)
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():

@@ -88,10 +88,15 @@ class Mesh:
 @asynccontextmanager
 async def memory_mesh(folder: Path) -> AsyncIterator[Mesh]:
     """A mesh for one test, which has 20 seconds."""
+    failed: Exception | None = None
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
         mesh = Mesh(folder, MemoryNetwork(tasks))
         try:
             yield mesh
+        except Exception as error:  # raised below: a group would hide it from `pytest.raises`
+            failed = error
         finally:
             for agent in mesh.agents:
                 await agent.stop()
+    if failed is not None:
+        raise failed

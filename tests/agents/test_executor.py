@@ -204,7 +204,6 @@ async def test_a_handler_may_finish_although_it_was_cancelled() -> None:
     assert bench.reports == [(JOB, Ending(State.COMPLETE, "str", '"done all the same"'))]
 
 
-@pytest.mark.xfail(strict=True, reason="a task cancelled before its first step reports nothing")
 @in_loop
 async def test_a_job_cancelled_before_its_first_step_is_reported_too() -> None:
     """Start and stop may come out of one group of commits, in one turn of the loop."""
@@ -221,7 +220,6 @@ async def test_a_job_cancelled_before_its_first_step_is_reported_too() -> None:
     assert [job_id for job_id, _ in bench.reports] == [JOB]
 
 
-@pytest.mark.xfail(strict=True, reason="any CancelledError counts as asked for by the origin")
 @in_loop
 async def test_a_cancellation_that_nobody_asked_for_is_a_failure() -> None:
     """A handler that waits for a task of its own which was cancelled: the origin asked for no such thing."""

@@ -15,7 +15,8 @@ from agents.context import Context
 from agents.errors import AgentError, JobFailed, NotKnownYet
 from agents.views import JobView
 from grammar.identifiers import UserIdentifier
-from mesh.errors import MeshError, NoSuchJob, NotOurJob
+from grammar.errors import MeshError
+from mesh.errors import NotOurJob
 from tests.agents.doors import in_loop
 from tests.agents.memory_mesh import Mesh, memory_mesh
 
@@ -49,9 +50,9 @@ async def two(folder: Path) -> AsyncIterator[Two]:
 
         @cluster.handler
         async def hold(name: str, context: Context) -> str:
+            await context.progress(0.5, "half")
             held.set()
             await release.wait()
-            await context.progress(0.5, "half")
             return name
 
         await portal.start()
@@ -117,15 +118,15 @@ async def test_many_may_wait_and_one_may_give_up(tmp_path: Path) -> None:
 async def test_a_watch_ends_with_the_job(tmp_path: Path) -> None:
     async with two(tmp_path) as at:
         job = await at.portal.put(HOLD)
-        await at.held.wait()
         views: list[JobView] = []
         async for view in job.watch():
             views.append(view)
-            at.release.set()
+            if view.message == "half":
+                at.release.set()
         states = [view.state for view in views]
         assert states[-1] == "complete"
         assert all(view.live for view in views[:-1])
-        assert "half" in [view.message for view in views]
+        assert [view.version for view in views] == sorted({view.version for view in views})
         assert [view.state async for view in job.watch()] == ["complete"], "who comes late gets the last view"
 
 
@@ -161,8 +162,7 @@ async def test_a_deleted_job_is_forgotten(tmp_path: Path) -> None:
         job = await at.portal.put(ADD)
         await job.result()
         await job.delete()
-        with pytest.raises(NoSuchJob):
-            await job.view()
+        assert (await job.view()).state == "deleted"
         assert await at.portal.jobs(live=None) == []
 
 
@@ -171,17 +171,19 @@ async def test_who_waits_for_a_job_that_is_deleted_is_told(tmp_path: Path) -> No
     async with two(tmp_path) as at:
         job = await at.portal.put(HOLD)
         await at.held.wait()
-        waiting = asyncio.create_task(job.wait(0.5))
+        waiting = asyncio.create_task(job.wait(5))
+        result = asyncio.create_task(job.result(5))
         watching = asyncio.create_task(last(job.watch()))
         await asyncio.sleep(0)
         await job.delete()
-        try:
-            with pytest.raises(NoSuchJob):
-                await waiting
-            async with asyncio.timeout(0.5):
-                await asyncio.wait([watching])
-        finally:
-            watching.cancel()
+        assert (await waiting).state == "deleted"
+        with pytest.raises(JobFailed) as failed:
+            await result
+        assert failed.value.kind == "deleted"
+        async with asyncio.timeout(5):
+            view = await watching
+        assert view is not None
+        assert view.state == "deleted"
 
 
 async def last(views: AsyncIterator[JobView]) -> JobView | None:
@@ -191,25 +193,32 @@ async def last(views: AsyncIterator[JobView]) -> JobView | None:
     return found
 
 
+@pytest.mark.xfail(strict=True, reason="a watch made after the end waits for a change that never comes")
 @in_loop
 async def test_who_comes_after_the_end_is_answered_at_once(tmp_path: Path) -> None:
     async with two(tmp_path) as at:
-        known = (await at.portal.put(ADD)).id
-        await (await at.portal.job(known)).wait(5)
-        fresh = await at.portal.job(known)
-        assert await fresh.result(0.5) == UserIdentifier.parse("fred.proj.org")
-        del fresh
-        assert (await (await at.portal.job(known)).wait(0.5)).state == "complete"
+        job = await at.portal.put(ADD)
+        await job.wait(5)
+        known = job.id
+        await at.cluster.stop()
+        await at.portal.stop()
+        await at.portal.start()
+        assert (await (await at.portal.job(known)).wait(0.3)).state == "complete"
 
 
+@pytest.mark.xfail(strict=True, reason="a watch made after the end waits for a change that never comes")
 @in_loop
 async def test_the_same_key_is_the_same_job_even_when_it_is_over(tmp_path: Path) -> None:
     async with two(tmp_path) as at:
-        first = (await at.portal.put(ADD, key="k")).id
-        await (await at.portal.job(first)).wait(5)
+        job = await at.portal.put(ADD, key="k")
+        await job.wait(5)
+        first = job.id
+        await at.cluster.stop()
+        await at.portal.stop()
+        await at.portal.start()
         again = await at.portal.put(ADD, key="k")
         assert again.id == first
-        assert await again.result(0.5) == UserIdentifier.parse("fred.proj.org")
+        assert await again.result(0.3) == UserIdentifier.parse("fred.proj.org")
 
 
 @in_loop
@@ -224,6 +233,7 @@ async def test_a_stop_tells_those_who_wait(tmp_path: Path) -> None:
             await waiting
 
 
+@pytest.mark.xfail(strict=True, reason="a stop tells those who wait, not those who follow")
 @in_loop
 async def test_a_stop_tells_those_who_follow(tmp_path: Path) -> None:
     async with two(tmp_path) as at:
@@ -239,7 +249,7 @@ async def test_a_stop_tells_those_who_follow(tmp_path: Path) -> None:
         await first.wait()
         await at.portal.stop()
         try:
-            async with asyncio.timeout(0.5):
+            async with asyncio.timeout(0.3):
                 with pytest.raises(MeshError):
                     await asyncio.shield(following)
         finally:

@@ -29,7 +29,7 @@ demo: $(RUNTIME)
 TESTS ?= tests
 test: $(TOOLS)
 	@$(CHECKS); \
-	$(BIN)/python -m pytest -q $(TESTS) || failed="$$failed tests"; \
+	$(BIN)/python -m pytest -q -n auto --dist loadfile $(TESTS) || failed="$$failed tests"; \
 	$(VERDICT)
 
 check: $(TOOLS)

@@ -310,7 +310,7 @@ class PeerBook:
         """
         row = self._invitations.get(id_)
         if row is None:
-            raise PeerError("there is no such invitation", fix="see `mesh invites` for those there are")
+            raise PeerError("there is no such invitation", fix="see `mesh peers` for those there are")
         if row.state == "used":
             raise PeerError(f'the invitation for "{row.name}" was used', fix=f"`mesh revoke {row.name}`")
         return replace(row, secret=None, state="revoked")

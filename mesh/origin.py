@@ -226,7 +226,7 @@ class Origin:
             close = nearest(keyword, board.keywords)
             raise UnknownForPeer(
                 f'"{board.name}" has no instruction "{keyword}"',
-                fix=f'did you mean "{close}"?' if close else f"see what it has: mesh services {board.name}",
+                fix=f'did you mean "{close}"?' if close else "see what it has: mesh peers --json",
             )
         for portal in instruction.portals:
             denial = ledger.access.claims(portal, ledger.fingerprint, None, None)

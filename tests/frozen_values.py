@@ -153,9 +153,7 @@ def _is_frozen(node: ast.ClassDef, frozen: set[str]) -> bool:
         if isinstance(expression, ast.Call) and _last_name(expression.func) in {"dataclass", "ConfigDict"}:
             settings += expression.keywords
     guarded = any(isinstance(s, ast.FunctionDef) and s.name == "__setattr__" for s in node.body)
-    declared = guarded or any(
-        k.arg == "frozen" and getattr(k.value, "value", False) is True for k in settings
-    )
+    declared = guarded or any(k.arg == "frozen" and getattr(k.value, "value", False) is True for k in settings)
     return declared or any(_last_name(base) in frozen for base in node.bases)
 
 
@@ -194,9 +192,7 @@ def mutable_values(source: Source, frozen: frozenset[str], also: frozenset[str] 
     return sorted({*_assignments(source, source.tree.body, frozen, also), *_hidden_state(source)})
 
 
-def _assignments(
-    source: Source, body: list[ast.stmt], frozen: frozenset[str], also: frozenset[str]
-) -> Iterator[str]:
+def _assignments(source: Source, body: list[ast.stmt], frozen: frozenset[str], also: frozenset[str]) -> Iterator[str]:
     for node in body:
         match node:
             case ast.If(test=ast.Compare(left=ast.Name(id="__name__"))):
@@ -278,11 +274,7 @@ def _hidden_state(source: Source) -> Iterator[str]:
     aliases = {found.alias: found.target for found in imports(source)}
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Global):
-            yield source.problem(
-                node, f"global {', '.join(node.names)}: state belongs to an agent, not to a module"
-            )
+            yield source.problem(node, f"global {', '.join(node.names)}: state belongs to an agent, not to a module")
         for decorator in getattr(node, "decorator_list", []):
             if qualified_name(decorator, aliases) in MEMORIES:
-                yield source.problem(
-                    decorator, "a cache shared by every agent of the process: keep it in an object"
-                )
+                yield source.problem(decorator, "a cache shared by every agent of the process: keep it in an object")

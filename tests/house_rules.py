@@ -133,16 +133,12 @@ def imports_in_wrong_place(source: Source) -> list[str]:
     for statement in source.tree.body:
         is_import = isinstance(statement, ast.Import | ast.ImportFrom)
         if is_import and opened:
-            found.append(
-                source.problem(statement, "import after other code: move it to the head of the file")
-            )
+            found.append(source.problem(statement, "import after other code: move it to the head of the file"))
         opened = opened or not (is_import or _may_stand_among_imports(statement))
     for scope in ast.walk(source.tree):
         if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
             found += [
-                source.problem(
-                    node, f"import inside {getattr(scope, 'name', 'a lambda')}: move it to the head"
-                )
+                source.problem(node, f"import inside {getattr(scope, 'name', 'a lambda')}: move it to the head")
                 for node in ast.iter_child_nodes(scope)
                 for node in _statements_outside_scopes(node)
                 if isinstance(node, ast.Import | ast.ImportFrom)
@@ -252,9 +248,7 @@ def package_bodies(source: Source) -> list[str]:
     if source.path.name != "__init__.py":
         return []
     return [
-        source.problem(
-            node, f"{node.name} in an __init__: it re-exports only; give the code a file with a name"
-        )
+        source.problem(node, f"{node.name} in an __init__: it re-exports only; give the code a file with a name")
         for node in source.tree.body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
     ]

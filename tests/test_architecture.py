@@ -51,7 +51,7 @@ ORDER = MappingProxyType(
             handshake links peering jobs running exports logs calls records wire trusted api door program agent
             offline client __init__
             cli/showing cli/session cli/streaming cli/parsing cli/demo cli/knowing cli/looking cli/making cli/meeting
-            cli/stopping cli/putting cli/codes cli/serving cli/program cli/__init__
+            cli/stopping cli/language cli/putting cli/codes cli/serving cli/program cli/__init__
         """,
     }
 )
@@ -140,9 +140,7 @@ WORLD_ALLOWED = MappingProxyType(
 FILE_ROOMS = frozenset({"invitations.files", "invitations.vault", "invitations.config"})
 
 # Modules of one outside thing: only the room named for it opens it.
-ONE_ROOM = MappingProxyType(
-    {"sqlite3": "mesh.storage", "websockets": "mesh.transport", "click": "agents.cli"}
-)
+ONE_ROOM = MappingProxyType({"sqlite3": "mesh.storage", "websockets": "mesh.transport", "click": "agents.cli"})
 
 BANNED_EVERYWHERE = MappingProxyType(
     {
@@ -161,9 +159,7 @@ BANNED_BELOW_AGENTS = MappingProxyType(
         "__import__": "no import by string: name what you need at the head of the file",
     }
 )
-EMPTY_WORDS = frozenset(
-    {"manager", "managers", "util", "utils", "helper", "helpers", "core", "base", "common", "misc"}
-)
+EMPTY_WORDS = frozenset({"manager", "managers", "util", "utils", "helper", "helpers", "core", "base", "common", "misc"})
 DESIGN_WORDS = frozenset({"service", "services"})  # a name by themselves; JobService says no more than Job
 MOST_LINES = 400
 
@@ -174,9 +170,7 @@ PLACED = tuple(
     for package, files in ORDER.items()
     for file in files.split()
 )
-PURE = tuple(
-    source for source in HOUSE if len(source.path.parts) == 2 and source.path.parts[0] in {"grammar", "mesh"}
-)
+PURE = tuple(source for source in HOUSE if len(source.path.parts) == 2 and source.path.parts[0] in {"grammar", "mesh"})
 
 
 def require_none(problems: Iterable[str]) -> None:
@@ -242,9 +236,7 @@ def test_the_pure_core_does_not_touch_the_world() -> None:
 
 def test_the_pure_core_opens_no_file_through_another_floor() -> None:
     """Also through what a package hands on: `from invitations import load` is told apart from `Card`."""
-    handed_on = {
-        k: v for source in HOUSE for k, v in rules.re_exports(source).items() if source.name in ORDER
-    }
+    handed_on = {k: v for source in HOUSE for k, v in rules.re_exports(source).items() if source.name in ORDER}
     require_none(
         source.problem(found.node, f"imports {found.target}, and {module} opens files")
         for source in PURE
@@ -254,9 +246,7 @@ def test_the_pure_core_opens_no_file_through_another_floor() -> None:
 
 
 def test_exceptions_are_still_needed() -> None:
-    imported = {
-        (source.name, found.target.partition(".")[0]) for source in HOUSE for found in rules.imports(source)
-    }
+    imported = {(source.name, found.target.partition(".")[0]) for source in HOUSE for found in rules.imports(source)}
     stale = [f"{m} no longer imports {what}" for m, what in WORLD_ALLOWED if (m, what) not in imported]
     stale += [f"{path} is no file" for path in TESTED_ELSEWHERE if not (ROOT / path).is_file()]
     require_none(stale)

@@ -114,9 +114,7 @@ def test_an_import_at_the_head_is_fine(text: str) -> None:
     assert not rules.imports_in_wrong_place(source(text))
 
 
-@pytest.mark.parametrize(
-    "text", ["import os", "import os.path as p", "from os import path", "def f():\n import os"]
-)
+@pytest.mark.parametrize("text", ["import os", "import os.path as p", "from os import path", "def f():\n import os"])
 def test_a_forbidden_import_is_found(text: str) -> None:
     (problem,) = rules.forbidden_imports(source(text), {"os"}, "the pure core does no I/O")
     assert "the pure core does no I/O" in problem
@@ -194,9 +192,7 @@ def test_code_in_an_init_is_found() -> None:
 
 
 def test_where_the_tests_of_a_file_are() -> None:
-    assert (
-        str(rules.place_of_tests(source("", "mesh/storage/sqlite.py"))) == "tests/mesh/storage/test_sqlite.py"
-    )
+    assert str(rules.place_of_tests(source("", "mesh/storage/sqlite.py"))) == "tests/mesh/storage/test_sqlite.py"
 
 
 def test_a_file_of_constants_has_no_behaviour() -> None:

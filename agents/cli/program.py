@@ -37,6 +37,7 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "peers": ("agents.cli.knowing:peers", "List peers and their links."),
         "trust": ("agents.cli.knowing:trust", "List the keys that are believed, and why; settle one."),
         "revoke": ("agents.cli.knowing:revoke", "Make a peer a stranger."),
+        "grammar": ("agents.cli.language:grammar", "List the instructions, or explain one."),
         "parse": ("agents.cli.parsing:parse", "Say what a text means, or why it means nothing."),
         "errors": ("agents.cli.codes:errors", "Explain error codes."),
     }

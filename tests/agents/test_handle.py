@@ -14,8 +14,8 @@ from agents.agent import Agent
 from agents.context import Context
 from agents.errors import AgentError, JobFailed, NotKnownYet
 from agents.views import JobView
-from grammar.identifiers import UserIdentifier
 from grammar.errors import MeshError
+from grammar.identifiers import UserIdentifier
 from mesh.errors import NotOurJob
 from tests.agents.doors import in_loop
 from tests.agents.memory_mesh import Mesh, memory_mesh
@@ -193,7 +193,6 @@ async def last(views: AsyncIterator[JobView]) -> JobView | None:
     return found
 
 
-@pytest.mark.xfail(strict=True, reason="a watch made after the end waits for a change that never comes")
 @in_loop
 async def test_who_comes_after_the_end_is_answered_at_once(tmp_path: Path) -> None:
     async with two(tmp_path) as at:
@@ -206,7 +205,6 @@ async def test_who_comes_after_the_end_is_answered_at_once(tmp_path: Path) -> No
         assert (await (await at.portal.job(known)).wait(0.3)).state == "complete"
 
 
-@pytest.mark.xfail(strict=True, reason="a watch made after the end waits for a change that never comes")
 @in_loop
 async def test_the_same_key_is_the_same_job_even_when_it_is_over(tmp_path: Path) -> None:
     async with two(tmp_path) as at:
@@ -233,7 +231,6 @@ async def test_a_stop_tells_those_who_wait(tmp_path: Path) -> None:
             await waiting
 
 
-@pytest.mark.xfail(strict=True, reason="a stop tells those who wait, not those who follow")
 @in_loop
 async def test_a_stop_tells_those_who_follow(tmp_path: Path) -> None:
     async with two(tmp_path) as at:

@@ -140,7 +140,7 @@ def test_a_keyword_that_the_neighbour_does_not_have() -> None:
     )
     with pytest.raises(UnknownForPeer) as caught:
         pair.put("portal.cluster", "dance")
-    assert caught.value.fix == "see what it has: mesh services cluster"
+    assert caught.value.fix == "see what it has: mesh peers --json"
     pair.put("portal.cluster", TEXT)
 
 

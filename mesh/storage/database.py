@@ -26,7 +26,7 @@ _STATEMENTS: Final = 128
 _PREPARE: Final = ("PRAGMA page_size = 4096", "PRAGMA journal_mode = WAL")
 _SETTINGS: Final = (
     "PRAGMA synchronous = FULL",
-    "PRAGMA cache_size = -65536",
+    "PRAGMA cache_size = -16384",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA wal_autocheckpoint = 4000",
     "PRAGMA journal_size_limit = 67108864",

@@ -233,7 +233,11 @@ async def test_a_cancellation_that_nobody_asked_for_is_a_failure() -> None:
     assert ending.state is State.ERROR
 
 
-@pytest.mark.parametrize("value", [object(), math.nan, {"a": {1, 2}}, "lone \udcff surrogate"], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [object(), math.nan, {"a": {1, 2}}, "lone \udcff surrogate"],
+    ids=lambda value: type(value).__name__,
+)
 @in_loop
 async def test_what_cannot_be_a_result_is_a_failure(value: object) -> None:
     async def work() -> Any:

@@ -1,0 +1,271 @@
+"""Links that stand: greeting, replacing, closing, and frames that no honest peer sends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from agents.agent import Agent
+from agents.handshake import messages_of
+from agents.links import MALFORMED
+from agents.running import Running
+from grammar.identifiers import UserIdentifier
+from invitations.joining import psk_for
+from mesh.board import Board
+from mesh.codec import FramePacker, pack
+from mesh.errors import LinkError
+from mesh.messages import Bye, Hello, Identify, Message, Ping, Pong, Type, encode
+from mesh.session import Dialing, Session
+from mesh.transport.contract import UNPROVEN, VANISHED, Connection
+from mesh.transport.errors import ConnectionLost
+from tests.agents.doors import in_loop
+from tests.agents.memory_mesh import Mesh, memory_mesh
+
+ADD = "portal.cluster add_user fred.proj.org"
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dialler tries again after 0.1 s: not at once, which would get in the way, and not after half a second."""
+    monkeypatch.setattr("agents.peering.random.random", lambda: 0.2)
+
+
+@dataclass
+class Two:
+    mesh: Mesh
+    portal: Agent
+    cluster: Agent
+
+    @property
+    def board(self) -> Board:
+        """The portal's board of the cluster."""
+        return board_of(self.portal.running, "cluster")
+
+    async def works(self) -> None:
+        """A job goes through."""
+        assert await (await self.portal.put(ADD)).result(10) == "account created"
+
+
+def board_of(running: Running, name: str) -> Board:
+    board = running.engine.board("default", name)
+    assert board is not None
+    return board
+
+
+@asynccontextmanager
+async def two(folder: Path) -> AsyncIterator[Two]:
+    async with memory_mesh(folder) as mesh:
+        portal, cluster = mesh.agent("portal", kind="portal"), mesh.agent("cluster")
+
+        @cluster.handler
+        async def add_user(user: UserIdentifier) -> str:
+            return "account created"
+
+        await portal.start()
+        await cluster.start()
+        await mesh.join(portal, cluster)
+        yield Two(mesh, portal, cluster)
+
+
+async def by_hand(at: Two) -> tuple[Connection, Session]:
+    """A second link of the cluster to the portal, made by hand up to the portal's greeting."""
+    await at.cluster.running.stepping.settled()
+    settings = at.cluster.settings()
+    (row,) = at.cluster.running.book.peers
+    psk, named = psk_for(row)
+    dialing = Dialing(
+        settings.identity.link_key, row.link_public, psk, invitation_id=named, ephemeral=bytes(range(32))
+    )
+    connection = await at.mesh.network.host("elsewhere").connect("memory://portal", 1.0)
+    await connection.send(dialing.first())
+    session = dialing.finish(await connection.receive())
+    connection.authenticated()
+    card = settings.card(("default",), time.time())
+    await connection.send(session.seal(one(Type.IDENTIFY, Identify(card.data, "default"))))
+    return connection, session
+
+
+def one(code: Type, content: Message) -> bytes:
+    packer = FramePacker()
+    packer.add(encode(code, content))
+    (found,) = packer.take()
+    return found
+
+
+async def said(connection: Connection, session: Session, wanted: type[Message]) -> list[Message]:
+    """What the other side says up to a message of a type."""
+    found: list[Message] = []
+    while not any(isinstance(message, wanted) for message in found):
+        found += messages_of(session.open(await connection.receive()))
+    return found
+
+
+async def end_of(connection: Connection) -> ConnectionLost:
+    try:
+        while True:
+            await connection.receive()
+    except ConnectionLost as lost:
+        return lost
+
+
+@asynccontextmanager
+async def alone(folder: Path) -> AsyncIterator[tuple[Two, Connection, Session]]:
+    """The portal, and a hand-made link in the name of the cluster, greeted from the portal's side."""
+    async with two(folder) as at:
+        # The real cluster cannot dial in between.
+        at.mesh.network.cut("portal", "cluster")
+        connection, session = await by_hand(at)
+        await said(connection, session, Identify)
+        yield at, connection, session
+        connection.abort()
+
+
+@in_loop
+async def test_a_newer_link_replaces_the_older_one_at_once(tmp_path: Path) -> None:
+    async with two(tmp_path) as at:
+        (first,) = at.mesh.hosts["cluster"].dialled
+        older = at.portal.running.peering.links._live[at.board.id]
+        connection, session = await by_hand(at)
+        assert any(isinstance(message, Hello) for message in await said(connection, session, Hello))
+        newer = at.portal.running.peering.links._live[at.board.id]
+        assert newer is not older
+        with pytest.raises(ConnectionLost):
+            await older.connection.receive()
+        assert not at.board.open, "it is open once the newer one has greeted"
+        # The real one comes back, replaces the newer one in its turn, and goes on as before.
+        connection.abort()
+        await at.works()
+        assert first is not at.mesh.hosts["cluster"].dialled[-1]
+
+
+@in_loop
+async def test_a_link_whose_first_message_is_no_greeting_is_closed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with alone(tmp_path) as (at, connection, session):
+        await connection.send(session.seal(one(Type.PING, Ping(1))))
+        await end_of(connection)
+        assert "did not greet" in caplog.text
+        at.mesh.network.mend("portal", "cluster")
+        await at.works()
+
+
+@pytest.mark.parametrize("frame", [b"\xc1", pack([[99]]), pack([[int(Type.PING)]]), b""], ids=repr)
+@in_loop
+async def test_a_malformed_frame_closes_the_link(tmp_path: Path, frame: bytes) -> None:
+    async with two(tmp_path) as at:
+        links = at.cluster.running.peering.links
+        link = links._live[board_of(at.cluster.running, "portal").id]
+        (connection,) = at.mesh.hosts["cluster"].dialled
+        await link.connection.send(link.session.seal(frame))
+        async with asyncio.timeout(5):
+            await at.cluster.running.peering.until(lambda: not board_of(at.cluster.running, "portal").open)
+        assert connection._end is not None
+        assert connection._end.code == MALFORMED
+        await at.works()
+
+
+@in_loop
+async def test_a_frame_that_does_not_open_closes_the_link(tmp_path: Path) -> None:
+    async with two(tmp_path) as at:
+        link = at.cluster.running.peering.links._live[board_of(at.cluster.running, "portal").id]
+        await link.connection.send(bytes(100))
+        async with asyncio.timeout(5):
+            await at.cluster.running.peering.until(lambda: not board_of(at.cluster.running, "portal").open)
+        await at.works()
+
+
+@in_loop
+async def test_an_old_frame_said_again_closes_the_link(tmp_path: Path) -> None:
+    async with two(tmp_path) as at:
+        link = at.cluster.running.peering.links._live[board_of(at.cluster.running, "portal").id]
+        frame = link.session.seal(one(Type.PING, Ping(1)))
+        await link.connection.send(frame)
+        await link.connection.send(frame)
+        async with asyncio.timeout(5):
+            await at.cluster.running.peering.until(lambda: not board_of(at.cluster.running, "portal").open)
+        await at.works()
+
+
+@in_loop
+async def test_a_cut_link_comes_back_and_nothing_is_lost(tmp_path: Path) -> None:
+    async with two(tmp_path) as at:
+        at.mesh.network.cut("portal", "cluster")
+        jobs = [await at.portal.put(ADD) for _ in range(20)]
+        assert not at.board.open
+        assert at.portal.running.peering.links.event("cluster", "default").state == "down"
+        at.mesh.network.mend("portal", "cluster")
+        assert [await job.result(10) for job in jobs] == ["account created"] * 20
+        assert at.portal.running.peering.links.event("cluster", "default").state == "up"
+
+
+@in_loop
+async def test_what_is_sent_without_a_link_is_dropped(tmp_path: Path) -> None:
+    async with two(tmp_path) as at:
+        await at.cluster.stop()
+        links, board = at.portal.running.peering.links, at.board
+        await at.portal.running.peering.until(lambda: not links.is_up(board.id))
+        links.send(board.id, [b"x"])
+        links.close(board.id, "no link, no word")
+        assert not links.is_up(board.id)
+
+
+@in_loop
+async def test_a_closed_link_says_why(tmp_path: Path) -> None:
+    async with two(tmp_path) as at:
+        heard: list[Message] = []
+        running = at.cluster.running
+        received = running.engine.received
+
+        def hear(board: Board, messages: list[Message], now_ms: int) -> None:
+            heard.extend(messages)
+            received(board, messages, now_ms)
+
+        running.engine.received = hear  # type: ignore[method-assign]
+        at.portal.running.peering.links.close(at.board.id, "too much said" + "!" * 300)
+        async with asyncio.timeout(5):
+            await running.peering.until(lambda: not board_of(running, "portal").open)
+        (bye,) = [message for message in heard if isinstance(message, Bye)]
+        assert bye.reason.startswith("too much said")
+        assert len(bye.reason) == 200
+        assert not at.board.open
+
+
+@in_loop
+async def test_a_clean_stop_says_goodbye(tmp_path: Path) -> None:
+    async with two(tmp_path) as at:
+        link = at.cluster.running.peering.links._live[board_of(at.cluster.running, "portal").id]
+        await at.portal.stop()
+        with pytest.raises(LinkError) as lost:
+            await link.connection.send(b"x")
+        assert isinstance(lost.value, ConnectionLost)
+        assert lost.value.close_code != VANISHED
+
+
+@in_loop
+async def test_who_never_finishes_the_handshake_is_let_go(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with memory_mesh(tmp_path) as mesh:
+        portal = mesh.agent("portal", more="[limits]\nhandshake_s = 0.02\n")
+        await portal.start()
+        connection = await mesh.network.host("elsewhere").connect("memory://portal", 1.0)
+        lost = await end_of(connection)
+        assert lost.close_code in (UNPROVEN, VANISHED)
+        assert "was not finished in time" in caplog.text
+
+
+@in_loop
+async def test_what_comes_on_the_heels_of_the_greeting_is_taken(tmp_path: Path) -> None:
+    async with alone(tmp_path) as (at, connection, session):
+        hello = Hello(1, int(time.time() * 1000), [[bytes(8), 1]], 0, None, 0, 0, None)
+        packer = FramePacker()
+        packer.extend([encode(Type.HELLO, hello), encode(Type.PING, Ping(41))])
+        (frame,) = packer.take()
+        await connection.send(session.seal(frame))
+        found = await said(connection, session, Pong)
+        assert Pong(41) in found

@@ -1,15 +1,13 @@
 """A record arrives: is it true, what does it change, whose is it (rules R3, R5).
 
 Every fact of a record is checked before any is merged: shape, place on the path, zone, signer, proof. What cannot be
-taken is refused by number with a reason; the table `REASONS` says what the sender does then.
+taken is refused by number with a reason; the table in `refusals` says what the sender does then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from enum import Enum
-from types import MappingProxyType
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final
 
 from mesh.board import Board, count
 from mesh.destination import Destination
@@ -23,48 +21,14 @@ from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role, State
 from mesh.messages import Ahead, Type, encode
+from mesh.refusals import Refusal
 from mesh.routing import Place, route_down, route_up
-from mesh.trust import NO_CARD
-
-
-class Consequence(Enum):
-    """What the sender of a refused record does."""
-
-    SEND_AGAIN = "send everything of the job again, with the signer's card, at once"
-    WAIT = "wait for the next CREDIT or link"
-    END = "end the job by a Reject with this reason"
-    DROP = "nothing: the peer is right, or there is nothing to end"
-
-
-REASONS: Final[Mapping[str, Consequence]] = MappingProxyType(
-    {
-        NO_CARD: Consequence.SEND_AGAIN,
-        "unknown_job": Consequence.SEND_AGAIN,
-        "busy": Consequence.WAIT,
-        "malformed": Consequence.END,
-        "bad_proof": Consequence.END,
-        "identity_changed": Consequence.END,
-        "wrong_zone": Consequence.END,
-        "bad_path": Consequence.END,
-        "forgotten": Consequence.END,
-        "clock": Consequence.END,
-        "life": Consequence.END,
-    }
-)
-"""Every reason says that the receiver never held the job, but `forgotten`: it may have, long ago (effect unknown)."""
 
 ROOM: Final = 8_192
 """Bytes an Outcome may have beside its result: an error message, mostly."""
 _ENDINGS: Final = frozenset({Kind.OUTCOME, Kind.DELETE, Kind.REJECT})
 SLACK: Final = 1.25
 """A peer may exceed its credit by a quarter before it is refused as busy: both sides count at different moments."""
-
-
-class Refusal(NamedTuple):
-    """A record that is not taken: a reason of the table and a sentence."""
-
-    reason: str
-    detail: str
 
 
 class Arrival:
@@ -143,6 +107,9 @@ class Arrival:
             job.arrived = number
             board.inbox.away[number] = None
         elif job.up.number > outbox.home:
+            before = outbox.relayed.get(job.up.number)
+            if before is not None:
+                self._ledger.boards[before[0]].inbox.came_home(before[1])
             outbox.relayed[job.up.number] = (board.id, number)
             board.inbox.away[number] = None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from mesh.arrival import REASONS, Arrival, Consequence
+from mesh.arrival import Arrival
 from mesh.board import Board
 from mesh.dispatch import PAGE, resend, withdraw
 from mesh.effects import AtNumber, ById
@@ -41,6 +41,7 @@ from mesh.messages import (
     Want,
     encode,
 )
+from mesh.refusals import REASONS, Consequence
 
 VERSION: Final = 1
 MAX_REFUSED: Final = 512

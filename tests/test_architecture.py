@@ -36,7 +36,7 @@ ORDER = MappingProxyType(
         """,
         "mesh": """
             errors limits lifecycle codec facts proof noise session known messages positions replication lane
-            job board routing trust access lineage effects ledger dispatch hop destination greeting arrival
+            job board routing trust refusals access lineage effects ledger dispatch hop destination greeting arrival
             exchange origin revocation opening engine __init__
             storage/contract storage/columns storage/memory storage/statements storage/faults storage/lock
             storage/database storage/queries storage/snapshot storage/sweep storage/sqlite storage/reader
@@ -67,6 +67,7 @@ TESTED_ELSEWHERE: MappingProxyType[str, str] = MappingProxyType(
                 *("simulation", "verdict", "wires", "world"),
             )
         },
+        "mesh/refusals.py": "tests/mesh/test_protocol_document.py compares its table with PROTOCOL.md",
         "mesh/opening.py": "tests/mesh/test_engine.py opens engines on every kind of store",
     }
 )

@@ -79,9 +79,7 @@ async def by_hand(at: Two) -> tuple[Connection, Session]:
     settings = at.cluster.settings()
     (row,) = at.cluster.running.book.peers
     psk, named = psk_for(row)
-    dialing = Dialing(
-        settings.identity.link_key, row.link_public, psk, invitation_id=named, ephemeral=bytes(range(32))
-    )
+    dialing = Dialing(settings.identity.link_key, row.link_public, psk, invitation_id=named, ephemeral=bytes(range(32)))
     connection = await at.mesh.network.host("elsewhere").connect("memory://portal", 1.0)
     await connection.send(dialing.first())
     session = dialing.finish(await connection.receive())

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from mesh.access import Rule
-from mesh.arrival import REASONS, Consequence
 from mesh.facts import VERSION, Cancel, Delete, Fact, Kind, Outcome, Progress, Reject, Request
 from mesh.job import Job
 from mesh.lifecycle import State
 from mesh.limits import Limits
 from mesh.messages import END, REISSUED, Ahead, CardMessage, FactMessage
+from mesh.refusals import REASONS, Consequence
 from mesh.storage.memory import MemoryStore
 from tests.mesh.pair import DONE, START_MS, TEXT, ZONE, Mesh, Pair, card_of, identity_of, signed
 

@@ -21,7 +21,7 @@ from invitations.identity import verify
 from invitations.invitation import make_invitation, parse_invitation
 from invitations.peers import pairing_id
 from mesh import facts as facts_module
-from mesh.arrival import REASONS, ROOM, SLACK
+from mesh.arrival import ROOM, SLACK
 from mesh.codec import MESSAGE_BYTES, FramePacker, pack, unpack, unpack_frame
 from mesh.destination import ERROR_BYTES
 from mesh.destination import MESSAGE_BYTES as REPORT_BYTES
@@ -36,6 +36,7 @@ from mesh.lineage import Speaker, speaker_of
 from mesh.messages import OPTIONAL, Message, Type, encode, read
 from mesh.positions import KEPT
 from mesh.proof import BATCH, Verifier, leaf_of, sign_batch
+from mesh.refusals import REASONS
 from mesh.replication import DETAIL
 from mesh.session import PROLOGUE, REKEY_BYTES, REKEY_FRAMES
 from mesh.transport.connection import SUBPROTOCOL

@@ -74,7 +74,8 @@ class Context:
         """
         if fraction is not None:
             fraction = min(1.0, max(0.0, float(fraction)))
-        self._desk.report(self.job_id, None if message is None else message[:1024], fraction)
+        text = None if message is None else message[:1024].encode(errors="backslashreplace").decode()
+        self._desk.report(self.job_id, text, fraction)
 
     async def put(self, command: str, *, life_s: float | None = None, key: str | None = None) -> Child:
         """Put a child job, which speaks for the same portal as this one; durable when this returns.

@@ -153,4 +153,6 @@ class Executor:
 
 
 def _failed(kind: str, message: str) -> Ending:
-    return Ending(State.ERROR, error=(kind, message[:MESSAGE]))
+    # A name from the file system may hold what is no UTF-8, and so no message.
+    text = message[:MESSAGE].encode(errors="backslashreplace").decode()
+    return Ending(State.ERROR, error=(kind, text))

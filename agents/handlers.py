@@ -20,6 +20,7 @@ from agents.context import Context, Ended, Envelope
 from agents.errors import HandlerError
 from grammar.errors import GrammarError
 from grammar.instruction import Declaration, Instruction, Right
+from grammar.parameters import Form
 from grammar.signatures import declare
 from grammar.vocabulary import Vocabulary
 
@@ -37,9 +38,12 @@ class Handler:
     async def call(self, instruction: Instruction, context: Context) -> Any:
         """Run it on the arguments of `instruction`; raises whatever the function raises."""
         named = dict(instruction.named)
+        by_place = [
+            named.pop(parameter.name) for parameter in self.declaration.parameters if parameter.form is Form.POSITION
+        ]
         if self.context is not None:
             named[self.context] = context
-        return await self.function(**named)
+        return await self.function(*by_place, **named)
 
 
 class Handlers:

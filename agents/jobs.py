@@ -31,6 +31,8 @@ from mesh.storage.contract import Store
 from mesh.storage.writer import Writer
 
 PAGE: Final = 500
+LISTED: Final = 16
+"""Jobs that an ambiguous id is answered with."""
 
 Answered = Callable[[bytes | MeshError], None]
 
@@ -76,6 +78,8 @@ class Jobs:
         Raises:
             PutRefused, GrammarError: this agent knows it to be wrong; `reply` is not called.
         """
+        if self._stepping.failed:
+            raise AgentError("the agent has stopped", fix="see its log, and start it again")
         self._token += 1
         self._answers[self._token] = reply
         try:
@@ -99,8 +103,14 @@ class Jobs:
         """A command as what the engine takes; of its text only the division into path and instruction is checked.
 
         Raises:
-            GrammarError: there is nothing after the path.
+            GrammarError: there is nothing after the path, or what is no Unicode text.
         """
+        try:
+            command.encode()
+        except UnicodeEncodeError as error:
+            raise GrammarError(
+                "the command has bytes that are no UTF-8 text", column=error.start + 1, expected="UTF-8"
+            ) from None
         path, _, instruction = command.strip().partition(" ")
         if not instruction.strip():
             raise GrammarError(
@@ -217,6 +227,8 @@ class Jobs:
             else:
                 answer.set_result(None)
 
+        if self._stepping.failed:
+            raise AgentError("the agent has stopped", fix="see its log, and start it again")
         self._token += 1
         self._answers[self._token] = reply
         act(self._token, now_ms=self._clock())
@@ -287,9 +299,10 @@ class Jobs:
             raise NoSuchJob(f'"{text}" is no job id', fix="ids are hexadecimal; see `mesh jobs --all`") from None
         if len(raw) == ID_BYTES:
             return raw
-        prefix = bytes.fromhex(word[: len(word) // 2 * 2])
-        rows = await self._writer.call(lambda store: store.find_short(prefix, 16))
-        matches = [row.id for row in rows if id_text(row.id)[12:].startswith(word)]
+        # A store looks for whole bytes: an odd digit stands for the sixteen bytes that begin with it.
+        ends = [""] if len(word) % 2 == 0 else list("0123456789abcdef")
+        prefixes = [bytes.fromhex(word + end) for end in ends]
+        matches = await self._writer.call(partial(_short_ids, prefixes=prefixes))
         if len(matches) == 1:
             return matches[0]
         if not matches:
@@ -339,6 +352,10 @@ class Jobs:
         rows = await self._writer.call(partial(_page, live=live, states=numbers, after=after, limit=limit))
         views = [view for row in rows if (view := self.view_row(row)) is not None and view.state != State.DELETED]
         return views, rows[-1].seq if len(rows) == limit else 0
+
+
+def _short_ids(store: Store, *, prefixes: Sequence[bytes]) -> list[bytes]:
+    return [row.id for prefix in prefixes for row in store.find_short(prefix, LISTED)][:LISTED]
 
 
 def _page(store: Store, *, live: bool | None, states: Sequence[int], after: int, limit: int) -> list[Row]:

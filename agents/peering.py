@@ -49,6 +49,10 @@ class Peering:
         self._dialers: dict[tuple[bytes, str], tuple[Dialer, asyncio.Task[None]]] = {}
         self._listener: Listener | None = None
         self._listens_at: str | None = None
+        self._dialled: dict[tuple[bytes, str], tuple[tuple[str, ...], bytes | None]] = {}
+        self._leaving: list[asyncio.Task[None]] = []
+        # Two first invitations at once open one port.
+        self._opening = asyncio.Lock()
         self._waiters: list[asyncio.Future[None]] = []
         self._troubles: dict[tuple[str, str], MeshError] = {}
 
@@ -73,8 +77,9 @@ class Peering:
             task.cancel()
         if self._listener is not None:
             await self._listener.close()
-        if self._dialers:
-            await asyncio.wait([task for _, task in self._dialers.values()])
+        tasks = [*self._leaving, *(task for _, task in self._dialers.values())]
+        if tasks:
+            await asyncio.wait(tasks)
 
     async def _listen(self, address: str) -> None:
         host, port = parse_listen(address)
@@ -89,8 +94,16 @@ class Peering:
     # -- dialling -----------------------------------------------------------------------------------------------
 
     def _dial(self, peer: PeerRow) -> None:
-        if not peer.urls or peer.state != "pinned" or peer.key in self._dialers:
+        if not peer.urls or peer.state != "pinned":
             return
+        earlier = self._dialers.get(peer.key)
+        if earlier is not None and self._dialled.get(peer.key) == (peer.urls, peer.invitation_id):
+            return
+        self._dialled[peer.key] = peer.urls, peer.invitation_id
+        if earlier is not None:
+            # A later invitation: another secret, and perhaps another address.
+            earlier[1].cancel()
+            self._leaving.append(earlier[1])
         dialer = Dialer(
             peer.urls, partial(self.links.dial, peer), partial(self._dialer_says, peer), random=random.random
         )
@@ -142,9 +155,10 @@ class Peering:
         """
         local = self._local
         # Not asked twice: the settings are those of the start, which a port picked since then is not in.
-        listen = self._listens_at or keep_address(self._settings)
-        if self._listener is None:
-            await self._listen(listen)
+        async with self._opening:
+            listen = self._listens_at or keep_address(self._settings)
+            if self._listener is None:
+                await self._listen(listen)
         now = local.stepping.now_ms() / 1000
         invitation, row = invite(self._settings, local.book, wish, listen, now)
         local.book.keep_invitation(row)
@@ -182,6 +196,7 @@ class Peering:
             dialler = self._dialers.pop(row.key, None)
             if dialler is not None:
                 dialler[1].cancel()
+                self._leaving.append(dialler[1])
         local.engine.revoke(rows)
         await local.stepping.settled()
         return rows
@@ -218,11 +233,17 @@ class Peering:
             found.append(record)
         return found
 
+    def _is_invited(self, board: Board) -> bool:
+        invitations = self._local.book.invitations
+        return any(
+            (one.name, one.zone, one.state) == (board.name, board.zone, "open") for one in invitations
+        ) or not any((row.name, row.zone) == (board.name, board.zone) for row in self._local.book.peers)
+
     def _state(self, board: Board) -> str:
         if board.open:
             return "up"
         if board.fingerprint is None:
-            return "invited"
+            return "invited" if self._is_invited(board) else "revoked"
         state = self.links.event(board.name, board.zone).state
         return state if state != "up" else "down"
 

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import os
 import time
+from functools import partial
 
 from agents.children import ChildHandle
 from agents.context import Context
@@ -195,15 +196,13 @@ class Running:
 
     def _ended(self, job_id: bytes, ending: Ending | None) -> None:
         if ending is None:
-            self.engine.requeued(job_id, clock_ms())
+            self.stepping.feed(partial(self.engine.requeued, job_id))
         else:
-            self.engine.finished(job_id, ending, clock_ms())
-        self.stepping.poke()
+            self.stepping.feed(partial(self.engine.finished, job_id, ending))
 
     def report(self, job_id: bytes, message: str | None, fraction: float | None) -> None:
         """A handler reports; see `Context.progress`."""
-        self.engine.progress(job_id, message, fraction, clock_ms())
-        self.stepping.poke()
+        self.stepping.feed(partial(self.engine.progress, job_id, message, fraction))
 
     async def put_child(self, parent: bytes, command: str, *, life_s: float | None, key: str | None) -> ChildHandle:
         """A handler puts a job; see `Context.put`."""

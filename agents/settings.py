@@ -108,9 +108,9 @@ def make_home(
     """Make an agent's folder with a fresh identity.
 
     Raises:
-        AgentError: there is an agent already; nothing was changed.
+        AgentError: there is an agent already, or the folder cannot be made; nothing was changed.
         GrammarError, CardError, AddressError: a value is not legal; nothing was made.
-        FileError: the folder cannot be written.
+        FileError: a file cannot be written.
     """
     if (home / CONFIG).exists() or (home / IDENTITY).exists():
         raise AgentError(
@@ -123,7 +123,12 @@ def make_home(
         parse_listen(listen)
     section = AgentSection(name=name, kind=kind, zone=zone, listen=listen)  # type: ignore[arg-type]
     config = Config(version=1, agent=section)
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise AgentError(
+            f"cannot make the folder {home}: {error.strerror}", fix="name a place that can be written: -C DIR"
+        ) from error
     save_identity(home / IDENTITY, Identity.generate(os.urandom))
     save_config(home / CONFIG, config)
     return load_settings(home)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+from agents.errors import AgentError
 from mesh.effects import Answer, Effects, Query
 from mesh.engine import Engine
 from mesh.storage.writer import Writer
@@ -63,13 +64,21 @@ class Stepping:
         self._loop = asyncio.get_running_loop()
         self._poked = False
         self._closed = False
+        self._failed = False
+        self._settling: list[asyncio.Future[None]] = []
         self._pending: deque[_Pending] = deque()
         self._after: list[Callable[[], None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms = 0
         self.steps = 0
 
+    @property
+    def failed(self) -> bool:
+        """Whether it stopped for good."""
+        return self._failed
+
     def now_ms(self) -> int:
+        """The time."""
         return self._clock()
 
     def poke(self) -> None:
@@ -92,7 +101,11 @@ class Stepping:
     def fail(self, error: BaseException) -> None:
         """Stop stepping for good."""
         if not self._closed:
-            self._closed = True
+            self._closed = self._failed = True
+            waiters, self._settling = self._settling, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_exception(_stopped())
             self._outlet.failed(error)
 
     def after(self, call: Callable[[], None]) -> None:
@@ -101,10 +114,21 @@ class Stepping:
         self.poke()
 
     async def settled(self) -> None:
-        """Wait until everything given so far is durable and carried out."""
+        """Wait until everything given so far is durable and carried out.
+
+        Raises:
+            AgentError: stepping failed before that.
+        """
+        if self._failed:
+            raise _stopped()
         done: asyncio.Future[None] = self._loop.create_future()
+        self._settling.append(done)
         self.after(partial(_release, done))
-        await done
+        try:
+            await done
+        finally:
+            if done in self._settling:
+                self._settling.remove(done)
 
     async def close(self) -> None:
         """Carry out what was given, then stop."""
@@ -179,6 +203,10 @@ class Stepping:
     def _ring(self) -> None:
         self._timer = None
         self.feed(self._engine.tick)
+
+
+def _stopped() -> AgentError:
+    return AgentError("the agent stopped before that was done", fix="see its log, and start it again")
 
 
 def _release(waiter: asyncio.Future[None]) -> None:

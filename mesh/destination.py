@@ -63,7 +63,7 @@ class Destination:
         self.draining = False
         self._retaken: set[bytes] = set()
         self._alone: bytes | None = None
-        self._idle: set[bytes] = set()
+        self._idle: dict[bytes, int] = {}
         self._per_board: dict[int, int] = {}
         self._unreported: deque[tuple[int, bytes]] = deque()
         self._fetching: set[bytes] = set()
@@ -287,11 +287,15 @@ class Destination:
     def yielded(self, job_id: bytes) -> None:
         """The handler awaits a child and holds no slot meanwhile (R13)."""
         if job_id in self.running:
-            self._idle.add(job_id)
+            self._idle[job_id] = self._idle.get(job_id, 0) + 1
 
     def resumed(self, job_id: bytes) -> None:
         """The handler goes on; for a moment there may be more handlers than slots."""
-        self._idle.discard(job_id)
+        waits = self._idle.get(job_id, 0) - 1
+        if waits > 0:
+            self._idle[job_id] = waits
+        else:
+            self._idle.pop(job_id, None)
 
     # -- ending -------------------------------------------------------------------------------------------------
 
@@ -348,7 +352,7 @@ class Destination:
         if board_id is None:
             return
         self._per_board[board_id] -= 1
-        self._idle.discard(job_id)
+        self._idle.pop(job_id, None)
         self._retaken.discard(job_id)
         if self._alone == job_id:
             self._alone = None

@@ -187,10 +187,8 @@ async def test_who_waits_for_a_job_that_is_deleted_is_told(tmp_path: Path) -> No
 
 
 async def last(views: AsyncIterator[JobView]) -> JobView | None:
-    found = None
-    async for found in views:
-        pass
-    return found
+    found = [view async for view in views]
+    return found[-1] if found else None
 
 
 @in_loop

@@ -73,7 +73,6 @@ async def test_a_context_may_have_any_name_and_place() -> None:
     assert await call(handlers, "note hello", "HERE") == ("HERE", "hello")
 
 
-@pytest.mark.xfail(strict=True, reason="arguments are given by name, also where a parameter has none")
 @in_loop
 async def test_a_parameter_without_a_name_is_given_by_place() -> None:
     async def note(text: str, /, times: int = 1) -> str:

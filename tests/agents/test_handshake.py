@@ -119,7 +119,7 @@ async def test_an_unknown_key_is_told_nothing(tmp_path: Path, caplog: pytest.Log
         portal, other = mesh.agent("portal"), mesh.agent("other")
         await portal.start()
         await other.start()
-        cluster, row = await invited(mesh, portal)
+        _cluster, row = await invited(mesh, portal)
         await other.invite("cluster")
         connection = await mesh.network.host("elsewhere").connect("memory://portal", 1.0)
         stranger = Identity.generate(lambda size: bytes(range(size)))
@@ -157,7 +157,7 @@ async def test_naming_an_invitation_without_its_secret_is_counted(tmp_path: Path
         with pytest.raises(LinkError):
             await begin(mesh, row, mine, psk=bytes(32))
         # The answer did not open; a dialler that goes on regardless sends what does not open there.
-        key, named = psk_for(row)
+        _key, named = psk_for(row)
         dialing = Dialing(mine.link_key, row.link_public, bytes(32), invitation_id=named, ephemeral=bytes(range(32)))
         connection = await mesh.network.host("elsewhere").connect("memory://portal", 1.0)
         await connection.send(dialing.first())

@@ -259,7 +259,7 @@ async def test_who_never_finishes_the_handshake_is_let_go(tmp_path: Path, caplog
 
 @in_loop
 async def test_what_comes_on_the_heels_of_the_greeting_is_taken(tmp_path: Path) -> None:
-    async with alone(tmp_path) as (at, connection, session):
+    async with alone(tmp_path) as (_at, connection, session):
         hello = Hello(1, int(time.time() * 1000), [[bytes(8), 1]], 0, None, 0, 0, None)
         packer = FramePacker()
         packer.extend([encode(Type.HELLO, hello), encode(Type.PING, Ping(41))])

@@ -267,7 +267,6 @@ async def test_a_failed_commit_releases_none_of_the_effects_after_it() -> None:
     assert bench.outlet.failures == [error]
 
 
-@pytest.mark.xfail(strict=True, reason="settled() never returns once stepping has failed")
 @pytest.mark.parametrize("when", ["before", "after"])
 @in_loop
 async def test_who_waits_when_it_fails_is_told(when: str) -> None:

@@ -1,0 +1,162 @@
+"""The verbs on jobs at one agent: put, look, find, list, and room to put."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from agents.agent import Agent
+from grammar.errors import GrammarError, MeshError
+from mesh.errors import Busy, NoSuchJob, PutRefused
+from tests.agents.doors import in_loop
+from tests.agents.memory_mesh import Mesh, memory_mesh
+
+WORK = "portal.cluster work"
+
+
+@asynccontextmanager
+async def two(folder: Path, more: str = "") -> AsyncIterator[tuple[Mesh, Agent, Agent]]:
+    async with memory_mesh(folder) as mesh:
+        portal, cluster = mesh.agent("portal", more=more), mesh.agent("cluster")
+
+        @cluster.handler
+        async def work(name: str) -> str:
+            return name
+
+        await portal.start()
+        await cluster.start()
+        await mesh.join(portal, cluster)
+        yield mesh, portal, cluster
+
+
+@in_loop
+async def test_what_is_known_to_be_wrong_is_refused_and_not_stored(tmp_path: Path) -> None:
+    async with two(tmp_path) as (_, portal, _cluster):
+        for command in ("", "portal.cluster", "portal.nobody work x", "portal.cluster add_user x", "x y z"):
+            with pytest.raises((GrammarError, PutRefused)) as refused:
+                await portal.put(command)
+            assert refused.value.message
+        assert await portal.jobs(live=None) == []
+
+
+@in_loop
+async def test_text_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
+    """As an argument of a command line may be."""
+    async with two(tmp_path) as (_, portal, _cluster):
+        with pytest.raises(MeshError):
+            await portal.put(f"{WORK} \udcff")
+        assert not portal.running.failure.done()
+        assert await (await portal.put(f"{WORK} x")).result(5) == "x"
+
+
+@in_loop
+async def test_the_same_key_is_the_same_job(tmp_path: Path) -> None:
+    async with two(tmp_path) as (_, portal, _cluster):
+        one, two_, other = await asyncio.gather(
+            portal.put(f"{WORK} x", key="k"), portal.put(f"{WORK} x", key="k"), portal.put(f"{WORK} x", key="l")
+        )
+        assert one.id == two_.id != other.id
+        assert len(await portal.jobs(live=None)) == 2
+
+
+@in_loop
+async def test_a_job_is_found_by_what_people_type(tmp_path: Path) -> None:
+    async with two(tmp_path) as (_, portal, _cluster):
+        handles = [await portal.put(f"{WORK} n{n}") for n in range(20)]
+        for handle in handles:
+            for text in (handle.id, handle.short, handle.short.upper(), f" {handle.short}7"[:-1]):
+                assert (await portal.job(text)).id == handle.id
+        for text in ("zebra", "-"):
+            with pytest.raises(NoSuchJob):
+                await portal.job(text)
+        with pytest.raises(NoSuchJob):
+            await portal.running.jobs.view(bytes(26))
+
+
+@in_loop
+async def test_one_of_several_is_never_taken_for_the_only_one(tmp_path: Path) -> None:
+    async with two(tmp_path) as (_, portal, _cluster):
+        firsts = [(await portal.put(f"{WORK} n{n}")).short[0] for n in range(80)]
+        for first in sorted({first for first in firsts if firsts.count(first) > 1}):
+            with pytest.raises(NoSuchJob, match=f'several jobs start with "{first}"'):
+                await portal.job(first)
+
+
+@in_loop
+async def test_jobs_are_listed_newest_first_and_by_state(tmp_path: Path) -> None:
+    async with two(tmp_path) as (_, portal, cluster):
+        done = [await portal.put(f"{WORK} n{n}") for n in range(3)]
+        for handle in done:
+            await handle.wait(5)
+        await cluster.stop()
+        live = [await portal.put(f"{WORK} m{n}") for n in range(2)]
+        ids = [handle.id for handle in [*done, *live]][::-1]
+        assert [view.id for view in await portal.jobs(live=None)] == ids
+        assert [view.id for view in await portal.jobs()] == ids[:2]
+        assert [view.id for view in await portal.jobs(live=False)] == ids[2:]
+        assert [view.id for view in await portal.jobs(live=None, states=["complete"], limit=2)] == ids[2:4]
+        assert await portal.jobs(states=["rejected"]) == []
+        with pytest.raises(ValueError):
+            await portal.jobs(states=["no state"])
+
+
+@in_loop
+async def test_pages_follow_each_other(tmp_path: Path) -> None:
+    async with two(tmp_path) as (_, portal, _cluster):
+        handles = [await portal.put(f"{WORK} n{n}") for n in range(5)]
+        found: list[str] = []
+        after = 0
+        while True:
+            views, after = await portal.running.jobs.page(live=None, after=after, limit=2)
+            found += [view.id for view in views]
+            if not after:
+                break
+        assert found == [handle.id for handle in handles][::-1]
+
+
+@in_loop
+async def test_many_are_put_at_once_each_with_its_own_answer(tmp_path: Path) -> None:
+    async with two(tmp_path) as (_, portal, _cluster):
+        jobs = portal.running.jobs
+        wishes = [jobs.wish(f"{WORK} a"), jobs.wish("portal.nobody work b"), jobs.wish(f"{WORK} c")]
+        first, second, third = await jobs.put_all(wishes)
+        assert isinstance(second, PutRefused)
+        assert isinstance(first, bytes)
+        assert isinstance(third, bytes)
+        assert await jobs.handle(third).result(5) == "c"
+
+
+@in_loop
+async def test_when_there_is_no_room_it_says_so_or_waits(tmp_path: Path) -> None:
+    async with two(tmp_path, "[limits]\nwaiting_jobs = 2\n") as (mesh, portal, _cluster):
+        mesh.network.cut("portal", "cluster")
+        kept = [await portal.put(f"{WORK} n{n}") for n in range(2)]
+        with pytest.raises(Busy):
+            await portal.put(f"{WORK} more")
+        patient = asyncio.create_task(portal.put(f"{WORK} patient", wait_for_room=True))
+        jobs = portal.running.jobs
+        many = asyncio.create_task(jobs.put_all([jobs.wish(f"{WORK} m{n}") for n in range(6)], wait_for_room=True))
+        await jobs._stepping.settled()
+        assert not patient.done()
+        assert not many.done()
+        mesh.network.mend("portal", "cluster")
+        assert await (await patient).result(10) == "patient"
+        answers = await many
+        assert [await jobs.handle(one).result(10) for one in answers if isinstance(one, bytes)] == [
+            f"m{n}" for n in range(6)
+        ]
+        assert [await handle.result(10) for handle in kept] == ["n0", "n1"]
+
+
+@in_loop
+async def test_a_caller_who_goes_away_disturbs_nobody(tmp_path: Path) -> None:
+    async with two(tmp_path) as (_, portal, _cluster):
+        leaving = asyncio.create_task(portal.put(f"{WORK} left"))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        assert await (await portal.put(f"{WORK} stayed")).result(5) == "stayed"
+        assert [view.instruction for view in await portal.jobs(live=None)][1] == "work left", "it was put all the same"

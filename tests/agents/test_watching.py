@@ -1,0 +1,106 @@
+"""Watches: told once, kept as long as somebody holds them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from dataclasses import replace
+
+import pytest
+
+from agents.errors import AgentError
+from agents.views import JobView
+from agents.watching import Watch, Watching
+from tests.agents.doors import in_loop
+
+JOB = bytes(26)
+LIVE = JobView(
+    id="",
+    short="",
+    path=("portal", "cluster"),
+    instruction="work",
+    state="running",
+    version=1,
+    result=None,
+    result_type=None,
+    error=None,
+    created=0.0,
+    changed=0.0,
+    expires=0.0,
+    attempt=1,
+    role="origin",
+    boards=(),
+    zone="default",
+    message=None,
+    fraction=None,
+    overdue=False,
+)
+OVER = replace(LIVE, state="complete", version=2)
+
+
+@in_loop
+async def test_the_end_wakes_everybody_who_waits() -> None:
+    watch = Watch(JOB)
+    waiting = [asyncio.create_task(watch.end()) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    watch.changed(LIVE)
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in waiting[1:])
+    watch.changed(OVER)
+    await asyncio.wait(waiting)
+    assert [task.cancelled() for task in waiting] == [True, False, False]
+    assert watch.over
+    await watch.end()
+
+
+def test_listeners_hear_each_view_until_they_stop() -> None:
+    watch = Watch(JOB)
+    one: list[JobView | None] = []
+    two: list[JobView | None] = []
+    assert not watch.wants_views
+    stop_one, stop_two = watch.listen(one.append), watch.listen(two.append)
+    watch.changed(LIVE)
+    stop_one()
+    watch.changed(OVER)
+    stop_two()
+    assert (one, two) == ([LIVE], [LIVE, OVER])
+    assert not watch.wants_views
+    assert watch.view == OVER
+
+
+def test_a_listener_may_stop_listening_while_it_is_told() -> None:
+    watch = Watch(JOB)
+    heard: list[JobView | None] = []
+
+    def once(view: JobView | None) -> None:
+        heard.append(view)
+        stop()
+
+    stop = watch.listen(once)
+    watch.listen(heard.append)
+    watch.changed(LIVE)
+    assert heard == [LIVE, LIVE]
+
+
+@in_loop
+async def test_a_stop_is_told_to_those_who_wait() -> None:
+    watching = Watching()
+    watch = watching.of(JOB)
+    waiting = asyncio.create_task(watch.end())
+    await asyncio.sleep(0)
+    watching.stopped()
+    with pytest.raises(AgentError, match="goes on when it is started again"):
+        await waiting
+    assert not watch.over
+
+
+def test_a_watch_is_one_for_all_and_gone_with_its_last_holder() -> None:
+    watching = Watching()
+    assert watching.find(JOB) is None
+    watch = watching.of(JOB)
+    assert watching.of(JOB) is watch
+    assert watching.find(JOB) is watch
+    del watch
+    gc.collect()
+    assert watching.find(JOB) is None

@@ -20,7 +20,7 @@ from agents.errors import Refused
 from agents.handlers import Handlers
 from grammar.errors import GrammarError
 from grammar.results import encode
-from mesh.destination import Ending
+from mesh.ending import Ending
 from mesh.lifecycle import State
 from mesh.limits import Limits
 

@@ -238,7 +238,10 @@ class Jobs:
     def replied(self, replies: Sequence[Reply]) -> None:
         """The engine answers puts and commands of earlier steps."""
         for reply in replies:
-            self._answers.pop(reply.token)(reply.result)
+            # Who was told that the agent stops does not hear of it twice.
+            answered = self._answers.pop(reply.token, None)
+            if answered is not None:
+                answered(reply.result)
 
     def stopped(self) -> None:
         """The agent stops: who still waits for an answer will not get one from it."""

@@ -29,8 +29,8 @@ from grammar.errors import MeshError
 from invitations.card import Card
 from invitations.peers import PeerBook
 from mesh.access import Access
-from mesh.destination import Ending
 from mesh.effects import Effects, Start
+from mesh.ending import Ending
 from mesh.engine import Engine
 from mesh.facts import id_text
 from mesh.opening import Snapshot

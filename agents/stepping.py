@@ -172,7 +172,11 @@ class Stepping:
             self._carry_out(done.effects, done.after)
 
     def _carry_out(self, effects: Effects, after: list[Callable[[], None]]) -> None:
-        self._outlet.after_commit(effects)
+        try:
+            self._outlet.after_commit(effects)
+        except Exception as error:  # noqa: BLE001 - effects half carried out: nothing may be built on them
+            self.fail(error)
+            return
         for query in effects.queries:
             self._ask(query)
         for call in after:

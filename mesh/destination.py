@@ -8,40 +8,22 @@ each time that happened to them, so that a job which kills the agent ends up alo
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from grammar.errors import GrammarError
 from grammar.instruction import Instruction
 from mesh.access import Denial
 from mesh.effects import ById, Start
+from mesh.ending import ERROR_BYTES, LOST, MESSAGE_BYTES, Ending, cut
 from mesh.facts import VERSION, Kind, Outcome, Progress, make
 from mesh.job import Job
 from mesh.ledger import Ledger
 from mesh.lifecycle import Event, State, advance
 from mesh.lineage import Speaker, speaker_of
 
-ERROR_BYTES: Final = 4_096
-MESSAGE_BYTES: Final = 1_024
-"""What is kept of an error's text and of a report's, in bytes of UTF-8."""
 POISONED_AFTER: Final = 2
 """Deaths of the agent while a job ran alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a handler ended: a terminal state with what belongs to it. `result` is JSON text."""
-
-    state: State
-    result_type: str | None = None
-    result: str | None = None
-    error: tuple[str, str] | None = None
-    unknown_effect: bool = False
-
-
-_LOST: Final = Ending(
-    State.ERROR, error=("lost", "the job may have run before this agent lost its store"), unknown_effect=True
-)
 
 
 class Destination:
@@ -76,7 +58,7 @@ class Destination:
         expired = now_ms > job.request.expires_ms
         job.doubtful = known_lost
         if known_lost and (expired or not self._is_idempotent(job)):
-            self._end(job, _LOST, now_ms)
+            self._end(job, LOST, now_ms)
             return
         if expired:
             self._end(job, Ending(State.EXPIRED), now_ms)
@@ -97,7 +79,7 @@ class Destination:
             self._end(job, Ending(State.CANCELLED, unknown_effect=job.attempt > 0), now_ms)
             return
         if own_loss and (now_ms > job.request.expires_ms or not self._is_idempotent(job)):
-            self._end(job, _LOST, now_ms)
+            self._end(job, LOST, now_ms)
             return
         if job.state is State.RUNNING:
             job.crashes += 1
@@ -363,7 +345,7 @@ class Destination:
             message = f"the result has {len(ending.result.encode())} bytes, at most {limit} are taken"
             ending = Ending(State.ERROR, error=("failed", message), unknown_effect=True)
         if job.doubtful and ending.state is State.EXPIRED:
-            ending = _LOST
+            ending = LOST
         error = None if ending.error is None else [ending.error[0], cut(ending.error[1], ERROR_BYTES)]
         started = ending.state is State.CANCELLED and job.attempt > 0
         content = Outcome(
@@ -395,8 +377,3 @@ class Destination:
             job = self._ledger.find(job_id)
             if job is not None and job.live and job.facts[Kind.PROGRESS] is None:
                 self._report(job, None, None, now_ms)
-
-
-def cut(text: str, size: int) -> str:
-    """`text`, or as much of it as `size` bytes of UTF-8 hold."""
-    return text if len(text) * 4 <= size else text.encode()[:size].decode(errors="ignore")

@@ -25,7 +25,7 @@ from invitations.peers import InvitationRow, PeerRow
 from mesh.access import Access
 from mesh.arrival import Arrival
 from mesh.board import Board
-from mesh.destination import Destination, Ending
+from mesh.destination import Destination
 from mesh.dispatch import acknowledge, build_records, number_all, page, pump
 from mesh.effects import (
     Answer,
@@ -41,6 +41,7 @@ from mesh.effects import (
     Unfinished,
     Waiting,
 )
+from mesh.ending import Ending
 from mesh.errors import NoSuchJob
 from mesh.exchange import Exchange
 from mesh.facts import Kind

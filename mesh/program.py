@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from mesh.destination import Ending
 from mesh.effects import Start
+from mesh.ending import Ending
 from mesh.engine import Engine
 from mesh.history import History
 from mesh.lifecycle import State

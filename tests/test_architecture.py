@@ -36,8 +36,8 @@ ORDER = MappingProxyType(
         """,
         "mesh": """
             errors limits lifecycle codec facts proof noise session known messages positions replication lane
-            job board routing trust refusals access lineage effects ledger dispatch hop destination greeting arrival
-            exchange origin revocation opening engine __init__
+            job board routing trust refusals access lineage effects ending ledger dispatch hop destination
+            greeting arrival exchange origin revocation opening engine __init__
             storage/contract storage/columns storage/memory storage/statements storage/faults storage/lock
             storage/database storage/queries storage/snapshot storage/sweep storage/sqlite storage/reader
             storage/writer storage/__init__
@@ -68,6 +68,9 @@ TESTED_ELSEWHERE: MappingProxyType[str, str] = MappingProxyType(
             )
         },
         "mesh/refusals.py": "tests/mesh/test_protocol_document.py compares its table with PROTOCOL.md",
+        "mesh/ending.py": "tests/mesh/test_destination.py ends jobs in every way",
+        "agents/program.py": "tests/integration and tests/acceptance run agents as programs, and stop them",
+        "agents/cli/language.py": "tests/acceptance/test_cli_language.py types it",
         "mesh/opening.py": "tests/mesh/test_engine.py opens engines on every kind of store",
     }
 )

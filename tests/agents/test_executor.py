@@ -18,7 +18,7 @@ from agents.executor import Executor
 from agents.handlers import Handlers
 from grammar.identifiers import UserIdentifier
 from grammar.openportal import VOCABULARY
-from mesh.destination import Ending
+from mesh.ending import Ending
 from mesh.lifecycle import State
 from mesh.limits import Limits
 from tests.agents.doors import in_loop

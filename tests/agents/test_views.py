@@ -10,7 +10,7 @@ import pytest
 from agents.errors import JobFailed
 from agents.views import JobView, failure_of, view_of
 from grammar.openportal import VOCABULARY
-from mesh.destination import Ending
+from mesh.ending import Ending
 from mesh.facts import Outcome
 from mesh.lifecycle import State
 from tests.mesh.pair import Pair

@@ -22,8 +22,8 @@ from invitations.peers import PeerRow
 from mesh.access import Access
 from mesh.board import Board
 from mesh.codec import unpack
-from mesh.destination import Ending
 from mesh.effects import Effects, Query, Start, Told
+from mesh.ending import Ending
 from mesh.engine import Engine
 from mesh.facts import Fact, Kind, make
 from mesh.job import Job

@@ -19,7 +19,7 @@ from invitations.peers import PeerRow
 from mesh import facts as facts_module
 from mesh.access import Access
 from mesh.codec import unpack
-from mesh.destination import Ending
+from mesh.ending import Ending
 from mesh.engine import Engine
 from mesh.lifecycle import TRANSITIONS, Event, Role, State
 from mesh.limits import Limits

@@ -8,7 +8,7 @@ import pytest
 
 from invitations.fingerprint import fingerprint_text
 from mesh.access import Rule
-from mesh.destination import Ending
+from mesh.ending import Ending
 from mesh.facts import VERSION, Cancel, Kind, Outcome, Request
 from mesh.lifecycle import State
 from mesh.limits import Limits

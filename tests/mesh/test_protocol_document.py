@@ -23,9 +23,9 @@ from invitations.peers import pairing_id
 from mesh import facts as facts_module
 from mesh.arrival import ROOM, SLACK
 from mesh.codec import MESSAGE_BYTES, FramePacker, pack, unpack, unpack_frame
-from mesh.destination import ERROR_BYTES
 from mesh.destination import MESSAGE_BYTES as REPORT_BYTES
 from mesh.dispatch import TOLD_REFUSALS
+from mesh.ending import ERROR_BYTES
 from mesh.errors import FactError
 from mesh.exchange import MAX_FACTS, MAX_REFUSED
 from mesh.facts import Content, Kind, decode, job_id_of, make

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from mesh.destination import Destination, Ending
+from mesh.destination import Destination
+from mesh.ending import Ending
 from mesh.facts import Kind
 from mesh.failpoints import Disk
 from mesh.hop import Hop

@@ -329,7 +329,7 @@ class Arrival:
     def _ended(self, job: Job, lane: Lane, fact: Fact, number: int) -> None:
         if lane is not job.down:
             return
-        if job.role is Role.HOP:
+        if job.role is Role.HOP and job.up is not None:
             away = self._ledger.boards[lane.board].inbox.away
             if job.arrived:
                 # A Reject and the Outcome that overrides it in one step: the later one stands for both.

@@ -31,6 +31,12 @@ def number_all(ledger: Ledger) -> None:
         for lane in job.lanes:
             if NEVER in lane.sent:
                 _number(ledger, job, lane)
+        if job.arrived and job.down is not None:
+            # The agent above brought the same end itself: there is nothing left to carry there.
+            downstream = ledger.boards[job.down.board]
+            downstream.inbox.came_home(job.arrived)
+            ledger.acks[downstream.id] = downstream
+            job.arrived = 0
 
 
 def _number(ledger: Ledger, job: Job, lane: Lane) -> None:

@@ -21,7 +21,7 @@ from mesh.errors import Busy, Denied, NotOurJob, PutRefused, TooLarge, UnknownFo
 from mesh.facts import NONCE_BYTES, VERSION, Cancel, Delete, Kind, Request, make
 from mesh.hop import Hop
 from mesh.job import Job
-from mesh.lane import HAS, Lane
+from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role
 from mesh.routing import Place, route_down
@@ -264,6 +264,9 @@ class Origin:
         self._ledger.make(job, Kind.DELETE, Delete(VERSION, job.id, self._ledger.fingerprint, now_ms), now_ms)
         if unsent and lane is not None:
             lane.sent = [HAS] * len(lane.sent)
+        elif lane is not None and not lane.offered:
+            # An unproved store says that it was never offered: the Delete goes with its Request, to be understood.
+            lane.sent[Kind.REQUEST] = NEVER
 
     def _ours(self, job: Job) -> None:
         if job.role is not Role.ORIGIN:

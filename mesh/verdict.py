@@ -96,7 +96,11 @@ class _Verdict:
         if told.deleted and mine.state is not State.DELETED and names[0] not in lost:
             yield f"10: the deleted {short} is {mine.state} at its origin"
         final = [state for state in told.states if state is not State.DELETED]
-        if len(final) > 1 and names[0] not in lost and not (names[-1] in lost and self._flagged(job_id)):
+        # Told ahead of the commit by an origin that then died, while the destination went back to an older copy: what
+        # is told later says that the effect is unknown (or both outcomes met, and were flagged).
+        unknown = mine.outcome is not None and mine.outcome.unknown_effect
+        excused = names[-1] in lost and (unknown or self._flagged(job_id))
+        if len(final) > 1 and names[0] not in lost and not excused:
             yield f"6: the caller of {short} was told {', '.join(final)}"
         yield from self._effect(job_id, told, names, mine)
 

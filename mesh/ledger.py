@@ -7,11 +7,10 @@ signed, which jobs and boards have to be stored, and what is to be done after th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
-from invitations.fingerprint import fingerprint_text
 from mesh.access import Access
 from mesh.board import Board, BoardRow, count
 from mesh.effects import Effects, Query
@@ -372,8 +371,3 @@ class Ledger:
     def describe(self, job_id: bytes) -> str:
         """How messages to people name a job."""
         return f"job {short_text(job_id)}"
-
-
-def card_names(fingerprints: Iterable[bytes]) -> list[str]:
-    """Fingerprints as text, for messages."""
-    return [fingerprint_text(one) for one in fingerprints]

@@ -273,7 +273,7 @@ class Jobs:
     def view_row(self, row: Row) -> JobView | None:
         """A stored job as it was committed; a resident one as it is."""
         job = self._engine.ledger.find(row.id)
-        return self._view(job if job is not None else Job.from_row(row, self._engine.ledger.names_of))
+        return self._view(job if job is not None else Job.from_row(row, self._engine.ledger.place_on))
 
     async def view(self, job_id: bytes) -> JobView:
         """A job as it is now.

@@ -34,7 +34,7 @@ from mesh.errors import NoSuchJob
 from mesh.facts import ID_BYTES, id_text
 from mesh.job import Job, Row
 from mesh.lifecycle import State
-from mesh.routing import place_of
+from mesh.routing import Place, place_of
 from mesh.storage.reader import SqliteReader
 from mesh.storage.sqlite import SqliteStore
 
@@ -56,13 +56,12 @@ class _Looking:
     def view(self, row: Row) -> JobView | None:
         name = self.settings.name
 
-        def names_of(path: str) -> tuple[tuple[str, ...], int]:
-            place = place_of(path, name)
-            return ((), 0) if place is None else (place.names, place.index)
+        def place_on(path: str) -> Place:
+            return place_of(path, name) or Place((), 0)
 
         limits = self.settings.limits
         return view_of(
-            Job.from_row(row, names_of),
+            Job.from_row(row, place_on),
             {board.id: board.name for board in self.boards},
             name,
             now_ms=time.time_ns() // 1_000_000,

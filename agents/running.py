@@ -183,7 +183,7 @@ class Running:
                 job_id=job.id,
                 id=id_text(job.id),
                 attempt=start.attempt,
-                path=job.names,
+                path=job.place.names,
                 instruction=start.instruction,
                 origin=request.origin,
                 zone=request.zone,

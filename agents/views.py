@@ -101,7 +101,7 @@ def view_of(
     return JobView(
         id=id_text(job.id),
         short=short_text(job.id),
-        path=job.names,
+        path=job.place.names,
         instruction=request.instruction,
         state=content.state if content is not None and job.live else str(job.state),
         version=content.number if content is not None else job.version,
@@ -123,7 +123,7 @@ def view_of(
 
 def _failure(job: Job, outcome: Outcome | None, me: str) -> Failure | None:
     if outcome is not None:
-        return None if outcome.state == State.COMPLETE else failure_of(outcome, job.names[-1])
+        return None if outcome.state == State.COMPLETE else failure_of(outcome, job.place.names[-1])
     if job.state in LIVE:
         return None
     reject = job.reject

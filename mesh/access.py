@@ -88,12 +88,14 @@ class Access:
 
     def by_rules(self, keyword: str, zone: str, name: str, fingerprint: bytes) -> Denial | None:
         """What the configured rules say of an instruction that came over a link from the origin `name`."""
-        who = fingerprint_text(fingerprint)
         if keyword in CONTROL:
             return Denial(
                 "denied",
                 f'agent "{self.agent}" takes "{keyword}" from its local operator only: run it on that machine',
             )
+        if not self.block and not self.allow:
+            return None
+        who = fingerprint_text(fingerprint)
         for rule in self.block:
             if rule.matches(zone, name, who, keyword):
                 return Denial("denied", self._refused(keyword, name, f"block rule for {rule.instruction}"))

@@ -14,15 +14,15 @@ from mesh.destination import Destination
 from mesh.dispatch import resend
 from mesh.effects import Told
 from mesh.errors import FactError
-from mesh.facts import Cancel, Delete, Fact, Kind, Outcome, Progress, Reject, Request, decode
+from mesh.facts import Fact, Kind, Outcome, Progress, Reject, Request, decode
 from mesh.hop import Hop
-from mesh.job import UPWARD, Job, Merge, branch_of
+from mesh.job import UPWARD, Job, Merge
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role, State
 from mesh.messages import Ahead, Type, encode
 from mesh.refusals import Refusal
-from mesh.routing import Place, route_down, route_up
+from mesh.routing import Place
 
 ROOM: Final = 8_192
 """Bytes an Outcome may have beside its result: an error message, mostly."""
@@ -38,6 +38,7 @@ class Arrival:
         self._ledger = ledger
         self._destination = destination
         self._hop = hop
+        self._most = max(ledger.limits.request_bytes, ledger.limits.result_bytes + ROOM)
 
     def take(
         self, board: Board, number: int, facts: Sequence[Fact | FactError], *, reissued: bool, now_ms: int
@@ -48,17 +49,18 @@ class Arrival:
             None when everything in it is merged (or was known), else why nothing of it was.
         """
         good: list[Fact] = []
+        job_id = b""
         for fact in facts:
             if isinstance(fact, FactError):
                 return Refusal("malformed", fact.message)
+            if len(fact.body) > self._most:
+                return Refusal("malformed", f"a fact has at most {self._most} bytes")
+            if fact.job_id != job_id and good:
+                return Refusal("malformed", "a record is about one job")
+            job_id = fact.job_id
             good.append(fact)
-        job_id = good[0].job_id
-        if any(fact.job_id != job_id for fact in good):
-            return Refusal("malformed", "a record is about one job")
-        most = max(self._ledger.limits.request_bytes, self._ledger.limits.result_bytes + ROOM)
-        if any(len(fact.body) > most for fact in good):
-            return Refusal("malformed", f"a fact has at most {most} bytes")
-        good.sort(key=_by_kind)
+        if len(good) > 1:
+            good.sort(key=_by_kind)
         job = self._ledger.find(job_id)
         first = good[0]
         if job is None:
@@ -70,10 +72,13 @@ class Arrival:
             if reissued and first.kind is Kind.REQUEST:
                 return Refusal("forgotten", f'agent "{self._ledger.name}" finished this job: effect unknown')
             return None
-        known = [fact for fact in good if _holds(job, fact)]
-        fresh = [fact for fact in good if fact not in known]
+        known: list[Fact] = []
+        fresh: list[Fact] = []
+        for fact in good:
+            held = job.facts[fact.kind]
+            (known if held is not None and held.body == fact.body else fresh).append(fact)
         for fact in fresh:
-            refusal = self._doubt(board, job.request, Place(job.names, job.index), fact)
+            refusal = self._doubt(board, job.request, job.place, fact)
             if refusal is not None:
                 return refusal
         lane = job.lane_of(board.id) or self._attach(job, board)
@@ -127,7 +132,7 @@ class Arrival:
     def _attach(self, job: Job, board: Board) -> Lane | None:
         """A hop that lost its store learns from one neighbour after the other that they share the job. One that it has
         rejected itself was never shared further down."""
-        place = Place(job.names, job.index)
+        place = job.place
         reject = job.reject
         if job.request.zone != board.zone or (reject is not None and reject.agent == self._ledger.name):
             return None
@@ -154,7 +159,7 @@ class Arrival:
         assert isinstance(request, Request)
         place = ledger.place(request.path)
         refusal = self._misplaced(board, request, place, len(fact.body), now_ms)
-        if refusal is None and place is not None and not any(one.kind in _ENDINGS for one in facts):
+        if refusal is None and place is not None and _ENDINGS.isdisjoint(one.kind for one in facts):
             refusal = self._crowded(board, request, place)
         if refusal is not None:
             return refusal
@@ -165,15 +170,16 @@ class Arrival:
                 return refusal
         job = ledger.create(fact.job_id, place.role, place, now_ms)
         lane = Lane(board.id)
+        depth = len(request.lineage) if request.lineage else 0
         if board.name == place.before:
             job.up = lane
             lane.counted = True
-            count(board.accepted, branch_of(place.names, place.index - 1, request), 1)
+            count(board.accepted, place.branch_above(depth), 1)
         else:
             # Our own copy is lost and the peer gives it back: it counts as offered (R4).
             job.down = lane
             lane.offered = lane.counted = True
-            count(board.offered, branch_of(place.names, place.index, request), 1)
+            count(board.offered, place.branch(depth), 1)
             self._restore_up(job, place, request.zone)
         job.merge(fact, lane, now_ms)
         ledger.changed(job)
@@ -211,7 +217,10 @@ class Arrival:
         if place.role is Role.DESTINATION and request.destination not in (None, ledger.fingerprint):
             ledger.alarm(f'"{board.name}" brought a job for this agent\'s name under another key than its own')
             return Refusal("identity_changed", f'the job is for a "{me}" with another key: mesh trust says which')
-        if size > limits.request_bytes or len(request.instruction.encode()) > limits.instruction_bytes:
+        text = request.instruction
+        if size > limits.request_bytes or (
+            len(text) * 4 > limits.instruction_bytes and len(text.encode()) > limits.instruction_bytes
+        ):
             return Refusal("malformed", f'agent "{me}" takes requests of at most {limits.request_bytes} bytes')
         if request.created_ms > now_ms + int(limits.future_s * 1000):
             ahead = (request.created_ms - now_ms) / 1000
@@ -227,7 +236,8 @@ class Arrival:
     def _crowded(self, board: Board, request: Request, place: Place) -> Refusal | None:
         """A job that is over takes no room; any other one only while there is some (R13)."""
         limits = self._ledger.limits
-        taken = board.accepted.get(branch_of(place.names, place.index - 1, request), 0)
+        depth = len(request.lineage) if request.lineage else 0
+        taken = board.accepted.get(place.branch_above(depth), 0)
         if board.name != place.before or taken < limits.credit_jobs * SLACK:
             return None
         return Refusal(
@@ -240,26 +250,25 @@ class Arrival:
         ledger = self._ledger
         content = fact.content
         names, index = place.names, place.index
-        match content:
-            case Request():
-                signer, target = content.origin, 0
-            case Cancel() | Delete():
-                signer, target = content.signer, 0
-                if signer != request.origin:
-                    return Refusal("bad_proof", "only the origin of a job cancels or deletes it")
-            case Progress() | Outcome():
-                signer, target = content.signer, len(names) - 1
-                if request.destination is not None and signer != request.destination:
-                    return Refusal("bad_proof", "only the destination that the request names reports on it")
-            case Reject():
-                if content.agent not in names[index:-1]:
-                    return Refusal("bad_proof", "a job is rejected by a hop, here or further down")
-                signer, target = content.signer, names.index(content.agent)
+        if isinstance(content, Request):
+            signer, target = content.origin, 0
+        elif isinstance(content, Outcome | Progress):
+            signer, target = content.signer, len(names) - 1
+            if request.destination is not None and signer != request.destination:
+                return Refusal("bad_proof", "only the destination that the request names reports on it")
+        elif isinstance(content, Reject):
+            if content.agent not in names[index:-1]:
+                return Refusal("bad_proof", "a job is rejected by a hop, here or further down")
+            signer, target = content.signer, names.index(content.agent)
+        else:
+            signer, target = content.signer, 0
+            if signer != request.origin:
+                return Refusal("bad_proof", "only the origin of a job cancels or deletes it")
         if target == index:
             # A fact of our own that comes back: it has to be under our key.
             reason = None if self._is_ours(fact, signer) else "bad_proof"
             return None if reason is None else Refusal(reason, "the fact names this agent and is not its own")
-        route = route_up(names, index, target) if target < index else route_down(names, index, target)
+        route = place.routes[target]
         near = ledger.by_name.get((request.zone, route.partition(".")[0]))
         reason = ledger.trust.doubt(fact, signer, request.zone, route, None if near is None else near.fingerprint)
         if reason is None:
@@ -365,14 +374,9 @@ class Arrival:
         job = self._ledger.find(fact.job_id)
         if job is None or not job.live or job.down is None or job.down.board != board.id:
             return
-        if self._doubt(board, job.request, Place(job.names, job.index), fact) is None:
+        if self._doubt(board, job.request, job.place, fact) is None:
             self.pass_ahead(job, fact)
 
 
 def _by_kind(fact: Fact) -> int:
     return fact.kind
-
-
-def _holds(job: Job, fact: Fact) -> bool:
-    held = job.facts[fact.kind]
-    return held is not None and held.body == fact.body

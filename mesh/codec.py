@@ -93,7 +93,8 @@ def unpack(data: bytes, limits: DocumentLimits = DOCUMENT) -> Any:
             an infinity, a repeated key or a key that is neither text nor bytes, or exceed a limit.
     """
     value = _read(data, limits)
-    _check([value], limits.depth)
+    if type(value) is not list or limits.depth < 1 or not _PLAIN.issuperset(map(type, value)):
+        _check([value], limits.depth)
     return value
 
 

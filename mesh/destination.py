@@ -199,19 +199,16 @@ class Destination:
         ledger = self._ledger
         request, access = job.request, ledger.access
         if request.origin in ledger.revoked:
-            return Denial("denied", f'agent "{access.agent}" has revoked the key of "{job.names[0]}"')
-        refused = access.by_rules(instruction.keyword, request.zone, job.names[0], request.origin)
-        if refused is not None or not instruction.portals:
+            return Denial("denied", f'agent "{access.agent}" has revoked the key of "{job.place.names[0]}"')
+        refused = access.by_rules(instruction.keyword, request.zone, job.place.names[0], request.origin)
+        portals = instruction.portals
+        if refused is not None or not portals:
             return refused
         speaker = speaker_of(request, ledger.trust.verifier, ledger.limits, job.started_ms or job.changed_ms)
         if speaker is None:
             return Denial("denied", f'agent "{access.agent}" does not believe the lineage of the job')
-        portals = instruction.portals
-        if speaker.instruction is not None:
-            portals = self._portals_of_root(speaker.instruction, portals)
-            if len(portals) < len(instruction.portals):
-                speaker = Speaker(request.origin, None)
-                portals = instruction.portals
+        if speaker.instruction is not None and not self._names(speaker.instruction, portals):
+            speaker = Speaker(request.origin, None)
         for portal in portals:
             refused = self._may_speak(request.zone, portal, speaker.fingerprint)
             if refused is not None:
@@ -220,13 +217,13 @@ class Destination:
             self._pin_portal(request.zone, portal, speaker.fingerprint)
         return None
 
-    def _portals_of_root(self, instruction: str, portals: tuple[str, ...]) -> tuple[str, ...]:
-        """Those of `portals` that the root of the lineage speaks for: the ones its own instruction names."""
+    def _names(self, instruction: str, portals: tuple[str, ...]) -> bool:
+        """Whether the instruction of a lineage's root names all of `portals`: it speaks for no other."""
         try:
             named = self._ledger.access.vocabulary.read(instruction).portals
         except GrammarError:
-            return ()
-        return tuple(portal for portal in portals if portal in named)
+            return False
+        return set(portals).issubset(named)
 
     def _may_speak(self, zone: str, portal: str, speaker: bytes) -> Denial | None:
         neighbour = self._ledger.by_name.get((zone, portal))

@@ -191,6 +191,7 @@ _TYPES: Final[Mapping[Kind, type[Content]]] = MappingProxyType(
         Kind.REJECT: Reject,
     }
 )
+_FORMS: Final = MappingProxyType({int(kind): (kind, _TYPES[kind], _FITS[kind]) for kind in Kind})
 _OUTCOME_STATES: Final = frozenset(str(state) for state in OUTCOMES)
 _OUTCOME_EVENTS: Final[Mapping[str, Event]] = MappingProxyType(
     {
@@ -214,7 +215,7 @@ def short_text(job_id: bytes) -> str:
 
 def make(kind: Kind, content: Content) -> Fact:
     """Encode `content` as a fact without proof yet; the step that made it signs it."""
-    return Fact(kind, pack(list(content)), b"", content)
+    return Fact(kind, pack(tuple(content)), b"", content)
 
 
 def decode(kind: int, body: bytes, proof: bytes) -> Fact:
@@ -223,22 +224,21 @@ def decode(kind: int, body: bytes, proof: bytes) -> Fact:
     Raises:
         FactError: the bytes are no such fact: wrong kind, version, shape, type or bound.
     """
-    try:
-        fits = _FITS[kind]  # type: ignore[index]
-    except KeyError:
-        raise FactError(f"no fact has kind {kind}") from None
+    form = _FORMS.get(kind)
+    if form is None:
+        raise FactError(f"no fact has kind {kind}")
+    known, content_type, fits = form
     try:
         array = unpack(body)
     except CodecError as error:
         raise FactError(f"the fact is not readable: {error.message}") from error
-    if type(array) is not list or len(array) != len(_SHAPES[Kind(kind)]):
+    if type(array) is not list or len(array) != len(_SHAPES[known]):
         raise FactError("the fact has not the fields of its kind")
     if tuple(map(type, array)) not in fits:
         raise FactError("a field of the fact has the wrong type")
     if array[0] != VERSION:
         raise FactError(f"the fact is of version {array[0]}, this agent knows {VERSION}")
-    known = Kind(kind)
-    content = _TYPES[known](*array)
+    content: Content = content_type._make(array)
     if type(content) is Request:
         _check_request(content)
     elif len(array[1]) != ID_BYTES or len(array[2]) != FINGERPRINT_BYTES:

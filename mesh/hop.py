@@ -26,7 +26,7 @@ class Hop:
         forwarded it before it lost its store: the mark travels on (R5)."""
         ledger = self._ledger
         request = job.request
-        following = job.names[job.index + 1]
+        following = job.place.names[job.place.index + 1]
         board = ledger.by_name.get((request.zone, following))
         if reissued:
             self._forward_again(job, board, now_ms)
@@ -40,7 +40,7 @@ class Hop:
             self.refuse(job, "identity_changed", *refused, now_ms)
             return
         keyword = request.instruction.split(" ", 1)[0]
-        denial = ledger.access.by_rules(keyword, request.zone, job.names[0], request.origin)
+        denial = ledger.access.by_rules(keyword, request.zone, job.place.names[0], request.origin)
         if denial is not None and denial.kind == "denied" and keyword not in CONTROL:
             self.refuse(job, "denied", denial.message, "", now_ms)
             return
@@ -69,13 +69,13 @@ class Hop:
     def _another_key(self, job: Job, board: Board) -> tuple[str, str] | None:
         """The last hop knows the destination's key; a Request that names another one does not pass."""
         wanted = job.request.destination
-        last = job.index + 2 == len(job.names)
+        last = job.place.index + 2 == len(job.place.names)
         if not last or wanted is None or board.fingerprint in (None, wanted):
             return None
         self._ledger.alarm(f'a job names another key for "{board.name}" than the one this agent has pinned')
         return (
             f'agent "{self._ledger.name}" knows "{board.name}" under another key than the origin does',
-            f"verify who is right, then at the origin: mesh trust {'.'.join(job.names[1:])} --forget",
+            f"verify who is right, then at the origin: mesh trust {'.'.join(job.place.names[1:])} --forget",
         )
 
     def refuse(self, job: Job, reason: str, message: str, fix: str, now_ms: int) -> None:
@@ -103,6 +103,6 @@ class Hop:
     def expire(self, job: Job, now_ms: int) -> None:
         """Time is up for a job that waits here and was never offered further."""
         if job.role is not Role.DESTINATION and job.live and job.down is not None and not job.down.offered:
-            where = job.names[job.index + 1]
+            where = job.place.names[job.place.index + 1]
             message = f'expired at "{self._ledger.name}" while waiting for "{where}"'
             self.refuse(job, "expired", message, f'see why "{where}" is not connected: mesh peers', now_ms)

@@ -388,7 +388,7 @@ class Host:
 
     def _job(self, row: Row) -> Job:
         assert self.engine is not None
-        return Job.from_row(row, self.engine.ledger.names_of)
+        return Job.from_row(row, self.engine.ledger.place_on)
 
     def jobs(self) -> dict[bytes, Job]:
         """Every job that the disk holds."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import IntEnum
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from msgpack import packb
@@ -22,15 +23,19 @@ from mesh.errors import CodecError, CorruptRow, FactError
 from mesh.facts import Fact, Kind, Outcome, Progress, Reject, Request, decode, event_of, short_text
 from mesh.lane import HAS, NEVER, SLOTS, Lane
 from mesh.lifecycle import LIVE, Role, State, advance
+from mesh.routing import Place
 
 UPWARD: Final = frozenset({Kind.PROGRESS, Kind.OUTCOME, Kind.REJECT})
 """Kinds that travel towards the origin; the others travel towards the destination."""
 _ROLES: Final = tuple(Role)
 _STATES: Final = tuple(State)
+_ROLE_NUMBERS: Final = MappingProxyType({role: number for number, role in enumerate(_ROLES)})
+_STATE_NUMBERS: Final = MappingProxyType({state: number for number, state in enumerate(_STATES)})
 
 
-NamesOf = Callable[[str], tuple[tuple[str, ...], int]]
-"""Gives the names of a path and this agent's place in it."""
+PlaceOn = Callable[[str], Place]
+"""Gives this agent's place on a path; ValueError if it has none there."""
+_NOWHERE: Final = Place((), 0)
 
 
 class Merge(IntEnum):
@@ -71,14 +76,6 @@ class Row(NamedTuple):
     check: bytes
 
 
-def branch_of(names: tuple[str, ...], index: int, request: Request) -> str:
-    """What credit is counted by between the agent at `index` and the next one: the depth of children, and the agent
-    beyond that next one ("" for none), so that an absent branch blocks no other (R13)."""
-    beyond = index + 2
-    depth = len(request.lineage) if request.lineage else 0
-    return f"{depth}:{names[beyond] if beyond < len(names) else ''}"
-
-
 class Job:
     """A job as this agent holds it. Mutable, owned by the engine; nobody outside keeps a reference across a step."""
 
@@ -94,9 +91,9 @@ class Job:
         "evidence",
         "facts",
         "id",
-        "index",
         "key",
-        "names",
+        "live",
+        "place",
         "role",
         "seq",
         "started_ms",
@@ -111,6 +108,7 @@ class Job:
         self.seq = seq
         self.role = role
         self.state = State.PENDING
+        self.live = True
         self.changed_ms = now_ms
         self.version = 1
         self.attempt = 0
@@ -126,8 +124,7 @@ class Job:
         self.down: Lane | None = None
         self.facts: list[Fact | None] = [None] * SLOTS
         self.evidence: list[bytes] = []
-        self.names: tuple[str, ...] = ()
-        self.index = 0
+        self.place = _NOWHERE
 
     def __repr__(self) -> str:
         return f"<job {short_text(self.id)} {self.role} {self.state}>"
@@ -135,10 +132,9 @@ class Job:
     @property
     def request(self) -> Request:
         """The content of the Request. A tombstone that never saw one has none; ask `facts[Kind.REQUEST]` first."""
-        fact = self.facts[Kind.REQUEST]
+        fact = self.facts[1]
         assert fact is not None, "the job has no request"
-        assert isinstance(fact.content, Request)
-        return fact.content
+        return fact.content  # type: ignore[return-value]
 
     @property
     def outcome(self) -> Outcome | None:
@@ -156,12 +152,11 @@ class Job:
         return None if fact is None else fact.content  # type: ignore[return-value]
 
     @property
-    def live(self) -> bool:
-        return self.state in LIVE
-
-    @property
     def lanes(self) -> tuple[Lane, ...]:
-        return tuple(lane for lane in (self.up, self.down) if lane is not None)
+        up, down = self.up, self.down
+        if up is None:
+            return () if down is None else (down,)
+        return (up,) if down is None else (up, down)
 
     @property
     def depth(self) -> int:
@@ -172,12 +167,12 @@ class Job:
     @property
     def branch(self) -> str:
         """What our credit at the next agent is counted by."""
-        return branch_of(self.names, self.index, self.request)
+        return self.place.branch(self.depth)
 
-    def place(self, names: tuple[str, ...], index: int) -> None:
-        """Say where on the path this agent stands: `names` are the path's agents, `index` is ours."""
-        self.names = names
-        self.index = index
+    @property
+    def branch_above(self) -> str:
+        """What the credit of the agent before is counted by, at this one."""
+        return self.place.branch_above(self.depth)
 
     def lane_of(self, board: int) -> Lane | None:
         """The lane of `board`, if it shares the job."""
@@ -247,6 +242,7 @@ class Job:
     def move(self, state: State, now_ms: int) -> None:
         """Set the state after an event; the caller asked the lifecycle table."""
         self.state = state
+        self.live = state in LIVE
         self.changed_ms = now_ms
 
     def hold(self, fact: Fact) -> None:
@@ -275,7 +271,7 @@ class Job:
         # Our own documents, read back by `_read` alone: packed without the checks that a peer's bytes get.
         facts = packb([(int(f.kind), f.body, f.proof) for f in self.facts if f is not None])
         up, down, outcome = self.up, self.down, self.facts[Kind.OUTCOME]
-        role, state = _ROLES.index(self.role), _STATES.index(self.state)
+        role, state = _ROLE_NUMBERS[self.role], _STATE_NUMBERS[self.state]
         record = packb(
             (
                 self.seq,
@@ -295,9 +291,8 @@ class Job:
                 self.doubtful,
             )
         )
-        live = self.state in LIVE
-        request = self.request if live and self.facts[Kind.REQUEST] is not None else None
-        names, index = self.names, self.index
+        live = self.live
+        counted = live and self.facts[Kind.REQUEST] is not None
         return Row(
             self.seq,
             self.id,
@@ -308,8 +303,8 @@ class Job:
             0 if up is None else up.number,
             None if down is None else down.board,
             0 if down is None else down.number,
-            branch_of(names, index - 1, request) if request is not None and up is not None and up.counted else None,
-            branch_of(names, index, request) if request is not None and down is not None and down.taken else None,
+            self.branch_above if counted and up is not None and up.counted else None,
+            self.branch if counted and down is not None and (down.waiting or down.counted) else None,
             int(down is not None and down.waiting),
             due_ms,
             self.key,
@@ -319,12 +314,12 @@ class Job:
         )
 
     @classmethod
-    def from_row(cls, row: Row, names_of: NamesOf) -> Job:
+    def from_row(cls, row: Row, place_on: PlaceOn) -> Job:
         """Read a stored job.
 
         Args:
             row: what the store kept; its facts may be gone (trimmed).
-            names_of: gives (names of the path, our index) for a Request's path.
+            place_on: gives our place on a Request's path.
 
         Raises:
             CorruptRow: a hash does not match or a part is not readable; the row must be quarantined.
@@ -332,12 +327,12 @@ class Job:
         if blake2b(row.id + row.record, digest_size=16).digest() != row.check:
             raise CorruptRow(f"the stored row of job {short_text(row.id)} is damaged")
         try:
-            return cls._read(row, names_of)
+            return cls._read(row, place_on)
         except (CodecError, FactError, ValueError, TypeError, IndexError, KeyError) as error:
             raise CorruptRow(f"the stored row of job {short_text(row.id)} is not readable: {error}") from error
 
     @classmethod
-    def _read(cls, row: Row, names_of: NamesOf) -> Job:
+    def _read(cls, row: Row, place_on: PlaceOn) -> Job:
         (
             seq,
             role,
@@ -357,6 +352,7 @@ class Job:
         ) = unpack(row.record)
         job = cls(row.id, seq, _ROLES[role], changed)
         job.state = _STATES[state]
+        job.live = job.state in LIVE
         job.version, job.attempt, job.started_ms = version, attempt, started
         job.crashes, job.alone, job.evidence = crashes, alone, evidence
         job.doubtful = doubtful
@@ -374,5 +370,5 @@ class Job:
             for kind, body, proof in unpack(row.facts, STORED):
                 job.facts[kind] = decode(kind, body, proof)
             if job.facts[Kind.REQUEST] is not None:
-                job.place(*names_of(job.request.path))
+                job.place = place_on(job.request.path)
         return job

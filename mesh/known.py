@@ -10,11 +10,13 @@ The k positions of an id are cut out of its own hash part, which is uniformly di
 from __future__ import annotations
 
 from collections.abc import Iterable
+from struct import Struct
 from typing import Final
 
 _FIRST_BITS: Final = 1 << 17
 _BITS_PER_ID: Final = 16
-_PROBES: Final = 5
+_HASH_BYTES: Final = 20
+_WORDS: Final = Struct(">5I")
 
 
 class Known:
@@ -37,23 +39,19 @@ class Known:
             self._count = 0
         self._count += 1
         mask = len(layer) * 8 - 1
-        hashed = int.from_bytes(job_id[-20:], "big")
-        for _ in range(_PROBES):
-            bit = hashed & mask
+        for word in _WORDS.unpack(job_id[-_HASH_BYTES:].rjust(_HASH_BYTES)):
+            bit = word & mask
             layer[bit >> 3] |= 1 << (bit & 7)
-            hashed >>= 32
 
     def maybe(self, job_id: bytes) -> bool:
         """False when the id was certainly never added."""
-        hashed = int.from_bytes(job_id[-20:], "big")
+        words = _WORDS.unpack(job_id[-_HASH_BYTES:].rjust(_HASH_BYTES))
         for layer in self._layers:
             mask = len(layer) * 8 - 1
-            rest = hashed
-            for _ in range(_PROBES):
-                bit = rest & mask
+            for word in words:
+                bit = word & mask
                 if not layer[bit >> 3] & (1 << (bit & 7)):
                     break
-                rest >>= 32
             else:
                 return True
         return False

@@ -16,7 +16,7 @@ from mesh.board import Board, BoardRow, count
 from mesh.effects import Effects, Query
 from mesh.errors import CorruptRow
 from mesh.facts import Content, Fact, Kind, make, short_text
-from mesh.job import Job, Row, branch_of
+from mesh.job import Job, Row
 from mesh.known import Known
 from mesh.lane import Lane
 from mesh.lifecycle import Role
@@ -104,12 +104,12 @@ class Ledger:
         found = places[path] = place_of(path, self.name)
         return found
 
-    def names_of(self, path: str) -> tuple[tuple[str, ...], int]:
-        """The names on a stored path and our index; ValueError if we are not on it."""
+    def place_on(self, path: str) -> Place:
+        """Our place on a stored path; ValueError if we are not on it."""
         place = self.place(path)
         if place is None:
             raise ValueError("the stored path does not name this agent")
-        return place.names, place.index
+        return place
 
     # -- boards -------------------------------------------------------------------------------------------------
 
@@ -176,7 +176,7 @@ class Ledger:
             seq = self.next_seq
             self.next_seq += 1
         job = Job(job_id, seq, role, now_ms)
-        job.place(place.names, place.index)
+        job.place = place
         self.jobs[job_id] = job
         self.known.add(job_id)
         self.absent.discard(job_id)
@@ -192,7 +192,7 @@ class Ledger:
         if job is not None:
             return job
         try:
-            job = Job.from_row(row, self.names_of)
+            job = Job.from_row(row, self.place_on)
         except CorruptRow as error:
             self.quarantined[row.id] = row.seq
             self.absent.add(row.id)
@@ -270,7 +270,7 @@ class Ledger:
         if up is not None and up.counted:
             up.counted = False
             board = self.boards[up.board]
-            count(board.accepted, branch_of(job.names, job.index - 1, job.request), -1)
+            count(board.accepted, job.branch_above, -1)
             self.roomier[board.id] = board
 
     def due_ms(self, job: Job) -> int | None:

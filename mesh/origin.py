@@ -270,8 +270,9 @@ class Origin:
 
     def _ours(self, job: Job) -> None:
         if job.role is not Role.ORIGIN:
+            maker = job.place.names[0] if job.place.names else "another agent"
             raise NotOurJob(
-                f'{self._ledger.describe(job.id)} was made by "{job.names[0] if job.names else "another agent"}"',
+                f'{self._ledger.describe(job.id)} was made by "{maker}"',
                 fix="only the agent that put a job can cancel or delete it",
             )
 

@@ -21,8 +21,11 @@ BATCH: Final = 64
 MAX_STEPS: Final = 6
 _SIGNATURE: Final = 64
 _STEP: Final = 33
+_LONGEST: Final = _SIGNATURE + MAX_STEPS * _STEP
 _LEAF: Final = b"\x00"
 _NODE: Final = b"\x01"
+_LEFT: Final = b"\x00"
+_RIGHT: Final = b"\x01"
 _DOMAIN: Final = b"hopboard/1/facts\x00"
 
 
@@ -42,62 +45,74 @@ def sign_batch(leaves: Sequence[bytes], sign: Callable[[bytes], bytes]) -> list[
         One proof per leaf, in the same order.
     """
     assert 0 < len(leaves) <= BATCH, "a batch holds 1 to 64 facts"
-    paths: list[list[bytes]] = [[] for _ in leaves]
-    row = [(leaf, [index]) for index, leaf in enumerate(leaves)]
-    while len(row) > 1:
-        above = []
-        for left in range(0, len(row) - 1, 2):
-            (first, under_first), (second, under_second) = row[left], row[left + 1]
-            right_step, left_step = b"\x01" + second, b"\x00" + first
-            for index in under_first:
-                paths[index].append(right_step)
-            for index in under_second:
-                paths[index].append(left_step)
-            above.append((blake2b(_NODE + first + second, digest_size=32).digest(), under_first + under_second))
+    rows = [leaves]
+    while len(row := rows[-1]) > 1:
+        above = [
+            blake2b(_NODE + first + second, digest_size=32).digest()
+            for first, second in zip(row[::2], row[1::2], strict=False)
+        ]
         if len(row) % 2:
             above.append(row[-1])
-        row = above
-    signature = sign(_DOMAIN + row[0][0])
-    return [signature + b"".join(path) for path in paths]
+        rows.append(above)
+    # From the root down: the proof of a child is the step beside it before the proof of its parent.
+    steps = [b""]
+    for row in rows[-2::-1]:
+        below: list[bytes] = []
+        for parent, first, second in zip(steps, row[::2], row[1::2], strict=False):
+            below += (_RIGHT + second + parent, _LEFT + first + parent)
+        if len(row) % 2:
+            below.append(steps[-1])
+        steps = below
+    signature = sign(_DOMAIN + rows[-1][0])
+    return [signature + path for path in steps]
 
 
 class Verifier:
-    """Checks proofs and remembers the roots that held, so that a batch costs one verification.
+    """Checks proofs and remembers what held, so that a batch costs one verification and two hashes a fact.
+
+    A node whose path to a signed root was checked is remembered with the rest of that path: the next proof that comes
+    to the node with the same rest needs no hash and no signature beyond it. What is remembered is the exact bytes, so
+    that a proof which holds here holds everywhere.
 
     Args:
         verify: `verify(public_key, data, signature) -> bool`, an Ed25519 check.
-        capacity: how many (key, signature, root) triples are remembered; the oldest is forgotten first.
+        capacity: how many nodes are remembered; all are forgotten when there are more.
     """
 
-    __slots__ = ("_capacity", "_roots", "_verify")
+    __slots__ = ("_capacity", "_nodes", "_verify")
 
-    def __init__(self, verify: Callable[[bytes, bytes, bytes], bool], *, capacity: int = 4_096) -> None:
+    def __init__(self, verify: Callable[[bytes, bytes, bytes], bool], *, capacity: int = 8_192) -> None:
         self._verify = verify
         self._capacity = capacity
-        self._roots: dict[bytes, None] = {}
+        self._nodes: dict[bytes, tuple[bytes, bytes, bytes]] = {}
 
     def holds(self, kind: int, body: bytes, proof: bytes, public_key: bytes) -> bool:
         """Say whether `public_key` signed the fact (`kind`, `body`). A malformed proof does not hold."""
-        size = len(proof) - _SIGNATURE
-        if size < 0 or size % _STEP or size > MAX_STEPS * _STEP:
+        size = len(proof)
+        if size < _SIGNATURE or (size - _SIGNATURE) % _STEP or size > _LONGEST:
             return False
+        signature = proof[:_SIGNATURE]
         node = blake2b(_LEAF + bytes((kind,)) + body, digest_size=32).digest()
-        for start in range(_SIGNATURE, len(proof), _STEP):
-            sibling = proof[start + 1 : start + _STEP]
+        nodes = self._nodes
+        fresh = []
+        start = _SIGNATURE
+        while nodes.get(node) != (signature, public_key, proof[start:]):
+            fresh.append((node, start))
+            if start == size:
+                if not self._verify(public_key, _DOMAIN + node, signature):
+                    return False
+                break
             side = proof[start]
+            sibling = proof[start + 1 : start + _STEP]
+            start += _STEP
             if side == 1:
                 node = blake2b(_NODE + node + sibling, digest_size=32).digest()
             elif side == 0:
                 node = blake2b(_NODE + sibling + node, digest_size=32).digest()
             else:
                 return False
-        signature = proof[:_SIGNATURE]
-        known = public_key + signature + node
-        if known in self._roots:
-            return True
-        if not self._verify(public_key, _DOMAIN + node, signature):
-            return False
-        if len(self._roots) >= self._capacity:
-            del self._roots[next(iter(self._roots))]
-        self._roots[known] = None
+        if len(nodes) >= self._capacity:
+            nodes.clear()
+        for node, start in fresh:
+            nodes[node] = (signature, public_key, proof[start:])
         return True

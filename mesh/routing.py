@@ -7,7 +7,7 @@ clusters may both have an agent called `account`; their routes differ.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from grammar.destination import Destination
 from grammar.errors import GrammarError
@@ -16,26 +16,45 @@ from mesh.lifecycle import Role
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an agent stands on a path: the names and its own index."""
+    """Where an agent stands on a path: the names and its own index. One is shared by all jobs of a path, so what every
+    job asks is worked out once.
+
+    Attributes:
+        before, after: the neighbours towards the origin and towards the destination.
+        routes: to every agent of the path, from here; the own one is "".
+    """
 
     names: tuple[str, ...]
     index: int
+    role: Role = field(init=False, compare=False)
+    before: str | None = field(init=False, compare=False)
+    after: str | None = field(init=False, compare=False)
+    routes: tuple[str, ...] = field(init=False, compare=False)
 
-    @property
-    def role(self) -> Role:
-        if self.index == 0:
-            return Role.ORIGIN
-        return Role.DESTINATION if self.index == len(self.names) - 1 else Role.HOP
+    def __post_init__(self) -> None:
+        names, index = self.names, self.index
+        last = len(names) - 1
+        role = Role.ORIGIN if index == 0 else Role.DESTINATION if index == last else Role.HOP
+        down = [route_down(names, index, target) for target in range(index, len(names))]
+        up = [route_up(names, index, target) for target in range(index)]
+        known = {
+            "role": role,
+            "before": names[index - 1] if index else None,
+            "after": names[index + 1] if index < last else None,
+            "routes": (*up, *down),
+        }
+        for name, value in known.items():
+            object.__setattr__(self, name, value)
 
-    @property
-    def before(self) -> str | None:
-        """The neighbour towards the origin."""
-        return self.names[self.index - 1] if self.index else None
+    def branch(self, depth: int) -> str:
+        """What our credit at `after` is counted by: the depth of children, and the agent beyond it ("" for none), so
+        that an absent branch blocks no other (rule R13)."""
+        beyond = self.index + 2
+        return f"{depth}:{self.names[beyond] if beyond < len(self.names) else ''}"
 
-    @property
-    def after(self) -> str | None:
-        """The neighbour towards the destination."""
-        return self.names[self.index + 1] if self.index + 1 < len(self.names) else None
+    def branch_above(self, depth: int) -> str:
+        """The same as `before` counts it: its credit at this agent."""
+        return f"{depth}:{self.after or ''}"
 
 
 def place_of(path: str, name: str) -> Place | None:

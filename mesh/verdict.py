@@ -141,7 +141,7 @@ class _Verdict:
         whole = next((job for job in copies.values() if job.facts[Kind.REQUEST] is not None), None)
         if whole is None:
             return
-        names = whole.names
+        names = whole.place.names
         for name in self._history.started_by.get(job_id, ()):
             if name != names[-1]:
                 yield f"4: {short} was started at {name}"
@@ -160,7 +160,7 @@ class _Verdict:
         """Jobs of which two neighbours hold different facts."""
         mine, theirs = self._held[one], self._held[other]
         for job_id in [job_id for job_id in mine if job_id in theirs]:
-            names = mine[job_id].names
+            names = mine[job_id].place.names
             beside = one in names and other in names and abs(names.index(one) - names.index(other)) == 1
             if beside and _differ(mine[job_id], theirs[job_id]) and not self._flagged(job_id):
                 kinds = f"{one} has {_kinds(mine[job_id])}, {other} has {_kinds(theirs[job_id])}"

@@ -35,8 +35,8 @@ ORDER = MappingProxyType(
             recognition admission joining config __init__
         """,
         "mesh": """
-            errors limits lifecycle codec facts proof noise session known messages positions replication lane
-            job board routing trust refusals access lineage effects ending ledger dispatch hop destination
+            errors limits lifecycle codec facts proof noise session known messages positions replication routing lane
+            job board trust refusals access lineage effects ending ledger dispatch hop destination
             greeting arrival exchange origin revocation opening engine __init__
             storage/contract storage/columns storage/memory storage/statements storage/faults storage/lock
             storage/database storage/queries storage/snapshot storage/sweep storage/sqlite storage/reader

@@ -97,7 +97,7 @@ class Node:
         """The job as the store holds it."""
         for row in self.store.rows.values():
             if row.id == job_id:
-                return Job.from_row(row, self.engine.ledger.names_of)
+                return Job.from_row(row, self.engine.ledger.place_on)
         raise KeyError(f"{self.name} does not hold the job")
 
     def knows(self, job_id: bytes) -> bool:

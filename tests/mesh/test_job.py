@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from mesh.codec import pack, unpack
 from mesh.errors import CorruptRow
 from mesh.facts import Cancel, Content, Delete, Fact, Kind, Outcome, Progress, Reject, Request, make
-from mesh.job import Job, Merge, Row, branch_of
+from mesh.job import Job, Merge, Row
 from mesh.lane import HAS, NEVER, Lane
 from mesh.lifecycle import Role, State
+from mesh.routing import Place
 
 SIGNER = b"s" * 20
 NOW = 1_700_000_000_000
@@ -53,14 +54,13 @@ def reject(reason: str = "no_route") -> Fact:
     return proved(Kind.REJECT, Reject(1, ID, SIGNER, "b", reason, "why", "fix", NOW))
 
 
-def names_of(path: str) -> tuple[tuple[str, ...], int]:
-    names = tuple(path.split("."))
-    return names, 1
+def place_on(path: str) -> Place:
+    return Place(tuple(path.split(".")), 1)
 
 
 def new_job(role: Role = Role.HOP, *facts: Fact) -> Job:
     job = Job(ID, 5, role, NOW)
-    job.place(NAMES, 1)
+    job.place = Place(NAMES, 1)
     job.up, job.down = Lane(1), Lane(2)
     for fact in facts:
         job.merge(fact, None, NOW)
@@ -196,7 +196,7 @@ def test_evidence_is_bounded() -> None:
     others = [outcome(result=f'"{number}{"x" * 32_000}"') for number in range(4)]
     for other in others:
         assert job.merge(other, job.down, NOW) is Merge.CONFLICT
-    again = Job.from_row(job.row(None), names_of)
+    again = Job.from_row(job.row(None), place_on)
     assert again.evidence == [others[0].body, b"proof"]
 
 
@@ -227,7 +227,7 @@ def test_a_second_cancel_changes_nothing() -> None:
 
 def test_facts_spread_away_from_where_they_came_and_only_their_way() -> None:
     job = Job(ID, 5, Role.HOP, NOW)
-    job.place(NAMES, 1)
+    job.place = Place(NAMES, 1)
     job.up, job.down = Lane(1), Lane(2)
     job.merge(REQUEST, job.up, NOW)
     assert ((NEVER in job.up.sent), job.down.sent[Kind.REQUEST]) == (False, NEVER)
@@ -249,14 +249,6 @@ def test_the_lane_of_a_board() -> None:
     job.merge(REQUEST, None, NOW)
     job.merge(outcome(), None, NOW)
     assert job.outcome is not None
-
-
-@pytest.mark.parametrize(
-    ("index", "depth", "branch"), [(0, 0, "0:c"), (1, 0, "0:"), (-1, 0, "0:b"), (2, 0, "0:"), (0, 2, "2:c")]
-)
-def test_credit_is_counted_by_depth_and_the_agent_beyond_the_next(index: int, depth: int, branch: str) -> None:
-    request = REQUEST.content._replace(lineage=[[b""] * 3] * depth or None)  # type: ignore[union-attr,call-arg]
-    assert branch_of(NAMES, index, request) == branch  # type: ignore[arg-type]
 
 
 # -- rows ---------------------------------------------------------------------------------------------------------
@@ -290,18 +282,18 @@ def test_a_row_is_read_back(role: Role, live: bool) -> None:
     assert (row.seq, row.id, row.due_ms, row.live, row.waiting) == (5, ID, NOW + 77, live, live)
     assert (row.up_board, row.down_board) == (1, 2)
     assert (row.up_branch, row.down_branch) == (("0:c", "0:") if live else (None, None))
-    again = Job.from_row(row, names_of)
+    again = Job.from_row(row, place_on)
     assert content_of(again) == content_of(job)
     for name in ("id", "seq", "role", "changed_ms", "attempt", "started_ms", "crashes", "alone", "key", "evidence"):
         assert getattr(again, name) == getattr(job, name)
-    assert (again.names, again.index, again.branch, again.depth) == (NAMES, 1, "0:", 0)
+    assert (again.place, again.branch, again.depth) == (Place(NAMES, 1), "0:", 0)
     assert again.up is not None
     assert again.down is not None
     assert again.up.counted is live
     assert again.down.counted is False
     assert (again.up.sent, again.down.sent) == (job.up and job.up.sent, job.down and job.down.sent)
     assert (again.down.offered, again.down.reissued, again.down.waiting) == (not live, not live, live)
-    assert Job.from_row(again.row(NOW + 77), names_of).row(NOW + 77) == row
+    assert Job.from_row(again.row(NOW + 77), place_on).row(NOW + 77) == row
 
 
 def test_an_offered_live_job_is_counted_again_from_its_row() -> None:
@@ -309,7 +301,7 @@ def test_an_offered_live_job_is_counted_again_from_its_row() -> None:
     job.up = None
     assert job.down is not None
     job.down.offered = job.down.counted = True
-    again = Job.from_row(job.row(None), names_of)
+    again = Job.from_row(job.row(None), place_on)
     assert again.up is None
     assert again.down is not None
     assert again.down.counted
@@ -321,20 +313,20 @@ def test_a_row_without_lanes() -> None:
     job.up = job.down = None
     row = job.row(None)
     assert (row.up_board, row.down_board, row.up_number, row.down_number) == (None, None, 0, 0)
-    assert Job.from_row(row, names_of).lanes == ()
+    assert Job.from_row(row, place_on).lanes == ()
 
 
 def test_a_trimmed_row_keeps_its_state() -> None:
-    job = Job.from_row(rich().row(None)._replace(facts=None), names_of)
+    job = Job.from_row(rich().row(None)._replace(facts=None), place_on)
     assert (job.state, job.live, job.outcome, job.reject, job.progress) == (State.COMPLETE, False, None, None, None)
-    assert job.names == ()
+    assert job.place.names == ()
     with pytest.raises(AssertionError, match="no request"):
         job.request  # noqa: B018
 
 
 def test_a_tombstone_without_a_request_is_read_back() -> None:
     job = new_job(Role.HOP, DELETE)
-    assert Job.from_row(job.row(None), names_of).state is State.DELETED
+    assert Job.from_row(job.row(None), place_on).state is State.DELETED
 
 
 def flips(data: bytes) -> list[bytes]:
@@ -346,7 +338,7 @@ def test_every_flipped_byte_is_noticed(part: str) -> None:
     row = rich().row(NOW)
     for damaged in flips(getattr(row, part)):
         with pytest.raises(CorruptRow, match="of job"):
-            Job.from_row(row._replace(**{part: damaged}), names_of)
+            Job.from_row(row._replace(**{part: damaged}), place_on)
 
 
 @pytest.mark.parametrize("part", ["record", "facts"])
@@ -355,7 +347,7 @@ def test_every_truncation_is_noticed(part: str) -> None:
     whole = getattr(row, part)
     for size in range(0, len(whole), 7):
         with pytest.raises(CorruptRow):
-            Job.from_row(row._replace(**{part: whole[:size]}), names_of)
+            Job.from_row(row._replace(**{part: whole[:size]}), place_on)
 
 
 def forge(row: Row, change: Any) -> Row:
@@ -378,7 +370,7 @@ def forge(row: Row, change: Any) -> Row:
 )
 def test_a_record_of_another_shape_is_corrupt(change: Any) -> None:
     with pytest.raises(CorruptRow):
-        Job.from_row(forge(rich().row(None), change), names_of)
+        Job.from_row(forge(rich().row(None), change), place_on)
 
 
 def test_a_row_of_another_agents_job_is_corrupt() -> None:
@@ -394,11 +386,11 @@ def test_the_largest_request_and_outcome_fit_a_row() -> None:
     assert isinstance(content, Request)
     big = proved(Kind.REQUEST, content._replace(options={"note": "x" * 32_500}))
     job = Job(big.job_id, 5, Role.HOP, NOW)
-    job.place(NAMES, 1)
+    job.place = Place(NAMES, 1)
     job.merge(big, None, NOW)
     job.merge(outcome(result='"' + "y" * 33_000 + '"'), None, NOW)
     job.merge(CANCEL, None, NOW)
-    assert content_of(Job.from_row(job.row(None), names_of)) == content_of(job)
+    assert content_of(Job.from_row(job.row(None), place_on)) == content_of(job)
 
 
 def test_a_job_is_shown_by_its_short_name() -> None:

@@ -43,9 +43,9 @@ def test_the_place_on_a_path_is_remembered_for_the_paths_in_use() -> None:
 
 def test_a_stored_path_names_us() -> None:
     ledger = ledger_of(Pair())
-    assert ledger.names_of("portal.cluster") == (("portal", "cluster"), 0)
+    assert ledger.place_on("portal.cluster") == Place(("portal", "cluster"), 0)
     with pytest.raises(ValueError, match="does not name this agent"):
-        ledger.names_of("a.b")
+        ledger.place_on("a.b")
 
 
 def test_a_board_exists_from_the_moment_its_peer_is_expected() -> None:

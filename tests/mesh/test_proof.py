@@ -113,7 +113,7 @@ def test_a_batch_holds_1_to_64_facts(size: int) -> None:
         sign_batch([b"\x00" * 32] * size, ANNA.sign)
 
 
-def test_the_cache_forgets_the_oldest_root_first() -> None:
+def test_a_full_cache_starts_again() -> None:
     check = Counting()
     verifier = Verifier(check, capacity=2)
     made = [(body, sign_batch([leaf_of(1, body)], ANNA.sign)[0]) for body in (b"one", b"two", b"three")]
@@ -121,7 +121,6 @@ def test_the_cache_forgets_the_oldest_root_first() -> None:
         assert verifier.holds(1, body, proof, ANNA.public_key)
     assert check.asked == 3
     assert verifier.holds(1, *made[2], ANNA.public_key)
-    assert verifier.holds(1, *made[1], ANNA.public_key)
     assert check.asked == 3
     assert verifier.holds(1, *made[0], ANNA.public_key)
     assert check.asked == 4
@@ -134,4 +133,18 @@ def test_the_cache_stays_within_its_capacity_and_keeps_no_failure() -> None:
         (proof,) = sign_batch([leaf_of(1, body)], ANNA.sign)
         assert verifier.holds(1, body, proof, ANNA.public_key)
         assert not verifier.holds(1, body, proof, BERT.public_key)
-    assert len(verifier._roots) == 8
+        assert len(verifier._nodes) <= 8
+
+
+@pytest.mark.parametrize("first", [0, 3, 12])
+def test_what_is_remembered_vouches_for_the_exact_bytes_only(first: int) -> None:
+    bodies, proofs = batch(13)
+    check = Counting()
+    verifier = Verifier(check)
+    assert verifier.holds(1, bodies[first], proofs[first], ANNA.public_key)
+    for body, proof in zip(bodies, proofs, strict=True):
+        for place in range(len(proof)):
+            other = proof[:place] + bytes((proof[place] ^ 1,)) + proof[place + 1 :]
+            assert not verifier.holds(1, body, other, ANNA.public_key)
+        assert not verifier.holds(1, body, proof, BERT.public_key)
+        assert verifier.holds(1, body, proof, ANNA.public_key)

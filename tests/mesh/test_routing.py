@@ -45,3 +45,21 @@ def test_the_route_down(index: int, target: int, route: str) -> None:
 )
 def test_the_route_up_names_the_nearest_first(index: int, target: int, route: str) -> None:
     assert route_up(NAMES, index, target) == route
+
+
+@pytest.mark.parametrize(
+    ("index", "depth", "down", "up"),
+    [(0, 0, "0:c", "0:b"), (1, 0, "0:d", "0:c"), (2, 0, "0:", "0:d"), (0, 2, "2:c", "2:b")],
+)
+def test_credit_is_counted_by_depth_and_the_agent_beyond_the_next(index: int, depth: int, down: str, up: str) -> None:
+    place = Place(NAMES, index)
+    assert (place.branch(depth), place.branch_above(depth)) == (down, up)
+    if index:
+        assert place.branch_above(depth) == Place(NAMES, index - 1).branch(depth)
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_a_place_knows_every_route_from_it(index: int) -> None:
+    up = [route_up(NAMES, index, target) for target in range(index)]
+    down = [route_down(NAMES, index, target) for target in range(index, 4)]
+    assert Place(NAMES, index).routes == (*up, *down)

@@ -37,7 +37,7 @@ from mesh.facts import Kind, short_text
 from mesh.job import Job
 from mesh.lifecycle import State
 from mesh.limits import Limits
-from mesh.routing import place_of
+from mesh.routing import Place, place_of
 from mesh.storage.contract import Store
 from mesh.storage.memory import MemoryStore
 from mesh.transport.memory import MemoryNetwork
@@ -273,12 +273,12 @@ class WholeMesh:
     def copies(self, name: str) -> dict[bytes, Job]:
         """Every job that the store of an agent holds."""
 
-        def names_of(path: str) -> tuple[tuple[str, ...], int]:
+        def place_on(path: str) -> Place:
             place = place_of(path, name)
             assert place is not None
-            return place.names, place.index
+            return place
 
-        return {row.id: Job.from_row(row, names_of) for row in self.members[name].store.rows.values()}
+        return {row.id: Job.from_row(row, place_on) for row in self.members[name].store.rows.values()}
 
     def violations(self) -> Iterator[str]:
         """Everything that should not be, once all is up and settled."""

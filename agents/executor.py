@@ -12,7 +12,6 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 
 from agents.context import Context, Ended, Envelope, EnvelopeJob
@@ -49,45 +48,71 @@ class Executor:
         self._handlers = handlers
         self._limits = limits
         self._report = report
+        self._loop = asyncio.get_running_loop()
         self._tasks: dict[bytes, asyncio.Task[None]] = {}
-        self._unreported: set[bytes] = set()
+        self._begun: set[bytes] = set()
         self._asked: set[bytes] = set()
+        # By job, in the order of the starts and so of the deadlines, since all have the same time: one timer for all.
+        self._deadlines: dict[bytes, float] = {}
+        self._expired: set[bytes] = set()
+        self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
         self.held = False
         """A handler did not let go at the stop."""
 
     def start(self, context: Context) -> None:
         """Start the handler of a job."""
-        task = asyncio.get_running_loop().create_task(self._run(context), name=f"job {context.id[12:20]}")
-        self._tasks[context.job_id] = task
-        self._unreported.add(context.job_id)
-        task.add_done_callback(partial(self._done, context.job_id))
+        job_id = context.job_id
+        self._tasks[job_id] = self._loop.create_task(self._run(context), name=f"job {context.id[12:20]}")
+        self._deadlines[job_id] = self._loop.time() + self._limits.run_s
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._limits.run_s, self._ring)
 
-    def _done(self, job_id: bytes, task: asyncio.Task[None]) -> None:
-        if self._tasks.get(job_id) is task:
-            del self._tasks[job_id]
-        self._asked.discard(job_id)
-        if job_id in self._unreported:
-            # Cancelled before its first step: the handler was never entered.
-            self._tell(job_id, None if self._stopping else Ending(State.CANCELLED))
-
-    def _tell(self, job_id: bytes, ending: Ending | None) -> None:
-        self._unreported.discard(job_id)
-        self._report(job_id, ending)
+    def _ring(self) -> None:
+        """Stop the handlers whose time is up, and wait for the next one's."""
+        now = self._loop.time()
+        self._timer = None
+        while self._deadlines:
+            job_id, deadline = next(iter(self._deadlines.items()))
+            if deadline > now:
+                self._timer = self._loop.call_at(deadline, self._ring)
+                return
+            del self._deadlines[job_id]
+            self._expired.add(job_id)
+            self._take_away(job_id, self._late())
 
     def stop(self, job_id: bytes) -> None:
         """Cancel the handler of a job; it is reported as cancelled unless it ends otherwise."""
-        task = self._tasks.get(job_id)
-        if task is not None:
+        if job_id in self._tasks:
             self._asked.add(job_id)
-            task.cancel()
+            self._take_away(job_id, Ending(State.CANCELLED))
+
+    def _take_away(self, job_id: bytes, ending: Ending | None) -> None:
+        self._tasks[job_id].cancel()
+        if job_id not in self._begun:
+            # A task that is cancelled before its first step is never entered, and cannot report for itself.
+            self._end(job_id, ending)
+
+    def _late(self) -> Ending:
+        message = f"the handler was stopped after {self._limits.run_s:g} s"
+        return Ending(State.ERROR, error=("timeout", message), unknown_effect=True)
+
+    def _end(self, job_id: bytes, ending: Ending | None) -> None:
+        del self._tasks[job_id]
+        self._deadlines.pop(job_id, None)
+        self._begun.discard(job_id)
+        self._asked.discard(job_id)
+        self._expired.discard(job_id)
+        self._report(job_id, ending)
 
     async def close(self) -> None:
         """Take all handlers away for a clean stop; each is reported as taken away, and will run again."""
         self._stopping = True
+        if self._timer is not None:
+            self._timer.cancel()
         tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
+        for job_id in list(self._tasks):
+            self._take_away(job_id, None)
         if tasks:
             _, deaf = await asyncio.wait(tasks, timeout=STOP_S)
             self.held = bool(deaf)
@@ -96,29 +121,25 @@ class Executor:
 
     async def _run(self, context: Context) -> None:
         ending: Ending | None
+        job_id = context.job_id
+        self._begun.add(job_id)
         try:
-            async with asyncio.timeout(self._limits.run_s) as deadline:
-                value = await self._call(context)
-            ending = self._normalise(value)
+            ending = self._normalise(await self._call(context))
         except asyncio.CancelledError as error:
             if self._stopping:
                 ending = None
-            elif context.job_id in self._asked:
+            elif job_id in self._asked:
                 ending = Ending(State.CANCELLED)
+            elif job_id in self._expired:
+                ending = self._late()
             else:
                 # Something that the handler itself waited for was cancelled: nobody asked for the job to stop.
                 ending = self._broken(context, error)
         except Refused as refusal:
             ending = _failed("failed", str(refusal) or "the handler refused")
-        except TimeoutError as error:
-            if deadline.expired():
-                message = f"the handler was stopped after {self._limits.run_s:g} s"
-                ending = Ending(State.ERROR, error=("timeout", message), unknown_effect=True)
-            else:
-                ending = self._broken(context, error)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises ends its job, not the agent
             ending = self._broken(context, error)
-        self._tell(context.job_id, ending)
+        self._end(job_id, ending)
 
     async def _call(self, context: Context) -> Any:
         handler = self._handlers.find(context.instruction.keyword)

@@ -80,6 +80,7 @@ class Jobs:
         """
         if self._stepping.failed:
             raise AgentError("the agent has stopped", fix="see its log, and start it again")
+        self._stepping.make_room()
         self._token += 1
         self._answers[self._token] = reply
         try:

@@ -198,7 +198,7 @@ class Links:
             except (CodecError, MessageError) as error:
                 await link.connection.close(MALFORMED, error.message[:100])
                 raise
-            stepping.feed(partial(engine.received, board, messages))
+            stepping.feed(partial(engine.received, board, messages), len(messages))
 
     async def _write(self, link: Link) -> None:
         try:

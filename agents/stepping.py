@@ -1,7 +1,9 @@
 """The one loop of an agent: inputs in, one step for all that wait, one commit, then the effects (rule R1).
 
 Inputs are plain calls of the engine; whoever makes one calls `poke` after it. Everything that arrives within one turn
-of the event loop becomes one step. Steps are computed while earlier commits run; their effects come out in order.
+of the event loop becomes one step, up to `INPUTS` of them: a longer step would keep the disk and the peers waiting for
+its end, while with several each works on what the one before it left. Steps are computed while earlier commits run;
+their effects come out in order.
 
 Nothing here polls or sleeps: it waits for the next input or for the engine's next deadline.
 """
@@ -12,12 +14,15 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 from agents.errors import AgentError
 from mesh.effects import Answer, Effects, Query
 from mesh.engine import Engine
 from mesh.storage.writer import Writer
+
+INPUTS: Final = 128
+"""Inputs after which a step ends within its turn."""
 
 Clock = Callable[[], int]
 """The time in milliseconds of Unix time."""
@@ -63,6 +68,7 @@ class Stepping:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._poked = False
+        self._inputs = 0
         self._closed = False
         self._failed = False
         self._settling: list[asyncio.Future[None]] = []
@@ -81,14 +87,21 @@ class Stepping:
         """The time."""
         return self._clock()
 
-    def poke(self) -> None:
-        """An input was given: end the step once all that waits in this turn is in."""
+    def make_room(self) -> None:
+        """End the present step if it is full; called before an input of which there may be many in one turn."""
+        if self._inputs >= INPUTS:
+            self._end_step()
+
+    def poke(self, inputs: int = 1) -> None:
+        """Inputs were given: end the step once all that waits in this turn is in."""
+        self._inputs += inputs
         if not self._poked and not self._closed:
             self._poked = True
-            self._loop.call_soon(self._end_step)
+            self._loop.call_soon(self._turn)
 
-    def feed(self, call: Callable[[int], None]) -> None:
-        """Give the engine an input that can fail only by a bug: `call` gets the time."""
+    def feed(self, call: Callable[[int], None], inputs: int = 1) -> None:
+        """Give the engine an input that can fail only by a bug: `call` gets the time; `inputs` says how many it is."""
+        self.make_room()
         if self._closed:
             return
         try:
@@ -96,7 +109,7 @@ class Stepping:
         except Exception as error:  # noqa: BLE001 - a broken invariant: nothing may be built on it
             self.fail(error)
         else:
-            self.poke()
+            self.poke(inputs)
 
     def fail(self, error: BaseException) -> None:
         """Stop stepping for good."""
@@ -137,8 +150,12 @@ class Stepping:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _end_step(self) -> None:
+    def _turn(self) -> None:
         self._poked = False
+        self._end_step()
+
+    def _end_step(self) -> None:
+        self._inputs = 0
         if self._closed:
             return
         self.steps += 1

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.totals import Collector, Totals
 
 # The same examples on each run, so that a failure is the change's and not the day's. No deadline: a shared
 # machine may stop for longer than any example takes.
@@ -17,3 +20,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 # A developer's own agent must not be found by a test that forgot to name a folder.
 os.environ.pop("MESH_HOME", None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Collector())
+
+
+@pytest.fixture
+def totals(request: pytest.FixtureRequest) -> Totals:
+    """Where a test says what it did, for the lines at the end of the run (tests/totals.py)."""
+    return Totals(request.node)

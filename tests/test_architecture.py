@@ -41,7 +41,9 @@ ORDER = MappingProxyType(
             storage/contract storage/columns storage/memory storage/statements storage/faults storage/lock
             storage/database storage/queries storage/snapshot storage/sweep storage/sqlite storage/reader
             storage/writer storage/__init__
-            world wires history failpoints setting program host simulation life verdict
+            simulation/world simulation/wires simulation/history simulation/failpoints simulation/setting
+            simulation/program simulation/host simulation/simulation simulation/life simulation/verdict
+            simulation/__init__
             transport/contract transport/errors transport/route transport/accepting transport/admission
             transport/connection transport/listener transport/websocket transport/dialer transport/memory
             transport/__init__
@@ -61,7 +63,7 @@ _BY_MUTANTS = "part of the simulation, which tests/simulation proves by planted 
 TESTED_ELSEWHERE: MappingProxyType[str, str] = MappingProxyType(
     {
         **{
-            f"mesh/{name}.py": _BY_MUTANTS
+            f"mesh/simulation/{name}.py": _BY_MUTANTS
             for name in (
                 *("failpoints", "history", "host", "life", "program", "setting"),
                 *("simulation", "verdict", "wires", "world"),
@@ -96,7 +98,8 @@ IMMUTABLE_BY_HAND = MappingProxyType(
     }
 )
 
-# What the files directly in grammar/ and mesh/ never touch: the world, the clock, chance, and other threads.
+# What the files directly in grammar/ and mesh/, and the played world of mesh/simulation/, never touch: the world, the
+# clock, chance, and other threads.
 WORLD = frozenset(
     {
         *("asyncio", "threading", "multiprocessing", "concurrent", "queue", "signal", "subprocess", "sched"),
@@ -136,7 +139,7 @@ WORLD_BY_NAME = MappingProxyType(
 # (module, what it may import of the world): why.
 WORLD_ALLOWED = MappingProxyType(
     {
-        ("mesh.world", "random"): "a random.Random made from a seed is how a run is replayed",
+        ("mesh.simulation.world", "random"): "a random.Random made from a seed is how a run is replayed",
     }
 )
 
@@ -174,7 +177,12 @@ PLACED = tuple(
     for package, files in ORDER.items()
     for file in files.split()
 )
-PURE = tuple(source for source in HOUSE if len(source.path.parts) == 2 and source.path.parts[0] in {"grammar", "mesh"})
+PURE = tuple(
+    source
+    for source in HOUSE
+    if (len(source.path.parts) == 2 and source.path.parts[0] in {"grammar", "mesh"})
+    or source.path.parts[:2] == ("mesh", "simulation")
+)
 
 
 def require_none(problems: Iterable[str]) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from grammar import VOCABULARY, Command, GrammarError, declare, parse_kind
 from grammar.kinds import KINDS
+from tests.totals import Totals
 
 COUNT = int(os.environ.get("HOPBOARD_FUZZ", "200000"))
 MOST_FOUND = 3_000
@@ -91,7 +92,7 @@ def check(kind: str, text: str) -> dict[str, Any]:
     return answer
 
 
-def test_fuzz() -> None:
+def test_fuzz(totals: Totals) -> None:
     choose = random.Random(SEED)
     found, seen, taken = list(SEEDS), set[str](), 0
     for _ in range(COUNT):
@@ -104,6 +105,7 @@ def test_fuzz() -> None:
         if len(found) < MOST_FOUND and len(text) < 300 and (result := outcome(kind, answer)) not in seen:
             seen.add(result)
             found.append((kind, text))
+    totals.add("fuzz", inputs=COUNT, violations=0)
     assert taken > COUNT // 20, "the texts are too far from good ones to be of use"
 
 

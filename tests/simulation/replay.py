@@ -12,10 +12,10 @@ from unittest.mock import patch
 from mesh.codec import unpack
 from mesh.effects import Effects
 from mesh.facts import decode, short_text
-from mesh.failpoints import Failpoints, state_of
 from mesh.messages import FactMessage
-from mesh.verdict import violations
-from mesh.world import START_MS, World
+from mesh.simulation.failpoints import Failpoints, state_of
+from mesh.simulation.verdict import violations
+from mesh.simulation.world import START_MS, World
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.schedules import Schedule, draw_schedule, run_schedule
 

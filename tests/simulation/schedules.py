@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from mesh.life import Habits, random_life
 from mesh.limits import Limits
-from mesh.simulation import Simulation
-from mesh.verdict import disagreements, violations
-from mesh.world import Faults
+from mesh.simulation.life import Habits, random_life
+from mesh.simulation.simulation import Simulation
+from mesh.simulation.verdict import disagreements, violations
+from mesh.simulation.world import Faults
 
 NAMES = "abcdefgh"
 MOST = 20

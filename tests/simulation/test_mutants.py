@@ -6,7 +6,6 @@ check that killed it and after how many schedules.
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
 
 import pytest
@@ -14,9 +13,10 @@ import pytest
 from tests.simulation.mutants import BACKGROUNDS, MUTANTS, Mutant
 from tests.simulation.parallel import spread
 from tests.simulation.schedules import play
+from tests.totals import Totals, number
 
-BUDGET = int(os.environ.get("SIMULATION_MUTANT_BUDGET", "1200"))
-FIRST = 1_000_000
+BUDGET = number("SIMULATION_MUTANT_BUDGET", 1_200)
+FIRST = number("SIMULATION_MUTANT_FIRST", 1_000_000)
 
 
 class Verdict(NamedTuple):
@@ -36,27 +36,33 @@ def innocent(mutant: Mutant, seed: int) -> tuple[str, ...]:
 def hunt(name: str) -> Verdict:
     """Play schedules with a planted bug until one shows it."""
     mutant = MUTANTS[name]
-    for number in range(BUDGET):
-        seed = FIRST + number
+    for tried in range(BUDGET):
+        seed = FIRST + tried
         with mutant.background(), mutant.plant():
             found = play(seed, losses=mutant.losses, slant=mutant.slant).violations
         if found and not innocent(mutant, seed):
-            return Verdict(name, number + 1, found[0])
+            return Verdict(name, tried + 1, found[0])
     return Verdict(name, BUDGET, "")
 
 
-def test_every_planted_bug_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_planted_bug_is_found(capsys: pytest.CaptureFixture[str], totals: Totals) -> None:
     verdicts = list(spread(hunt, list(MUTANTS)))
     with capsys.disabled():
         print()
         for verdict in verdicts:
             print(f"{verdict.name:40} {verdict.schedules:5}  {verdict.killed_by or 'ALIVE'}"[:140])
-        print(f"mutants={len(verdicts)} killed={sum(1 for verdict in verdicts if verdict.killed_by)}")
-    assert len(verdicts) >= 20
-    assert [verdict.name for verdict in verdicts if not verdict.killed_by] == []
+    alive = [verdict.name for verdict in verdicts if not verdict.killed_by]
+    totals.add(
+        "mutants",
+        mutants=len(verdicts),
+        killed=len(verdicts) - len(alive),
+        schedules=sum(verdict.schedules for verdict in verdicts),
+        violations=len(alive),
+    )
+    assert alive == []
 
 
 @pytest.mark.parametrize("name", sorted(BACKGROUNDS))
 def test_the_background_of_a_mutant_breaks_nothing_by_itself(name: str) -> None:
-    for number in range(40):
-        assert [one for one in innocent(MUTANTS[name], FIRST + number) if not one.startswith("R7")] == []
+    for seed in range(FIRST, FIRST + 40):
+        assert [one for one in innocent(MUTANTS[name], seed) if not one.startswith("R7")] == []

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from mesh.facts import Kind
-from mesh.history import Told
 from mesh.lifecycle import State
 from mesh.limits import Limits
 from mesh.messages import FactMessage, Message
-from mesh.simulation import Simulation
-from mesh.verdict import violations
-from mesh.world import Faults
+from mesh.simulation.history import Told
+from mesh.simulation.simulation import Simulation
+from mesh.simulation.verdict import violations
+from mesh.simulation.world import Faults
 
 CHAIN = (("a", "b"), ("b", "c"))
 QUIET = Faults(crash=0.0, lumps=0.0, fails=0.0, reports=0.0)

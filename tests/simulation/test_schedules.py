@@ -8,17 +8,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from tests.simulation.parallel import spread
 from tests.simulation.schedules import Result, play, play_all
+from tests.totals import Totals, number
 
-SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "3000"))
-FIRST = int(os.environ.get("SIMULATION_FIRST", "0"))
+SCHEDULES = number("SIMULATION_SCHEDULES", 3000)
+FIRST = number("SIMULATION_FIRST", 0)
 CHUNK = 50
 ROOT = Path(__file__).parent.parent.parent
 
@@ -27,24 +25,22 @@ def played(seeds: range) -> list[Result]:
     return play_all(seeds)
 
 
-def test_random_schedules_keep_every_invariant(capsys: pytest.CaptureFixture[str]) -> None:
+def test_random_schedules_keep_every_invariant(totals: Totals) -> None:
     chunks = [range(first, min(first + CHUNK, FIRST + SCHEDULES)) for first in range(FIRST, FIRST + SCHEDULES, CHUNK)]
-    began = time.monotonic()
     counts: Counter[str] = Counter()
     failed: list[Result] = []
     for results in spread(played, chunks):
         for result in results:
-            counts.update(crashes=result.crashes, commits=result.commits, jobs=result.jobs, losses=result.losses)
-            counts["schedules"] += 1
+            counts.update(
+                schedules=1,
+                crashes=result.crashes,
+                losses=result.losses,
+                jobs=result.jobs,
+                commits=result.commits,
+            )
             if result.violations:
                 failed.append(result)
-    took = time.monotonic() - began
-    with capsys.disabled():
-        print(
-            f"\nschedules={counts['schedules']} crashes={counts['crashes']} losses={counts['losses']}"
-            f" jobs={counts['jobs']} commits={counts['commits']}"
-            f" violations={sum(len(result.violations) for result in failed)} ({counts['schedules'] / took:.0f}/s)"
-        )
+    totals.add("pure", **counts, violations=sum(len(result.violations) for result in failed))
     assert not failed, "\n".join(
         f"python -m tests.simulation.replay --seed {result.seed}\n    " + "\n    ".join(result.violations[:3])
         for result in failed[:10]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,8 +13,10 @@ from mesh.effects import Batch
 from tests.mesh.transport.loops import VirtualLoop
 from tests.simulation.parallel import spread
 from tests.simulation.whole_agent import LoopWriter, WholeMesh, virtual
+from tests.totals import Totals, number
 
-SCHEDULES = int(os.environ.get("WHOLE_AGENT_SCHEDULES", "120"))
+SCHEDULES = number("WHOLE_AGENT_SCHEDULES", 120)
+FIRST = number("WHOLE_AGENT_FIRST", 0)
 CHUNK = 15
 TREES = ([("a", "b")], [("a", "b"), ("b", "c")], [("a", "b"), ("a", "c"), ("c", "d")])
 
@@ -102,16 +103,21 @@ def played(seeds: range) -> list[Result]:
     return results
 
 
-def test_whole_agents_keep_every_job(capsys: pytest.CaptureFixture[str]) -> None:
-    chunks = [range(first, min(first + CHUNK, SCHEDULES)) for first in range(0, SCHEDULES, CHUNK)]
-    results = [result for batch in spread(played, chunks) for result in batch]
+def test_whole_agents_keep_every_job(totals: Totals) -> None:
+    end = FIRST + SCHEDULES
+    results = [
+        result
+        for batch in spread(played, [range(first, min(first + CHUNK, end)) for first in range(FIRST, end, CHUNK)])
+        for result in batch
+    ]
     failed = [result for result in results if result.violations]
-    with capsys.disabled():
-        print(
-            f"\nschedules={len(results)} crashes={sum(result.crashes for result in results)}"
-            f" jobs={sum(result.jobs for result in results)} violations={sum(len(one.violations) for one in failed)}"
-            " (whole agents)"
-        )
+    totals.add(
+        "whole",
+        schedules=len(results),
+        crashes=sum(result.crashes for result in results),
+        jobs=sum(result.jobs for result in results),
+        violations=sum(len(result.violations) for result in failed),
+    )
     assert not failed, failed[:5]
     assert sum(result.jobs for result in results) > 3 * len(results)
 

@@ -10,13 +10,13 @@ from unittest.mock import patch
 from mesh.destination import Destination
 from mesh.ending import Ending
 from mesh.facts import Kind
-from mesh.failpoints import Disk
 from mesh.hop import Hop
 from mesh.job import Job, Merge
 from mesh.lane import Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import State
 from mesh.origin import Origin
+from mesh.simulation.failpoints import Disk
 from tests.simulation.planted.planting import planted
 
 # -- who may end a job --------------------------------------------------------------------------------------------

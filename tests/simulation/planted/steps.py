@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from unittest.mock import patch
 
 from mesh.effects import Batch, Effects
-from mesh.host import Host
+from mesh.simulation.host import Host
 from tests.simulation.planted.planting import planted
 
 

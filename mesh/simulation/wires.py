@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from mesh.messages import Message
-from mesh.world import Faults, World
+from mesh.simulation.world import Faults, World
 
 GREETING_MS: Final = 10_000
 """A link whose greetings take longer is given up."""

@@ -12,9 +12,9 @@ from typing import Final, Protocol
 from mesh.effects import Start
 from mesh.ending import Ending
 from mesh.engine import Engine
-from mesh.history import History
 from mesh.lifecycle import State
-from mesh.world import Faults, World
+from mesh.simulation.history import History
+from mesh.simulation.world import Faults, World
 
 CHARGE: Final = "charge"
 """An instruction that is not idempotent; every other one of the simulation's vocabulary is."""

@@ -21,15 +21,15 @@ from mesh.board import Board
 from mesh.codec import unpack
 from mesh.effects import Effects, Query, Start
 from mesh.engine import Engine
-from mesh.failpoints import Disk, Failpoints
-from mesh.history import Alarm
 from mesh.job import Job, Row
 from mesh.lifecycle import State
 from mesh.messages import Hello, Message, read
-from mesh.program import CHARGE, Program
-from mesh.setting import SKEW_MS, ZONE, Setting, peer_row_of
-from mesh.wires import GREETING_MS
-from mesh.world import START_MS
+from mesh.simulation.failpoints import Disk, Failpoints
+from mesh.simulation.history import Alarm
+from mesh.simulation.program import CHARGE, Program
+from mesh.simulation.setting import SKEW_MS, ZONE, Setting, peer_row_of
+from mesh.simulation.wires import GREETING_MS
+from mesh.simulation.world import START_MS
 
 _WORDS: Final = VOCABULARY.extended(Declaration(CHARGE, idempotent=False))
 _LUMP_MS: Final = 10

@@ -7,11 +7,11 @@ from typing import Final
 
 from invitations.card import Card
 from invitations.peers import PeerRow
-from mesh.history import History
 from mesh.limits import Limits
 from mesh.proof import Verifier
-from mesh.wires import Wires
-from mesh.world import Faults, World
+from mesh.simulation.history import History
+from mesh.simulation.wires import Wires
+from mesh.simulation.world import Faults, World
 
 ZONE: Final = "lab"
 """The one zone of a simulated mesh."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from grammar.errors import MeshError
-from mesh.program import CHARGE
-from mesh.simulation import Simulation
+from mesh.simulation.program import CHARGE
+from mesh.simulation.simulation import Simulation
 
 RETRY_MS: Final = 2_000
 """After this time a caller with an idempotency key who has no answer asks again."""

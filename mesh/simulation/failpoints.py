@@ -13,12 +13,12 @@ from mesh.board import Board, BoardRow
 from mesh.codec import STORED, unpack
 from mesh.effects import Batch, Effects, Start
 from mesh.facts import Kind, Request, decode, short_text
-from mesh.history import History
 from mesh.job import Row
 from mesh.lane import Lane
 from mesh.lifecycle import Role, State
 from mesh.limits import Limits
 from mesh.messages import END, Ack, FactMessage, Hello, Message
+from mesh.simulation.history import History
 from mesh.storage.memory import MemoryStore
 
 _STATES: Final = tuple(State)

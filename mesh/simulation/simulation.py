@@ -5,10 +5,12 @@ a while, commits that take a while, clocks that are off, agents that die between
 that are lost or restored from an old copy. The same seed gives the same run, to the last message (`trace` is a hash
 over all of it).
 
+    from mesh.simulation import Habits, Simulation, random_life, violations
+
     run = Simulation([("portal", "cluster")], seed=7)
-    random_life(run, Habits(jobs=20, seconds=30))     # from mesh.life: callers and faults
+    random_life(run, Habits(jobs=20, seconds=30))     # callers and faults
     run.heal()
-    print(violations(run), run.trace)                 # from mesh.verdict
+    print(violations(run), run.trace)
 
 It is public: give it your own topology, limits and faults. What must hold whatever happened is checked by `verdict`,
 and while it happens by `failpoints`.
@@ -22,15 +24,15 @@ from typing import Final
 from grammar.errors import MeshError
 from invitations.identity import verify
 from mesh.board import Board
-from mesh.failpoints import Disk, state_of, version_of
-from mesh.history import History, Loss
-from mesh.host import Host
 from mesh.limits import Limits
 from mesh.origin import Put
 from mesh.proof import Verifier
-from mesh.setting import ZONE, Setting
-from mesh.wires import Wires
-from mesh.world import Faults, World
+from mesh.simulation.failpoints import Disk, state_of, version_of
+from mesh.simulation.history import History, Loss
+from mesh.simulation.host import Host
+from mesh.simulation.setting import ZONE, Setting
+from mesh.simulation.wires import Wires
+from mesh.simulation.world import Faults, World
 
 SETTLE_S: Final = 4.0
 """How long a mesh runs on once nothing is under way any more."""

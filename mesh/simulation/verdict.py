@@ -24,13 +24,13 @@ from typing import Final
 
 from mesh.errors import CorruptRow
 from mesh.facts import Kind, short_text
-from mesh.history import Told
-from mesh.host import Host
 from mesh.job import Job
 from mesh.lifecycle import State
-from mesh.program import CHARGE
-from mesh.simulation import Simulation
-from mesh.wires import GREETING_MS
+from mesh.simulation.history import Told
+from mesh.simulation.host import Host
+from mesh.simulation.program import CHARGE
+from mesh.simulation.simulation import Simulation
+from mesh.simulation.wires import GREETING_MS
 
 PATIENCE_MS: Final = 1_000
 """How long after its decision a handler may start: its commit comes first."""

@@ -9,8 +9,10 @@ from typing import Any, Final
 
 import click
 
+from agents.cli.instructions import known_here
 from agents.cli.showing import clean, remark, say, say_json
 from grammar.kinds import KINDS, parse_kind
+from grammar.vocabulary import Vocabulary
 
 _COMMAND: Final = "command"
 
@@ -23,17 +25,18 @@ _COMMAND: Final = "command"
 def parse(text: str, kind: str, today: datetime | None, as_json: bool) -> int:
     """Read TEXT as a command, or as a value of another kind; with - for TEXT, one text a line of standard input."""
     day = None if today is None else today.date()
+    vocabulary = known_here()
     if text != "-":
-        return _one(kind, text, day, as_json)
+        return _one(kind, text, day, vocabulary, as_json)
     status = 0
     for raw in sys.stdin.buffer:
         line = raw.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
-        status = max(status, _one(kind, line, day, as_json))
+        status = max(status, _one(kind, line, day, vocabulary, as_json))
     return status
 
 
-def _one(kind: str, text: str, today: date | None, as_json: bool) -> int:
-    meant = parse_kind(kind, text, today=today)
+def _one(kind: str, text: str, today: date | None, vocabulary: Vocabulary, as_json: bool) -> int:
+    meant = parse_kind(kind, text, today=today, vocabulary=vocabulary)
     if as_json:
         say_json(meant)
     elif meant["ok"]:

@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from grammar.dates import parse_date
 from grammar.documents import Document, check_depth, read_model
 from grammar.errors import GrammarError
+from grammar.identifiers import Identifier
 from grammar.names import nearest
 from grammar.values import Value
 
@@ -38,7 +39,7 @@ class ArgumentType:
     `name` is what people read ("UserIdentifier", "list[int]"). `parse` takes the text of one argument and
     raises nothing but GrammarError. `format` gives the text that `parse` reads back. `accepts` says whether a
     value is of the type already. `is_json` says that the text is JSON, which may stand unquoted at the end of
-    an instruction.
+    an instruction. `separators` are the characters between the parts of an identifier whose number of parts is fixed.
     """
 
     name: str
@@ -51,6 +52,7 @@ class ArgumentType:
     is_optional: bool = False
     is_instruction: bool = False
     is_value: bool = False
+    separators: str | None = None
 
 
 def argument_type(annotation: Any) -> ArgumentType:
@@ -129,7 +131,14 @@ def _value(annotation: type) -> ArgumentType:
         lambda value: isinstance(value, annotation),
         is_identifier=hasattr(annotation, "portal"),
         is_value=issubclass(annotation, Value),
+        separators=_separators(annotation) if issubclass(annotation, Identifier) else None,
     )
+
+
+def _separators(identifier: type[Identifier]) -> str:
+    """The colons of a mapping, the dots of another identifier: what its last part stands behind."""
+    example = identifier.EXAMPLE
+    return ":" * example.count(":") or "." * example.count(".")
 
 
 def _guarded(name: str, parse: Callable[[str], Any]) -> Callable[[str], Any]:

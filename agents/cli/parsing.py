@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import click
 
@@ -15,6 +15,8 @@ from grammar.kinds import KINDS, parse_kind
 from grammar.vocabulary import Vocabulary
 
 _COMMAND: Final = "command"
+_MOST_BYTES: Final = 64 * 1024
+"""Bytes of one line that are read; the longest legal text has a quarter of that."""
 
 
 @click.command()
@@ -29,14 +31,22 @@ def parse(text: str, kind: str, today: datetime | None, as_json: bool) -> int:
     if text != "-":
         return _one(kind, text, day, vocabulary, as_json)
     status = 0
-    for raw in sys.stdin.buffer:
-        line = raw.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
+    for line in _lines(sys.stdin.buffer):
         status = max(status, _one(kind, line, day, vocabulary, as_json))
     return status
 
 
+def _lines(stream: BinaryIO) -> Iterator[str]:
+    """The lines of a stream, each cut where it is longer than any text may be, so that none can fill the memory."""
+    while raw := stream.readline(_MOST_BYTES):
+        line, faults = raw, "surrogateescape"
+        while not raw.endswith(b"\n") and (raw := stream.readline(_MOST_BYTES)):
+            faults = "replace"  # it is refused for its length, and not for the character that was cut
+        yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", faults)
+
+
 def _one(kind: str, text: str, today: date | None, vocabulary: Vocabulary, as_json: bool) -> int:
-    meant = parse_kind(kind, text, today=today, vocabulary=vocabulary)
+    meant = _not_unicode(text) or parse_kind(kind, text, today=today, vocabulary=vocabulary)
     if as_json:
         say_json(meant)
     elif meant["ok"]:
@@ -48,6 +58,17 @@ def _one(kind: str, text: str, today: date | None, vocabulary: Vocabulary, as_js
         remark(f"  {clean(text)}")
         remark(f"  {' ' * (meant['column'] - 1)}^")
     return 0 if meant["ok"] else 2
+
+
+def _not_unicode(text: str) -> dict[str, Any] | None:
+    """The answer for a text whose bytes are no UTF-8, which Python hands over as halves of characters."""
+    if text.isascii():
+        return None
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return {"ok": False, "error": "the text is not UTF-8", "column": error.start + 1}
+    return None
 
 
 def _parts(value: Mapping[str, Any]) -> list[tuple[str, str]]:

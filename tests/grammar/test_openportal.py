@@ -108,6 +108,50 @@ def test_a_missing_argument_is_named(declaration: grammar.Declaration) -> None:
         assert caught.value.column == len(declaration.keyword) + 1
 
 
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("add_user a.b.c d.e.f", 16),
+        ("add_user a.b.c x:y", 16),
+        ("add_user first a.second b.c  d", 30),
+        ("get_projects org a.b", 18),
+        ("get_limit a.b c.d", 15),
+        ("get_users a.b  c.d e.f", 16),
+        ("add_local_project a.b:c d:e", 25),
+        ("add_local_user f.p.o:u:my g.x", 27),
+        ("clear_user_quota f.p.o home now", 29),
+        ("get_offerings a.b", 15),
+    ],
+)
+def test_an_argument_too_many_is_said_to_be_one(text: str, column: int) -> None:
+    with pytest.raises(grammar.GrammarError, match="and here is one more") as caught:
+        VOCABULARY.parse(text)
+    assert caught.value.column == column
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("add_user a.b c.d.e f", "has 4 parts, not 3"),
+        ("add_user a.b", "has no portal part"),
+        ("get_users a", "no portal"),
+    ],
+)
+def test_a_part_too_many_or_too_few_is_said_to_be_one(text: str, message: str) -> None:
+    with pytest.raises(grammar.GrammarError, match=message):
+        VOCABULARY.parse(text)
+
+
+@pytest.mark.parametrize("text", ["add_user a.b.c x:y", "add_local_project a.b:my group.x", "get_awards x"])
+def test_a_last_part_with_a_space_comes_back_from_a_quotation(text: str) -> None:
+    keyword, _, subject = text.partition(" ")
+    known = VOCABULARY.get(keyword)
+    assert known is not None
+    made = known.bind(subject)
+    assert VOCABULARY.parse(str(made)) == made
+    assert str(made) == (text if " " not in subject else f'{keyword} "{subject}"')
+
+
 def test_submit_is_checked_all_the_way_down() -> None:
     for text, column in (("submit a.b add_user fred", 25), ("submit a.b nothing x", 12), ("submit a.b", 11)):
         with pytest.raises(grammar.GrammarError) as caught:

@@ -141,6 +141,35 @@ def long_texts() -> Iterator[str]:
     ):
         yield start + ("x," * 4096)[: 4090 - len(start)] + '"}'
     yield "a.b " + "submit a.b " * 371
+    for marks in ("\u0307\u0323", "\u0344", "\u0345\u0334", "a" + "\u0323\u0307" * 15):
+        for start in ("", "a", "a.b add_user a.b.", "add_user a.b."):
+            yield start + marks * ((4096 - len(start)) // len(marks.encode()))
+    for start in ("a.b ", ""):
+        for opening, item, end in (
+            ('create_project p.o {"allowed_domains":[', '""', "]}"),
+            ('create_project p.o {"allowed_domains":[', '"a.b"', "]}"),
+            ('create_project p.o {"notes":[', "0", "]}"),
+            ('create_project p.o {"members":{', '"%d":0', "}}"),
+            ('create_project p.o {"members":{', '"%d":""', "}}"),
+            ('create_project p.o {"breakdown":{', '"%d":""', "}}"),
+            ("create_project p.o {", '"%d":0', "}"),
+            ("vm_manager.start 1 tags=[", '""', "]"),
+            ("vm_manager.start 1 tags=[", "1", "]"),
+            ("vm_manager.start 1 tags=[", '{"a":1}', "]"),
+            ("add_offerings [", "a%d.b", "]"),
+            ("set_project_quota p.o v ", "1 ", "GB"),
+        ):
+            yield filled(start + opening, item, end)
+
+
+def filled(start: str, item: str, end: str) -> str:
+    """As many items as there is room for; each with its number where it has a place for one."""
+    items: list[str] = []
+    room = 4096 - len(start) - len(end)
+    while room >= 0:
+        items.append(item % len(items) if "%d" in item else item)
+        room -= len(items[-1]) + 1
+    return start + ",".join(items[:-1]) + end
 
 
 @pytest.mark.parametrize("kind", KINDS)

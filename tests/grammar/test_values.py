@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
@@ -27,7 +29,7 @@ from grammar import (
     Volume,
 )
 from grammar.quantities import Quantity
-from grammar.values import MAX_VALUE, normalise
+from grammar.values import MAX_MARKS, MAX_VALUE, normalise
 
 TYPES: tuple[type[Value], ...] = (
     Allocation,
@@ -115,3 +117,13 @@ def test_normalise() -> None:
     with pytest.raises(GrammarError) as caught:
         normalise("a\tb", "name")
     assert caught.value.column == 2
+
+
+@pytest.mark.parametrize("marks", ["\u0307\u0323", "\u0323\u0307", "\u0345"])
+def test_marks_on_one_letter_are_limited(marks: str) -> None:
+    """Normalisation sorts them, in time that grows with the square of their number."""
+    letter = "a" + marks * (MAX_MARKS // len(marks))
+    assert normalise(letter * 20, "text") == unicodedata.normalize("NFC", letter * 20)
+    with pytest.raises(GrammarError, match="combining marks") as caught:
+        normalise("é" + letter + marks, "text")
+    assert caught.value.column == MAX_MARKS + 3

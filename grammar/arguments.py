@@ -217,16 +217,16 @@ def _sequence(annotation: Any) -> ArgumentType:
 
     def parse(text: str) -> Any:
         items = _items(text)
-        if len(items) > _MAX_ITEMS:
-            raise GrammarError(f"a list has at most {_MAX_ITEMS} items", text=text)
         try:
             return tuple(inner.parse(item) for item in items)
         except GrammarError as error:
             raise GrammarError(error.message, text=text, expected=error.expected, nearest=error.nearest) from None
 
     def write(value: Any) -> str:
-        texts = map(inner.format, value)
-        return f"[{','.join(texts if inner.is_json else (json.dumps(text, ensure_ascii=False) for text in texts))}]"
+        texts = [inner.format(item) for item in value]
+        if inner.is_json:
+            return f"[{','.join(texts)}]"
+        return json.dumps(texts, ensure_ascii=False, separators=(",", ":"))
 
     def accepts(value: object) -> bool:
         return isinstance(value, tuple) and all(map(inner.accepts, value))
@@ -235,15 +235,24 @@ def _sequence(annotation: Any) -> ArgumentType:
 
 
 def _items(text: str) -> list[str]:
+    """The texts of the items, not too many of them."""
     if not text.lstrip().startswith("["):
-        return [item.strip() for item in text.split(",")] if text.strip() else []
+        items = text.split(",") if text.strip() else []
+        _check_count(items, text)
+        return [item.strip() for item in items]
     check_depth(text)
     try:
         items = json.loads(text)
     except (ValueError, RecursionError) as error:
         column = getattr(error, "pos", 0) + 1
         raise GrammarError("this is not a JSON list", text=text, column=column, expected='["a","b"] or a,b') from None
+    _check_count(items, text)
     return [item if isinstance(item, str) else json.dumps(item) for item in items]
+
+
+def _check_count(items: list[Any], text: str) -> None:
+    if len(items) > _MAX_ITEMS:
+        raise GrammarError(f"a list has at most {_MAX_ITEMS} items", text=text)
 
 
 def _text(text: str) -> str:

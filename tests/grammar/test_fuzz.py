@@ -93,17 +93,23 @@ def check(kind: str, text: str) -> dict[str, Any]:
 
 def test_fuzz() -> None:
     choose = random.Random(SEED)
-    found, seen, taken = list(SEEDS), set[str](), 0
+    found, seen, taken, slowest = list(SEEDS), set[str](), 0, (0.0, "", "")
     for _ in range(COUNT):
         kind, text = choose.choice(SEEDS if choose.random() < 0.6 else found)
         text = mutated(text, choose.choice(found)[1], choose)
         if choose.random() < 0.05:
             kind = choose.choice(KINDS)
+        before = time.perf_counter()
         answer = check(kind, text)
+        # What seems slow is timed again, alone, since others are at work here.
+        if time.perf_counter() - before > slowest[0]:
+            slowest = max(slowest, (min(_seconds(kind, text) for _ in range(3)), kind, text))
         taken += answer["ok"]
         if len(found) < MOST_FOUND and len(text) < 300 and (result := outcome(kind, answer)) not in seen:
             seen.add(result)
             found.append((kind, text))
+    seconds, kind, text = slowest
+    print(f"{COUNT:,} inputs from seed {SEED}: {taken:,} taken, slowest {seconds * 1000:.3f} ms: {kind} {text!r}")
     assert taken > COUNT // 20, "the texts are too far from good ones to be of use"
 
 
@@ -176,14 +182,15 @@ def filled(start: str, item: str, end: str) -> str:
 def test_no_text_of_4_kib_takes_longer_than_5_ms(kind: str) -> None:
     for text in long_texts():
         check(kind, text)
-        fastest = min(_seconds(kind, text) for _ in range(3))
+        fastest = min(_seconds(kind, text) for _ in range(5))
         assert fastest < 0.005, (kind, text[:60], fastest)
 
 
 def _seconds(kind: str, text: str) -> float:
-    before = time.perf_counter()
+    """What reading the text costs, in seconds of this thread: others are at work on these machines."""
+    before = time.thread_time()
     parse_kind(kind, text, vocabulary=VOCABULARY_PLUS)
-    return time.perf_counter() - before
+    return time.thread_time() - before
 
 
 def test_a_million_characters_are_refused_at_once() -> None:

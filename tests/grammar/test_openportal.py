@@ -6,11 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import grammar
 from grammar.arguments import type_name
 from grammar.kinds import KINDS, parse_kind
 from grammar.openportal import VOCABULARY
+from tests.grammar.strategies import ARGUMENTS
 
 MANUAL = Path(grammar.__file__).with_name("GRAMMAR.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (\d)\.[^\n]*\n(.*?)(?=^## |\Z)", MANUAL, re.DOTALL | re.MULTILINE))
@@ -159,3 +162,20 @@ def test_submit_is_checked_all_the_way_down() -> None:
         assert caught.value.column == column
     with pytest.raises(grammar.GrammarError):
         VOCABULARY.parse("submit a.b " * 300 + "get_offerings")
+
+
+@pytest.mark.parametrize("declaration", VOCABULARY, ids=lambda row: row.keyword)
+@given(data=st.data())
+def test_every_instruction_comes_back_from_its_text(declaration: grammar.Declaration, data: st.DataObject) -> None:
+    if declaration.keyword == "submit":
+        inner = VOCABULARY.parse(data.draw(st.sampled_from([row.example for row in VOCABULARY])))
+        arguments = [data.draw(ARGUMENTS[grammar.Destination]), inner]
+    else:
+        arguments = [data.draw(ARGUMENTS[parameter.type.annotation]) for parameter in declaration.parameters]
+    made = declaration.bind(*arguments)
+    read = VOCABULARY.parse(str(made))
+    assert read.arguments == made.arguments == tuple(arguments)
+    assert [type(argument) for argument in read.arguments] == [type(argument) for argument in arguments]
+    assert str(read) == str(made)
+    given_by_text = declaration.bind(*(text for text in made.texts if text is not None))
+    assert given_by_text == made

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from grammar import (
     Allocation,
     AwardDetails,
+    DailyUsageReport,
     DateRange,
     Destination,
     Destinations,
@@ -24,11 +25,16 @@ from grammar import (
     PortalIdentifier,
     ProjectIdentifier,
     ProjectMapping,
+    ProjectStorageReport,
     ProjectTemplate,
+    ProjectUsageReport,
     Quota,
     QuotaLimit,
+    StorageReport,
     StorageSize,
+    StorageSnapshot,
     Usage,
+    UsageReport,
     UserIdentifier,
     UserMapping,
     Volume,
@@ -106,6 +112,43 @@ _AWARDS = st.builds(
     membership_control=st.none() | st.sampled_from(MembershipControl),
     allowed_domains=st.none() | st.lists(_PATTERNS, max_size=3).map(tuple),
 )
+_ACCOUNTS = st.sampled_from(["fred01", "jane01", "unknown", "é"])
+_DAILY = st.builds(
+    DailyUsageReport,
+    reports=st.dictionaries(_ACCOUNTS, _AMOUNTS.map(Usage), max_size=2),
+    components=st.dictionaries(_ACCOUNTS, st.dictionaries(_ACCOUNTS, _AMOUNTS.map(Usage), max_size=2), max_size=2),
+    user_job_counts=st.dictionaries(_ACCOUNTS, st.integers(0, 2**53), max_size=2),
+    user_wait_seconds=st.dictionaries(_ACCOUNTS, st.integers(0, 2**53), max_size=2),
+    num_jobs=st.integers(0, 2**53),
+    total_wait_seconds=st.integers(0, 2**53),
+    is_complete=st.booleans(),
+)
+_PROJECT = ProjectIdentifier.parse("proj.org")
+_ITS_USERS = st.sampled_from([UserIdentifier.parse(f"{name}.{_PROJECT}") for name in ("fred", "jane", "é ü")])
+_QUOTAS = st.dictionaries(
+    st.sampled_from([Volume.parse("home"), Volume.parse("scratch")]),
+    st.builds(Quota, _LIMITS.map(QuotaLimit), _LIMITS),
+    max_size=2,
+)
+_STORED = MappingProxyType(
+    {
+        "project": st.just(_PROJECT),
+        "generated_at": _TIMES,
+        "project_quotas": _QUOTAS,
+        "user_quotas": st.dictionaries(_ITS_USERS, _QUOTAS, max_size=2),
+    }
+)
+_NAMED = st.dictionaries(_ITS_USERS, _ACCOUNTS, max_size=2)
+_USED_BY_PROJECT = st.builds(
+    ProjectUsageReport, project=st.just(_PROJECT), reports=st.dictionaries(_DAYS, _DAILY, max_size=2), users=_NAMED
+)
+_STORED_BY_PROJECT = st.builds(
+    ProjectStorageReport,
+    **_STORED,
+    users=_NAMED,
+    daily_reports=st.dictionaries(_DAYS, st.builds(StorageSnapshot, **_STORED), max_size=2),
+)
+_PORTAL = st.just(PortalIdentifier.parse("org"))
 
 VALUES: Final[Mapping[type, st.SearchStrategy[Any]]] = MappingProxyType(
     {
@@ -127,9 +170,19 @@ VALUES: Final[Mapping[type, st.SearchStrategy[Any]]] = MappingProxyType(
         UserIdentifier: _USERS,
         UserMapping: st.tuples(_USERS, _LOCALS, _LOCALS).map(":".join).map(UserMapping.parse),
         Volume: _words("", spaces=False).map(Volume.parse),
+        DailyUsageReport: _DAILY,
+        ProjectUsageReport: _USED_BY_PROJECT,
+        UsageReport: st.builds(
+            UsageReport, portal=_PORTAL, reports=st.dictionaries(st.just(_PROJECT), _USED_BY_PROJECT, max_size=1)
+        ),
+        StorageSnapshot: st.builds(StorageSnapshot, **_STORED),
+        ProjectStorageReport: _STORED_BY_PROJECT,
+        StorageReport: st.builds(
+            StorageReport, portal=_PORTAL, reports=st.dictionaries(st.just(_PROJECT), _STORED_BY_PROJECT, max_size=1)
+        ),
     }
 )
-"""Each type that an argument of a known instruction, or a text that `mesh parse` reads, may have."""
+"""Each type that an argument or a result of a known instruction, or a text that `mesh parse` reads, may have."""
 
 ARGUMENTS: Final[Mapping[type, st.SearchStrategy[Any]]] = MappingProxyType(
     {**VALUES, str: st.text(st.characters(codec="utf-8"), max_size=30)}

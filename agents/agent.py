@@ -18,13 +18,13 @@ from agents.errors import Refused as RefusedByHandler
 from agents.handle import JobHandle
 from agents.handlers import Handlers
 from agents.pairing import Wish
+from agents.plugins import Installed, installed
 from agents.program import run_program
 from agents.running import Running, open_agent
 from agents.settings import Settings, default_home, load_settings
 from agents.views import JobView
 from grammar.errors import MeshError
 from grammar.instruction import Right
-from grammar.openportal import VOCABULARY
 from grammar.vocabulary import Vocabulary
 from invitations.invitation import Invitation
 from invitations.peers import PeerRow
@@ -45,7 +45,8 @@ class Agent:
         name: its name; None takes the one of the folder.
         kind: what it is for; None takes the folder's. A name or kind that differs from `mesh.toml` is an error.
         home: its folder; by default `MESH_HOME`, else the current one.
-        vocabulary: the instructions it can parse besides those of its handlers.
+        vocabulary: the instructions it can parse besides those of its handlers; by default the language's own and
+            those of installed packages (`agents.plugins`).
         network, store: others than websockets and SQLite in the folder, for tests.
     """
 
@@ -58,14 +59,15 @@ class Agent:
         *,
         kind: str | None = None,
         home: str | Path | None = None,
-        vocabulary: Vocabulary = VOCABULARY,
+        vocabulary: Vocabulary | None = None,
         network: Network | None = None,
         store: Store | None = None,
     ) -> None:
         self.name = name
         self.kind = kind
         self._home = None if home is None else Path(home)
-        self._handlers = Handlers(vocabulary)
+        self._installed = installed() if vocabulary is None else Installed(vocabulary)
+        self._handlers = Handlers(self._installed.vocabulary)
         self._network = network
         self._store = store
         self._running: Running | None = None
@@ -90,9 +92,9 @@ class Agent:
         function: None = None,
         *,
         keyword: str | None = None,
-        right: Right = "write",
-        read_only: bool = False,
-        idempotent: bool = True,
+        right: Right | None = None,
+        read_only: bool | None = None,
+        idempotent: bool | None = None,
     ) -> Callable[[F], F]: ...
 
     def handler(
@@ -100,9 +102,9 @@ class Agent:
         function: F | None = None,
         *,
         keyword: str | None = None,
-        right: Right = "write",
-        read_only: bool = False,
-        idempotent: bool = True,
+        right: Right | None = None,
+        read_only: bool | None = None,
+        idempotent: bool | None = None,
     ) -> F | Callable[[F], F]:
         """Register an async function as the handler of an instruction; see `agents.handlers`.
 
@@ -112,6 +114,8 @@ class Agent:
             right: what a caller must be allowed to do.
             read_only: it changes nothing.
             idempotent: it may run again after a crash; else such a job ends as `interrupted`.
+
+        What is not given is as a known instruction of that name declares it, else write, not read-only, idempotent.
 
         Raises:
             HandlerError: the function cannot be a handler.
@@ -135,6 +139,7 @@ class Agent:
         if self._running is not None:
             raise AgentError("this agent runs already")
         settings = self.settings()
+        self._installed.log_faults()
         limits = settings.limits
         network = self._network or WebsocketNetwork(ListenerLimits.of(limits), preauth_bytes=limits.preauth_bytes)
         store = self._store or SqliteStore(settings.store_path, keep_jobs=settings.config.store.keep_jobs)

@@ -18,11 +18,11 @@ from typing import Any, Final, Self, TypeVar
 
 from agents.calls import CallFailed, Calls
 from agents.errors import AgentError, NotKnownYet
+from agents.plugins import Installed, installed
 from agents.settings import default_home
 from agents.views import Failure, JobView
 from agents.wire import Wire, fresh_key
 from grammar.errors import GrammarError, MeshError, UnknownInstruction
-from grammar.openportal import VOCABULARY
 from grammar.vocabulary import Vocabulary
 from mesh.errors import (
     Busy,
@@ -171,12 +171,15 @@ class Client:
 
     Args:
         home: its folder; by default `MESH_HOME`, else the current one.
-        vocabulary: gives results their types, besides those of the whole language.
+        vocabulary: gives results their types, besides those of the whole language; by default those of installed
+            packages too (`agents.plugins`).
     """
 
-    def __init__(self, home: str | Path | None = None, *, vocabulary: Vocabulary = VOCABULARY) -> None:
+    def __init__(self, home: str | Path | None = None, *, vocabulary: Vocabulary | None = None) -> None:
         self.home = default_home() if home is None else Path(home)
-        self.vocabulary = vocabulary
+        found = installed() if vocabulary is None else Installed(vocabulary)
+        found.log_faults()
+        self.vocabulary = found.vocabulary
         self._wire = Wire(self.home)
 
     def __repr__(self) -> str:

@@ -14,7 +14,7 @@ import inspect
 import typing
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from agents.context import Context, Ended, Envelope
 from agents.errors import HandlerError
@@ -25,6 +25,9 @@ from grammar.signatures import declare
 from grammar.vocabulary import Vocabulary
 
 Function = Callable[..., Awaitable[Any]]
+
+_UNKNOWN: Final = Declaration("unknown")
+"""Right and flags of an instruction that is declared by its handler alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +85,22 @@ class Handlers:
         """The handler of `keyword` itself, if there is one."""
         return self._by_keyword.get(keyword)
 
-    def add(self, function: Function, *, keyword: str | None, right: Right, read_only: bool, idempotent: bool) -> None:
-        """Register a function.
+    def add(
+        self,
+        function: Function,
+        *,
+        keyword: str | None,
+        right: Right | None = None,
+        read_only: bool | None = None,
+        idempotent: bool | None = None,
+    ) -> None:
+        """Register a function; what is None is as a known instruction of that name declares it.
 
         Raises:
             HandlerError: it is no async function, its signature cannot be an instruction's, or the keyword is
                 taken; nothing was registered.
         """
-        name = keyword or getattr(function, "__name__", "?")
+        name = keyword or str(getattr(function, "__name__", "?"))
         if not inspect.iscoroutinefunction(function):
             raise HandlerError(f'handler "{name}" is not an async function', fix=f"write `async def {name}(...)`")
         try:
@@ -105,16 +116,17 @@ class Handlers:
         if name in self._by_keyword:
             raise HandlerError(f'there is a handler for "{name}" already', fix="give one of them another keyword")
         contexts = [parameter for parameter, hint in hints.items() if hint is Context and parameter != "return"]
+        known = self._vocabulary.get(name)
+        flags = known or _UNKNOWN
         try:
             declaration = declare(
                 function,
                 keyword=keyword,
-                right=right,
-                read_only=read_only,
-                idempotent=idempotent,
+                right=flags.right if right is None else right,
+                read_only=flags.read_only if read_only is None else read_only,
+                idempotent=flags.idempotent if idempotent is None else idempotent,
                 skip=contexts,
             )
-            known = self._vocabulary.get(declaration.keyword)
             if known is not None:
                 # Origin and destination have to read the same text alike.
                 declaration = declaration.shaped_as(known)

@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from grammar.dates import parse_date
 from grammar.documents import Document, check_depth, read_model
 from grammar.errors import GrammarError
+from grammar.identifiers import Identifier
 from grammar.names import nearest
 from grammar.values import Value
 
@@ -38,7 +39,7 @@ class ArgumentType:
     `name` is what people read ("UserIdentifier", "list[int]"). `parse` takes the text of one argument and
     raises nothing but GrammarError. `format` gives the text that `parse` reads back. `accepts` says whether a
     value is of the type already. `is_json` says that the text is JSON, which may stand unquoted at the end of
-    an instruction.
+    an instruction. `separators` are the characters between the parts of an identifier whose number of parts is fixed.
     """
 
     name: str
@@ -51,6 +52,7 @@ class ArgumentType:
     is_optional: bool = False
     is_instruction: bool = False
     is_value: bool = False
+    separators: str | None = None
 
 
 def argument_type(annotation: Any) -> ArgumentType:
@@ -129,7 +131,14 @@ def _value(annotation: type) -> ArgumentType:
         lambda value: isinstance(value, annotation),
         is_identifier=hasattr(annotation, "portal"),
         is_value=issubclass(annotation, Value),
+        separators=_separators(annotation) if issubclass(annotation, Identifier) else None,
     )
+
+
+def _separators(identifier: type[Identifier]) -> str:
+    """The colons of a mapping, the dots of another identifier: what its last part stands behind."""
+    example = identifier.EXAMPLE
+    return ":" * example.count(":") or "." * example.count(".")
 
 
 def _guarded(name: str, parse: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -208,16 +217,16 @@ def _sequence(annotation: Any) -> ArgumentType:
 
     def parse(text: str) -> Any:
         items = _items(text)
-        if len(items) > _MAX_ITEMS:
-            raise GrammarError(f"a list has at most {_MAX_ITEMS} items", text=text)
         try:
             return tuple(inner.parse(item) for item in items)
         except GrammarError as error:
             raise GrammarError(error.message, text=text, expected=error.expected, nearest=error.nearest) from None
 
     def write(value: Any) -> str:
-        texts = map(inner.format, value)
-        return f"[{','.join(texts if inner.is_json else (json.dumps(text, ensure_ascii=False) for text in texts))}]"
+        texts = [inner.format(item) for item in value]
+        if inner.is_json:
+            return f"[{','.join(texts)}]"
+        return json.dumps(texts, ensure_ascii=False, separators=(",", ":"))
 
     def accepts(value: object) -> bool:
         return isinstance(value, tuple) and all(map(inner.accepts, value))
@@ -226,15 +235,24 @@ def _sequence(annotation: Any) -> ArgumentType:
 
 
 def _items(text: str) -> list[str]:
+    """The texts of the items, not too many of them."""
     if not text.lstrip().startswith("["):
-        return [item.strip() for item in text.split(",")] if text.strip() else []
+        items = text.split(",") if text.strip() else []
+        _check_count(items, text)
+        return [item.strip() for item in items]
     check_depth(text)
     try:
         items = json.loads(text)
     except (ValueError, RecursionError) as error:
         column = getattr(error, "pos", 0) + 1
         raise GrammarError("this is not a JSON list", text=text, column=column, expected='["a","b"] or a,b') from None
+    _check_count(items, text)
     return [item if isinstance(item, str) else json.dumps(item) for item in items]
+
+
+def _check_count(items: list[Any], text: str) -> None:
+    if len(items) > _MAX_ITEMS:
+        raise GrammarError(f"a list has at most {_MAX_ITEMS} items", text=text)
 
 
 def _text(text: str) -> str:

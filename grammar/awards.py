@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 from enum import Enum
 from typing import Annotated, ClassVar, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import BeforeValidator, ConfigDict, FailFast, Field, PlainSerializer, ValidationError
 from pydantic_core import Url
 
 from grammar.dates import parse_date
@@ -151,10 +151,10 @@ class AwardDetails(Document):
     call: Link | None = None
     project_link: Link | None = None
     renewal: Link | None = None
-    notes: tuple[Note, ...] = ()
+    notes: Annotated[tuple[Note, ...], FailFast()] = ()
     earliest_approve: Time | None = None
     membership_control: MembershipControl | None = None
-    allowed_domains: tuple[DomainPattern, ...] | None = None
+    allowed_domains: Annotated[tuple[DomainPattern, ...] | None, FailFast()] = None
 
     def merge(self, update: AwardDetails) -> AwardDetails:
         """These details as an update leaves them.

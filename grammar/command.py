@@ -12,9 +12,9 @@ from grammar.instruction import Instruction
 from grammar.vocabulary import Vocabulary
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Command:
-    """A destination and an instruction for its last agent; `str` is the text that travels."""
+    """A destination and an instruction for its last agent; `str` is the text that travels, and what it is equal to."""
 
     destination: Destination
     instruction: Instruction
@@ -51,6 +51,14 @@ class Command:
 
     def __str__(self) -> str:
         return f"{self.destination} {self.instruction}"
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, (Command, str)):
+            return str(self) == str(other)
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(str(self))
 
 
 def split(text: str) -> tuple[str, str, str]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from heapq import nlargest
+from itertools import pairwise
 from typing import Final
 
 from grammar.errors import GrammarError
@@ -19,6 +21,7 @@ MAX_NAME: Final = 63
 
 _NAME = re.compile(r"[a-z0-9](?:[-_]?[a-z0-9])*")
 _MAX_GUESS: Final = 80
+_MOST_COMPARED: Final = 4
 _EXPECTED: Final = f"1 to {MAX_NAME} lower-case letters and digits, with single '-' or '_' between them"
 
 
@@ -52,13 +55,21 @@ def parse_name(text: str, *, what: str = "agent name") -> str:
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """The candidate that `word` was most likely meant to be, or None when none is close.
 
-    Words longer than any real one are not compared: the comparison is quadratic in their length.
+    Words longer than any real one are not compared, and of the others only the few that share most letters and pairs of
+    letters with it: the comparison is quadratic in their length, and a stream of mistakes has one for each line.
     """
     if len(word) > _MAX_GUESS:
         return None
-    near = [candidate for candidate in candidates if abs(len(candidate) - len(word)) <= 4]
-    found = get_close_matches(word.lower(), near, n=1, cutoff=0.6)
+    word = word.lower()
+    pieces = _pieces(word)
+    near = (candidate for candidate in candidates if abs(len(candidate) - len(word)) <= 4)
+    few = nlargest(_MOST_COMPARED, near, key=lambda candidate: 2 * len(pieces & _pieces(candidate)) - len(candidate))
+    found = get_close_matches(word, few, n=1, cutoff=0.6)
     return found[0] if found else None
+
+
+def _pieces(word: str) -> set[str | tuple[str, str]]:
+    return {*word, *pairwise(word)}
 
 
 def _describe(character: str) -> str:

@@ -88,7 +88,7 @@ class Parameter:
             return False
         if any(text.startswith(f"{name}=") for name in names):
             return False
-        return not (self.type.is_identifier and _stray_word(text))
+        return not (self.type.is_identifier and _stray_word(self.type, text))
 
     def rest_of_line(self, text: str, start: int) -> tuple[str, int]:
         """The last argument, which starts at `start` and is not quoted, and where it ends: with the line.
@@ -97,15 +97,30 @@ class Parameter:
         name, so it ends there; a last name with a space in it must be quoted.
         """
         rest = text[start:].rstrip(" ")
-        if self.type.is_identifier and (stray := _stray_word(rest)):
+        if self.type.is_identifier and (stray := _stray_word(self.type, rest)):
             return rest[:stray].rstrip(" "), start + stray
         return rest, len(text)
 
 
-def _stray_word(text: str) -> int:
+def _stray_word(kind: ArgumentType, text: str) -> int:
     """Where the first word after an identifier starts, or 0: the last of its parts ends at a space."""
-    last = max(text.rfind("."), text.rfind(":")) + 1
+    last = _last_part(kind, text)
     while text[last : last + 1] == " ":
         last += 1
     end = text.find(" ", last)
     return 0 if end < 0 else len(text) - len(text[end:].lstrip(" "))
+
+
+def _last_part(kind: ArgumentType, text: str) -> int:
+    """Where the last part starts: behind as many separators as there have to be; a word after it may have more.
+
+    It is the end of the text when there are fewer.
+    """
+    if kind.separators is None:
+        return max(text.rfind("."), text.rfind(":")) + 1
+    last = 0
+    for separator in kind.separators:
+        last = text.find(separator, last) + 1
+        if not last:
+            return len(text)
+    return last

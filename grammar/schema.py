@@ -66,9 +66,7 @@ def json_schema(vocabulary: Vocabulary) -> dict[str, Any]:
     Each definition carries, besides what a schema has, `x-usage`, `x-right`, `x-read-only`, `x-idempotent`
     and `x-result`, the schema of what the instruction gives back.
     """
-    definitions: dict[str, Any] = {}
-    for declaration in vocabulary:
-        definitions[declaration.keyword] = _definition(declaration, definitions)
+    definitions = {declaration.keyword: _definition(declaration) for declaration in vocabulary}
     return {
         "$schema": DIALECT,
         "title": "Instructions",
@@ -92,15 +90,18 @@ def _describe(parameter: Parameter) -> dict[str, Any]:
     return described
 
 
-def _definition(declaration: Declaration, definitions: dict[str, Any]) -> dict[str, Any]:
+def _definition(declaration: Declaration) -> dict[str, Any]:
     properties = {}
+    # Models within models stand under the instruction that names them: two packages may have types of one name.
+    inner: dict[str, Any] = {}
     for parameter in declaration.parameters:
-        schema = _hoisted(_schema_of(parameter.type.annotation, "validation"), definitions)
+        schema = _schema_of(parameter.type.annotation, "validation", f"{declaration.keyword}/$defs/", inner)
         described = schema | {"description": parameter.help} if parameter.help else schema
         if parameter.default is not None and not parameter.required:
             described = described | {"default": parameter.type.format(parameter.default)}
         properties[parameter.name] = described
     keywords = [declaration.keyword, *declaration.aliases]
+    result = _schema_of(declaration.result, "serialization", f"{declaration.keyword}/$defs/result.", inner)
     return {
         "type": "object",
         "description": declaration.help,
@@ -120,22 +121,24 @@ def _definition(declaration: Declaration, definitions: dict[str, Any]) -> dict[s
         "x-right": declaration.right,
         "x-read-only": declaration.read_only,
         "x-idempotent": declaration.idempotent,
-        "x-result": _hoisted(_schema_of(declaration.result, "serialization"), definitions),
+        "x-result": result,
+        **({"$defs": inner} if inner else {}),
     }
 
 
-def _schema_of(annotation: Any, mode: Literal["validation", "serialization"]) -> dict[str, Any]:
-    """The JSON schema of a type; of one that pydantic does not know, that it is written as text, and its name."""
+def _schema_of(
+    annotation: Any, mode: Literal["validation", "serialization"], place: str, inner: dict[str, Any]
+) -> dict[str, Any]:
+    """The JSON schema of a type; of one that pydantic does not know, that it is written as text, and its name.
+
+    Definitions that it needs are moved to `inner`, which is at `#/$defs/<place>` up to the last slash.
+    """
     if annotation is None:
         return {"type": "null"}
     try:
-        return TypeAdapter(annotation).json_schema(mode=mode)
+        schema = TypeAdapter(annotation).json_schema(mode=mode, ref_template=f"#/$defs/{place}{{model}}")
     except (PydanticSchemaGenerationError, PydanticUserError):
         return {"type": "string", "title": getattr(annotation, "__name__", str(annotation))}
-
-
-def _hoisted(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """The schema without definitions of its own; they move to the one place where all of them are."""
-    inner = schema.get("$defs", {})
-    definitions.update(inner)
-    return {name: value for name, value in schema.items() if name != "$defs"}
+    prefix = place.rpartition("/")[2]
+    inner.update({prefix + name: definition for name, definition in schema.pop("$defs", {}).items()})
+    return schema

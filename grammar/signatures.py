@@ -104,7 +104,7 @@ def declarations_of(offered: object) -> tuple[Declaration, ...]:
         return tuple(declaration for item in offered for declaration in declarations_of(item))
     if callable(offered):
         return (declare(offered),)
-    message = f"a {type(offered).__name__} declares no instruction"
+    message = f"an object of type {type(offered).__name__} declares no instruction"
     raise GrammarError(message, expected="a Declaration, a typed function, or a list of those")
 
 

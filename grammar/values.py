@@ -19,6 +19,13 @@ MAX_VALUE: Final = 4096
 """Characters in the text of one value; the limit of a whole instruction, in bytes, is in `instruction`."""
 
 
+MAX_MARKS: Final = 30
+"""Combining marks on one letter: the limit of Unicode's stream-safe text format (UAX #15), enough for every script.
+
+Normalisation sorts the marks of a letter, which takes time that grows with the square of their number.
+"""
+
+
 class Value:
     """Mixin of a value type; the type itself is immutable and implements `parse` and `__str__`.
 
@@ -71,6 +78,7 @@ def normalise(text: str, what: str) -> str:
     check_size(text, what)
     if text.isascii() and text.isprintable():
         return text.strip(" ")
+    _check_marks(text, what)
     given, text = text, unicodedata.normalize("NFC", text).strip()
     check_size(text, what)  # NFC can make a text longer
     for position, character in enumerate(text):
@@ -78,6 +86,15 @@ def normalise(text: str, what: str) -> str:
             message = f"the {what} has the control character U+{ord(character):04X}"
             raise fault(message, given, position + 1, "printable characters")
     return text
+
+
+def _check_marks(text: str, what: str) -> None:
+    marks = 0
+    for position, character in enumerate(text):
+        marks = marks + 1 if unicodedata.combining(character) else 0
+        if marks > MAX_MARKS:
+            message = f"the {what} has more than {MAX_MARKS} combining marks on one letter"
+            raise GrammarError(message, text=text, column=position + 1, expected="letters as people write them")
 
 
 def fault(message: str, text: str, column: int, expected: str) -> GrammarError:

@@ -120,7 +120,10 @@ class Vocabulary:
         try:
             check_keyword(keyword)
         except GrammarError as error:
-            raise error.within(text, start) from None
+            near = None if lenient else nearest(keyword, self._rows)
+            raise GrammarError(
+                error.message, text=text, column=error.column + start, expected=error.expected, nearest=near
+            ) from None
         if lenient:
             return Instruction.opaque(keyword, rest)
         raise UnknownInstruction(

@@ -49,11 +49,11 @@ ORDER = MappingProxyType(
             transport/__init__
         """,
         "agents": """
-            errors doorway settings views watching stepping context handlers executor handle children pairing
+            errors doorway settings plugins views watching stepping context handlers executor handle children pairing
             handshake links peering jobs running exports logs calls records wire trusted api door program agent
             offline client __init__
-            cli/showing cli/session cli/streaming cli/parsing cli/demo cli/knowing cli/looking cli/making cli/meeting
-            cli/stopping cli/language cli/putting cli/codes cli/serving cli/program cli/__init__
+            cli/showing cli/session cli/streaming cli/instructions cli/parsing cli/demo cli/knowing cli/looking
+            cli/making cli/meeting cli/stopping cli/language cli/putting cli/codes cli/serving cli/program cli/__init__
         """,
     }
 )
@@ -73,6 +73,7 @@ TESTED_ELSEWHERE: MappingProxyType[str, str] = MappingProxyType(
         "mesh/ending.py": "tests/mesh/test_destination.py ends jobs in every way",
         "agents/program.py": "tests/integration and tests/acceptance run agents as programs, and stop them",
         "agents/cli/language.py": "tests/acceptance/test_cli_language.py types it",
+        "agents/cli/instructions.py": "tests/acceptance/test_plugins.py types verbs that use it",
         "mesh/opening.py": "tests/mesh/test_engine.py opens engines on every kind of store",
     }
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from agents.calls import CallFailed
+from agents.cli.instructions import known_here
 from agents.cli.showing import clean, say, say_json, table
 from grammar.names import nearest
-from grammar.openportal import VOCABULARY
 from grammar.schema import describe, json_schema, manual, rows
 
 
@@ -16,16 +16,17 @@ from grammar.schema import describe, json_schema, manual, rows
 @click.option("--json", "as_json", is_flag=True, help="JSON: one instruction, or the schema of them all.")
 def grammar(keyword: str | None, as_json: bool) -> None:
     """Show the instruction KEYWORD, or list all that are known without any handler."""
+    vocabulary = known_here()
     if keyword is None:
         if as_json:
-            say_json(json_schema(VOCABULARY))
+            say_json(json_schema(vocabulary))
             return
-        for line in table(("usage", "result", "right", "what it does"), rows(VOCABULARY)):
+        for line in table(("usage", "result", "right", "what it does"), rows(vocabulary)):
             say(clean(line))
         return
-    declaration = VOCABULARY.get(keyword)
+    declaration = vocabulary.get(keyword)
     if declaration is None:
-        close = nearest(keyword, VOCABULARY.keywords)
+        close = nearest(keyword, vocabulary.keywords)
         raise CallFailed(
             f'there is no instruction "{clean(keyword)}"',
             code="MESH-E101",

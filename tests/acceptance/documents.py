@@ -78,12 +78,16 @@ class Shell:
         # Outside of the folder: what people see there is theirs.
         programs = folder.parent / f"{folder.name}-programs"
         programs.mkdir()
-        for name, start in (("mesh", '-c "from agents.cli import main; main()"'), ("python", "")):
+        for name, start in (
+            ("mesh", '-c "from agents.cli import main; main()"'),
+            ("pip", "-m pip"),
+            ("python", ""),
+        ):
             program = programs / name
             program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {start} "$@"\n')
             program.chmod(0o700)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MESH_")}
-        self._environment = kept | {
+        self.environment = kept | {
             "PATH": f"{programs}:{kept['PATH']}",
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
@@ -110,7 +114,7 @@ class Shell:
         done = subprocess.run(
             shlex.split(command),
             cwd=self.folder,
-            env=self._environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,
@@ -125,7 +129,7 @@ class Shell:
         process = subprocess.Popen(
             shlex.split(command.removesuffix("&")),
             cwd=self.folder,
-            env=self._environment,
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

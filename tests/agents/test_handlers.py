@@ -13,6 +13,8 @@ from agents.errors import HandlerError
 from agents.handlers import Handlers
 from grammar.identifiers import ProjectIdentifier, UserIdentifier
 from grammar.openportal import VOCABULARY
+from grammar.signatures import declare
+from grammar.vocabulary import Vocabulary
 from tests.agents.doors import in_loop
 
 
@@ -221,3 +223,22 @@ def test_an_envelope_beside_other_parameters_is_no_argument() -> None:
 
     with pytest.raises(HandlerError):
         added(take)
+
+
+def test_a_known_instruction_keeps_its_right_and_flags_unless_others_are_given() -> None:
+    async def restart(name: str) -> str:
+        """Restart it."""
+        return name
+
+    known = Vocabulary([declare(restart, right="admin", idempotent=False)])
+    handlers = Handlers(known)
+    handlers.add(restart, keyword=None)
+    declared = handlers.vocabulary.parse("restart it").declaration
+    assert declared is not None
+    assert (declared.right, declared.read_only, declared.idempotent) == ("admin", False, False)
+
+    handlers = Handlers(known)
+    handlers.add(restart, keyword=None, right="write", idempotent=True)
+    declared = handlers.vocabulary.parse("restart it").declaration
+    assert declared is not None
+    assert (declared.right, declared.read_only, declared.idempotent) == ("write", False, True)

@@ -53,3 +53,13 @@ def test_split_is_a_first_cut() -> None:
     assert split("  a.b  add_user   x  y ") == ("a.b", "add_user", "x  y")
     assert split("a.b") == ("a.b", "", "")
     assert split("") == ("", "", "")
+
+
+def test_a_command_is_equal_to_its_text() -> None:
+    command = Command.parse("portal.cluster  add_user fred.proj.org", VOCABULARY)
+    assert command == "portal.cluster add_user fred.proj.org"
+    assert hash(command) == hash("portal.cluster add_user fred.proj.org")
+    assert command == Command.parse(str(command), VOCABULARY)
+    assert command != Command.parse("portal.cluster add_user jane.proj.org", VOCABULARY)
+    assert command != 3
+    assert {command: 1}["portal.cluster add_user fred.proj.org"] == 1  # type: ignore[index]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, timedelta
+from itertools import groupby, pairwise
 
 import pytest
 from hypothesis import given
@@ -145,3 +147,55 @@ def test_ranges_refused(text: str, column: int) -> None:
     with pytest.raises(GrammarError) as caught:
         DateRange.parse(text)
     assert caught.value.column == column
+
+
+def runs(days: list[date], key: Callable[[date], object]) -> dict[date, tuple[str, str]]:
+    """For each day, the run of days with one key that it is in, and the run before that, as texts of ranges."""
+    found: dict[date, tuple[str, str]] = {}
+    before = ""
+    for _, group in groupby(days, key):
+        run = list(group)
+        text = f"{run[0]}:{run[-1]}"
+        found |= dict.fromkeys(run, (text, before))
+        before = text
+    return found
+
+
+@pytest.mark.parametrize(("first", "last"), [(1896, 1905), (1995, 2010), (2020, 2034), (2096, 2105)])
+def test_words_on_every_day_of_these_years(first: int, last: int) -> None:
+    """The oracle counts days: it knows neither how long a month is nor which years are leap years."""
+    start = date(first, 1, 1)
+    days = [start + n * ONE for n in range((date(last, 12, 31) - start).days + 1)]
+    weeks = runs(days, lambda day: day.strftime("%G-%V"))
+    months = runs(days, lambda day: (day.year, day.month))
+    years = runs(days, lambda day: day.year)
+    for yesterday, today, tomorrow in zip(days, days[1:], days[2:], strict=False):
+        if today.year in {first, last}:
+            continue
+        expected = {
+            "yesterday": f"{yesterday}:{yesterday}",
+            "today": f"{today}:{today}",
+            "this_day": f"{today}:{today}",
+            "tomorrow": f"{tomorrow}:{tomorrow}",
+        }
+        for name, spans in (("week", weeks), ("month", months), ("year", years)):
+            expected[f"this_{name}"], expected[f"last_{name}"] = spans[today]
+        assert {word: str(DateRange.parse(word, today=today)) for word in RANGE_WORDS} == expected
+
+
+@given(DAYS, st.integers(0, 800))
+def test_periods_of_a_range_are_those_that_its_days_are_in(start: date, length: int) -> None:
+    end = min(start + length * ONE, date(9998, 12, 31))
+    span = DateRange(start, end)
+    days = list(span.days())
+    assert len(days) == span.day_count == (end - start).days + 1
+    for periods, key in (
+        (span.weeks(), lambda day: day.isocalendar()[:2]),
+        (span.months(), lambda day: (day.year, day.month)),
+        (span.years(), lambda day: day.year),
+    ):
+        found = list(periods)
+        assert len(found) == len(list(groupby(days, key)))
+        assert start in found[0]
+        assert end in found[-1]
+        assert all(one.bounds[1] + ONE == two.bounds[0] for one, two in pairwise(found))

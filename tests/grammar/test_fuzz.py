@@ -94,22 +94,29 @@ def check(kind: str, text: str) -> dict[str, Any]:
 
 def test_fuzz(totals: Totals) -> None:
     choose = random.Random(SEED)
-    found, seen, taken = list(SEEDS), set[str](), 0
+    found, seen, taken, slowest = list(SEEDS), set[str](), 0, (0.0, "", "")
     for _ in range(COUNT):
         kind, text = choose.choice(SEEDS if choose.random() < 0.6 else found)
         text = mutated(text, choose.choice(found)[1], choose)
         if choose.random() < 0.05:
             kind = choose.choice(KINDS)
+        before = time.perf_counter()
         answer = check(kind, text)
+        # What seems slow is timed again, alone, since others are at work here.
+        if time.perf_counter() - before > slowest[0]:
+            slowest = max(slowest, (min(_seconds(kind, text) for _ in range(3)), kind, text))
         taken += answer["ok"]
         if len(found) < MOST_FOUND and len(text) < 300 and (result := outcome(kind, answer)) not in seen:
             seen.add(result)
             found.append((kind, text))
+    seconds, kind, text = slowest
+    print(f"{COUNT:,} inputs from seed {SEED}: {taken:,} taken, slowest {seconds * 1000:.3f} ms: {kind} {text!r}")
     totals.add("fuzz", inputs=COUNT, violations=0)
     assert taken > COUNT // 20, "the texts are too far from good ones to be of use"
 
 
-def _long() -> Iterator[str]:
+def long_texts() -> Iterator[str]:
+    """Texts of 4 KiB, each of one piece over and over: what is slow is slow on one of them."""
     for piece in (
         " ",
         '"',
@@ -142,20 +149,50 @@ def _long() -> Iterator[str]:
     ):
         yield start + ("x," * 4096)[: 4090 - len(start)] + '"}'
     yield "a.b " + "submit a.b " * 371
+    for marks in ("\u0307\u0323", "\u0344", "\u0345\u0334", "a" + "\u0323\u0307" * 15):
+        for start in ("", "a", "a.b add_user a.b.", "add_user a.b."):
+            yield start + marks * ((4096 - len(start)) // len(marks.encode()))
+    for start in ("a.b ", ""):
+        for opening, item, end in (
+            ('create_project p.o {"allowed_domains":[', '""', "]}"),
+            ('create_project p.o {"allowed_domains":[', '"a.b"', "]}"),
+            ('create_project p.o {"notes":[', "0", "]}"),
+            ('create_project p.o {"members":{', '"%d":0', "}}"),
+            ('create_project p.o {"members":{', '"%d":""', "}}"),
+            ('create_project p.o {"breakdown":{', '"%d":""', "}}"),
+            ("create_project p.o {", '"%d":0', "}"),
+            ("vm_manager.start 1 tags=[", '""', "]"),
+            ("vm_manager.start 1 tags=[", "1", "]"),
+            ("vm_manager.start 1 tags=[", '{"a":1}', "]"),
+            ("add_offerings [", "a%d.b", "]"),
+            ("set_project_quota p.o v ", "1 ", "GB"),
+        ):
+            yield filled(start + opening, item, end)
+
+
+def filled(start: str, item: str, end: str) -> str:
+    """As many items as there is room for; each with its number where it has a place for one."""
+    items: list[str] = []
+    room = 4096 - len(start) - len(end)
+    while room >= 0:
+        items.append(item % len(items) if "%d" in item else item)
+        room -= len(items[-1]) + 1
+    return start + ",".join(items[:-1]) + end
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_text_of_4_kib_takes_longer_than_5_ms(kind: str) -> None:
-    for text in _long():
+    for text in long_texts():
         check(kind, text)
-        fastest = min(_seconds(kind, text) for _ in range(3))
+        fastest = min(_seconds(kind, text) for _ in range(5))
         assert fastest < 0.005, (kind, text[:60], fastest)
 
 
 def _seconds(kind: str, text: str) -> float:
-    before = time.perf_counter()
+    """What reading the text costs, in seconds of this thread: others are at work on these machines."""
+    before = time.thread_time()
     parse_kind(kind, text, vocabulary=VOCABULARY_PLUS)
-    return time.perf_counter() - before
+    return time.thread_time() - before
 
 
 def test_a_million_characters_are_refused_at_once() -> None:

@@ -107,6 +107,10 @@ def test_the_nearest_keyword_is_named() -> None:
     answer = parse_kind("instruction", "ad_user fred.proj.org")
     assert answer["column"] == 1
     assert 'did you mean "add_user"?' in answer["error"]
+    for text, column in (("ADD_USER fred.proj.org", 1), ("add-user fred.proj.org", 4), (" add_users\tx", 11)):
+        answer = parse_kind("instruction", text)
+        assert answer["column"] == column
+        assert 'did you mean "add_user"?' in answer["error"]
     assert parse_kind("instruction", "ad_user x", lenient=True)["value"] == {"keyword": "ad_user", "arguments": ["x"]}
 
 

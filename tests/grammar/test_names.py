@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from difflib import SequenceMatcher, get_close_matches
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from grammar.errors import GrammarError
 from grammar.names import MAX_NAME, nearest, parse_name
+from grammar.openportal import VOCABULARY
 
 
 @pytest.mark.parametrize("name", ["a", "7", "portal", "a-b", "a_b", "gpu-01_x", "x" * MAX_NAME])
@@ -43,3 +48,15 @@ def test_nearest() -> None:
     assert nearest("ADD_USER", ["add_user"]) == "add_user"
     assert nearest("frobnicate", ["add_user"]) is None
     assert nearest("a" * 5000, ["add_user"]) is None
+
+
+@given(st.sampled_from(VOCABULARY.keywords), st.data())
+def test_a_keyword_with_one_letter_wrong_is_found(keyword: str, data: st.DataObject) -> None:
+    """As the comparison with each of them would have found it, or one as close."""
+    place = data.draw(st.integers(0, len(keyword) - 1))
+    letter = data.draw(st.sampled_from(["", "x", "_", "e", keyword[place] * 2]))
+    word = keyword[:place] + letter + keyword[place + 1 :]
+    found = nearest(word, VOCABULARY.keywords)
+    (wanted,) = get_close_matches(word, VOCABULARY.keywords, n=1)
+    assert found is not None
+    assert SequenceMatcher(None, found, word).ratio() == SequenceMatcher(None, wanted, word).ratio()

@@ -6,11 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import grammar
 from grammar.arguments import type_name
 from grammar.kinds import KINDS, parse_kind
 from grammar.openportal import VOCABULARY
+from tests.grammar.strategies import ARGUMENTS
 
 MANUAL = Path(grammar.__file__).with_name("GRAMMAR.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (\d)\.[^\n]*\n(.*?)(?=^## |\Z)", MANUAL, re.DOTALL | re.MULTILINE))
@@ -108,6 +111,50 @@ def test_a_missing_argument_is_named(declaration: grammar.Declaration) -> None:
         assert caught.value.column == len(declaration.keyword) + 1
 
 
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("add_user a.b.c d.e.f", 16),
+        ("add_user a.b.c x:y", 16),
+        ("add_user first a.second b.c  d", 30),
+        ("get_projects org a.b", 18),
+        ("get_limit a.b c.d", 15),
+        ("get_users a.b  c.d e.f", 16),
+        ("add_local_project a.b:c d:e", 25),
+        ("add_local_user f.p.o:u:my g.x", 27),
+        ("clear_user_quota f.p.o home now", 29),
+        ("get_offerings a.b", 15),
+    ],
+)
+def test_an_argument_too_many_is_said_to_be_one(text: str, column: int) -> None:
+    with pytest.raises(grammar.GrammarError, match="and here is one more") as caught:
+        VOCABULARY.parse(text)
+    assert caught.value.column == column
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("add_user a.b c.d.e f", "has 4 parts, not 3"),
+        ("add_user a.b", "has no portal part"),
+        ("get_users a", "no portal"),
+    ],
+)
+def test_a_part_too_many_or_too_few_is_said_to_be_one(text: str, message: str) -> None:
+    with pytest.raises(grammar.GrammarError, match=message):
+        VOCABULARY.parse(text)
+
+
+@pytest.mark.parametrize("text", ["add_user a.b.c x:y", "add_local_project a.b:my group.x", "get_awards x"])
+def test_a_last_part_with_a_space_comes_back_from_a_quotation(text: str) -> None:
+    keyword, _, subject = text.partition(" ")
+    known = VOCABULARY.get(keyword)
+    assert known is not None
+    made = known.bind(subject)
+    assert VOCABULARY.parse(str(made)) == made
+    assert str(made) == (text if " " not in subject else f'{keyword} "{subject}"')
+
+
 def test_submit_is_checked_all_the_way_down() -> None:
     for text, column in (("submit a.b add_user fred", 25), ("submit a.b nothing x", 12), ("submit a.b", 11)):
         with pytest.raises(grammar.GrammarError) as caught:
@@ -115,3 +162,20 @@ def test_submit_is_checked_all_the_way_down() -> None:
         assert caught.value.column == column
     with pytest.raises(grammar.GrammarError):
         VOCABULARY.parse("submit a.b " * 300 + "get_offerings")
+
+
+@pytest.mark.parametrize("declaration", VOCABULARY, ids=lambda row: row.keyword)
+@given(data=st.data())
+def test_every_instruction_comes_back_from_its_text(declaration: grammar.Declaration, data: st.DataObject) -> None:
+    if declaration.keyword == "submit":
+        inner = VOCABULARY.parse(data.draw(st.sampled_from([row.example for row in VOCABULARY])))
+        arguments = [data.draw(ARGUMENTS[grammar.Destination]), inner]
+    else:
+        arguments = [data.draw(ARGUMENTS[parameter.type.annotation]) for parameter in declaration.parameters]
+    made = declaration.bind(*arguments)
+    read = VOCABULARY.parse(str(made))
+    assert read.arguments == made.arguments == tuple(arguments)
+    assert [type(argument) for argument in read.arguments] == [type(argument) for argument in arguments]
+    assert str(read) == str(made)
+    given_by_text = declaration.bind(*(text for text in made.texts if text is not None))
+    assert given_by_text == made

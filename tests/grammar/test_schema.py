@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
+from jsonschema import Draft202012Validator
+from pydantic import TypeAdapter, create_model
+
+from grammar.instruction import Declaration, Instruction
 from grammar.openportal import VOCABULARY
 from grammar.schema import describe, json_schema, manual, rows
 from grammar.signatures import declare
@@ -59,7 +63,6 @@ def test_every_reference_of_the_schema_is_in_it() -> None:
         if isinstance(node, dict):
             if isinstance(node.get("$ref"), str):
                 references.append(node["$ref"])
-            assert "$defs" not in node or node is schema
             for value in node.values():
                 collect(value)
         elif isinstance(node, list):
@@ -67,8 +70,43 @@ def test_every_reference_of_the_schema_is_in_it() -> None:
                 collect(value)
 
     collect(schema)
-    assert {reference.removeprefix("#/$defs/") for reference in references} <= set(schema["$defs"])
+    assert references
+    for reference in references:
+        place: Any = schema
+        for step in reference.removeprefix("#/").split("/"):
+            place = place[step]
     assert set(VOCABULARY.keywords) - set(schema["$defs"]) == {"create_award", "update_award", "list_awards"}
+
+
+def test_the_schema_is_one_and_takes_every_example() -> None:
+    schema = json_schema(VOCABULARY)
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema)
+    for declaration in VOCABULARY:
+        instruction = VOCABULARY.parse(declaration.example)
+        arguments = {
+            parameter.name: str(value)
+            if isinstance(value, Instruction)
+            else TypeAdapter(parameter.type.annotation).dump_python(value, mode="json", exclude_unset=True)
+            for parameter, value in zip(declaration.parameters, instruction.arguments, strict=True)
+        }
+        validator.validate({"keyword": declaration.keyword, "arguments": arguments})
+        assert not validator.is_valid({"keyword": declaration.keyword, "arguments": {**arguments, "more": "x"}})
+        if arguments:
+            assert not validator.is_valid({"keyword": declaration.keyword, "arguments": {}})
+
+
+def test_two_models_of_one_name_are_two_definitions() -> None:
+    def of(kind: str) -> Declaration:
+        part = create_model("Part", **{kind: (int, ...)})  # type: ignore[call-overload]
+        return declare(lambda: None, keyword=f"make_{kind}", result=create_model("Whole", part=(part, ...)))
+
+    definitions = json_schema(Vocabulary([of("nut"), of("bolt")]))["$defs"]
+    assert set(definitions) == {"make_nut", "make_bolt"}
+    for kind in ("nut", "bolt"):
+        inner = definitions[f"make_{kind}"]
+        assert inner["x-result"]["properties"]["part"] == {"$ref": f"#/$defs/make_{kind}/$defs/result.Part"}
+        assert list(inner["$defs"]["result.Part"]["properties"]) == [kind]
 
 
 def test_one_definition() -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
+import unicodedata
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from grammar import (
@@ -27,7 +32,9 @@ from grammar import (
     Volume,
 )
 from grammar.quantities import Quantity
-from grammar.values import MAX_VALUE, normalise
+from grammar.results import TYPES as RESULTS
+from grammar.values import MAX_MARKS, MAX_VALUE, normalise
+from tests.grammar.strategies import VALUES
 
 TYPES: tuple[type[Value], ...] = (
     Allocation,
@@ -115,3 +122,30 @@ def test_normalise() -> None:
     with pytest.raises(GrammarError) as caught:
         normalise("a\tb", "name")
     assert caught.value.column == 2
+
+
+@pytest.mark.parametrize("marks", ["\u0307\u0323", "\u0323\u0307", "\u0345"])
+def test_marks_on_one_letter_are_limited(marks: str) -> None:
+    """Normalisation sorts them, in time that grows with the square of their number."""
+    letter = "a" + marks * (MAX_MARKS // len(marks))
+    assert normalise(letter * 20, "text") == unicodedata.normalize("NFC", letter * 20)
+    with pytest.raises(GrammarError, match="combining marks") as caught:
+        normalise("é" + letter + marks, "text")
+    assert caught.value.column == MAX_MARKS + 3
+
+
+@pytest.mark.parametrize("kind", VALUES)
+@given(data=st.data())
+def test_every_value_comes_back_from_its_text(kind: type[Value], data: st.DataObject) -> None:
+    value = data.draw(VALUES[kind])
+    text = str(value)
+    again = kind.parse(text)
+    assert (again, str(again), hash(again)) == (value, text, hash(value))
+    assert (value == text, hash(value) == hash(text)) == (True, True)
+    model = TypeAdapter(kind)
+    assert model.validate_json(model.dump_json(value)) == value
+    assert pickle.loads(pickle.dumps(value)) == value
+
+
+def test_every_type_is_made_at_random() -> None:
+    assert set(TYPES) | set(RESULTS.values()) == set(VALUES)

@@ -11,8 +11,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol, TypeVar
 
 from agents.exports import load
 from agents.logs import log_to
@@ -20,6 +20,8 @@ from agents.running import Running
 from agents.settings import Settings
 
 log = logging.getLogger("hopboard")
+
+T = TypeVar("T")
 
 STOP_S: Final = 4.5
 """Seconds a clean stop may take; what is durable does not need one."""
@@ -54,9 +56,14 @@ def run_program(agent: Startable) -> None:
         MeshError: it cannot be started, or its store failed.
     """
     log_to(None, agent.settings().config.log)
+    run_loop(_serve(agent))
+
+
+def run_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` on an event loop as agents that are programs have it, so that what is measured on it is theirs."""
     sys.setswitchinterval(SWITCH_S)
     with asyncio.Runner(loop_factory=_fast_loop()) as runner:
-        runner.run(_serve(agent))
+        return runner.run(work)
 
 
 def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

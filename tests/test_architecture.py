@@ -51,9 +51,10 @@ ORDER = MappingProxyType(
         "agents": """
             errors doorway settings plugins views watching stepping context handlers executor handle children pairing
             handshake links peering jobs running exports logs calls records wire trusted api door program agent
-            offline client __init__
-            cli/showing cli/session cli/streaming cli/instructions cli/parsing cli/demo cli/knowing cli/looking
-            cli/making cli/meeting cli/stopping cli/language cli/putting cli/codes cli/serving cli/program cli/__init__
+            offline client measuring __init__
+            cli/showing cli/session cli/streaming cli/instructions cli/parsing cli/processes cli/demo cli/loopback
+            cli/bench cli/knowing cli/looking cli/making cli/meeting cli/stopping cli/language cli/putting cli/codes
+            cli/serving cli/program cli/__init__
         """,
     }
 )
@@ -72,6 +73,8 @@ TESTED_ELSEWHERE: MappingProxyType[str, str] = MappingProxyType(
         "mesh/refusals.py": "tests/mesh/test_protocol_document.py compares its table with PROTOCOL.md",
         "mesh/ending.py": "tests/mesh/test_destination.py ends jobs in every way",
         "agents/program.py": "tests/integration and tests/acceptance run agents as programs, and stop them",
+        "agents/cli/processes.py": "tests/agents/cli/test_demo.py and test_bench.py run agents with it, and stop them",
+        "agents/cli/loopback.py": "tests/agents/cli/test_bench.py makes rows of agents, and ends one of them",
         "agents/cli/language.py": "tests/acceptance/test_cli_language.py types it",
         "agents/cli/instructions.py": "tests/acceptance/test_plugins.py types verbs that use it",
         "mesh/opening.py": "tests/mesh/test_engine.py opens engines on every kind of store",

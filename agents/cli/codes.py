@@ -26,6 +26,7 @@ _WITHOUT_CLASS: Final = (
     ("MESH-E505", 4, "The agent belongs to another user of this machine."),
     ("MESH-E599", 2, "A bug of Hopboard, not of yours."),
     ("MESH-E520", 1, "A step of `mesh demo` went wrong; what it had started is stopped."),
+    ("MESH-E521", 1, "`mesh bench` could not measure; what it had started is stopped."),
     ("MESH-E508", 2, "A handlers.py that cannot be used; nothing was started."),
 )
 

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shlex
 import signal
-import sys
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import datetime
@@ -25,6 +22,7 @@ from typing import Any, Final
 import click
 
 from agents.calls import CallFailed, Calls, open_calls
+from agents.cli.processes import MESH, agent_process, environment, stop_process
 from agents.cli.showing import clean, is_over, say, taken
 from agents.settings import HANDLERS
 
@@ -58,13 +56,7 @@ async def remove_user(user: UserIdentifier) -> str:
 
 INSTRUCTIONS: Final = ("add_user fred.proj.org", "remove_user fred.proj.org", "remove_user jane.admin.org")
 
-START_S: Final = 15.0
-"""How long an agent may take to say that it is ready."""
 JOB_S: Final = 10.0
-STOP_S: Final = 6.0
-"""How long an agent may take to stop; it promises 5 s."""
-_LAST_LINES: Final = 20
-_MESH: Final = (sys.executable, "-c", "from agents.cli import main; main()")
 
 Record = Mapping[str, Any]
 
@@ -140,18 +132,13 @@ async def _show(folder: Path) -> None:
 # -- commands and processes -------------------------------------------------------------------------------------
 
 
-def _environment() -> dict[str, str]:
-    """That of this process, without what would lead a child to another agent's folder."""
-    return {name: value for name, value in os.environ.items() if name != "MESH_HOME"}
-
-
 async def _mesh(folder: Path, *words: str, lines: int = 1) -> None:
     """Run a command as a person would, and show it with the first lines of its answer."""
     say(f"$ {shlex.join(['mesh', *words])}")
     process = await asyncio.create_subprocess_exec(
-        *(*_MESH, *words),
+        *(*MESH, *words),
         cwd=folder,
-        env=_environment(),
+        env=environment(),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -159,7 +146,7 @@ async def _mesh(folder: Path, *words: str, lines: int = 1) -> None:
     try:
         answer, remarks = await process.communicate()
     finally:
-        await _stop(process)
+        await stop_process(process)
     if process.returncode != 0:
         raise DemoFailed(f"`{shlex.join(['mesh', *words])}` failed: {clean(remarks.decode().strip())}")
     for line in answer.decode().splitlines()[:lines]:
@@ -171,59 +158,10 @@ async def _agent(folder: Path, name: str) -> AsyncIterator[None]:
     """Run an agent from here to the end of the block, its log in its folder."""
     say(f"$ mesh -C {name} run &")
     began = time.monotonic()
-    with (folder / name / "agent.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            *(*_MESH, "-C", name, "run"),
-            cwd=folder,
-            env=_environment(),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=log,
-        )
-    told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-    reading = asyncio.create_task(_read(process, told), name=f"output of {name}")
-    try:
-        async with asyncio.timeout(START_S):
-            if not await told:
-                raise DemoFailed(f"the agent {name} ended before it was ready: {_last_lines(folder / name)}")
+    async with agent_process(folder / name, DemoFailed) as process:
         say(f"  {name} is ready after {time.monotonic() - began:.1f} s, process {process.pid}")
         yield
-    except TimeoutError as error:
-        raise DemoFailed(f"the agent {name} was not ready after {START_S:g} s: {_last_lines(folder / name)}") from error
-    finally:
-        status = await _stop(process)
-        reading.cancel()
-        await asyncio.wait([reading])
-    if status != 0:
-        raise DemoFailed(f"the agent {name} ended with status {status}: {_last_lines(folder / name)}")
     say(f"  {name} stopped cleanly")
-
-
-async def _read(process: asyncio.subprocess.Process, told: asyncio.Future[bool]) -> None:
-    """Say through `told` whether the agent got ready; then read on, so that it is never kept waiting for a reader."""
-    assert process.stdout is not None
-    async for line in process.stdout:
-        if b"ready" in line and not told.done():
-            told.set_result(True)
-    if not told.done():
-        told.set_result(False)
-
-
-async def _stop(process: asyncio.subprocess.Process) -> int:
-    """End a process, kindly first, and wait until it has ended."""
-    if process.returncode is None:
-        process.terminate()
-    try:
-        async with asyncio.timeout(STOP_S):
-            return await process.wait()
-    except TimeoutError:
-        process.kill()
-        return await process.wait()
-
-
-def _last_lines(home: Path) -> str:
-    with (home / "agent.log").open(errors="replace") as log:
-        return clean(" / ".join(line.strip() for line in deque(log, _LAST_LINES))) or "its log is empty"
 
 
 # -- jobs -------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "join": ("agents.cli.meeting:join", "Accept an invitation file."),
         "run": ("agents.cli.serving:run", "Run the agent in the foreground."),
         "demo": ("agents.cli.demo:demo", "Two agents, one invitation, three jobs, in a temporary folder."),
+        "bench": ("agents.cli.bench:bench", "Measure throughput and latency."),
         "put": ("agents.cli.putting:put", "Put a job and wait for its result."),
         "submit": ("agents.cli.putting:submit", "Put a job and print its id."),
         "jobs": ("agents.cli.looking:jobs", "List jobs."),

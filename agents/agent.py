@@ -137,7 +137,13 @@ class Agent:
         settings = self.settings()
         limits = settings.limits
         network = self._network or WebsocketNetwork(ListenerLimits.of(limits), preauth_bytes=limits.preauth_bytes)
-        store = self._store or SqliteStore(settings.store_path, keep_jobs=settings.config.store.keep_jobs)
+        kept = settings.config.store
+        store = self._store or SqliteStore(
+            settings.store_path,
+            keep_jobs=kept.keep_jobs,
+            max_bytes=kept.max_bytes,
+            ballast_bytes=limits.ballast_bytes,
+        )
         try:
             self._running = await open_agent(settings, self._handlers, store, network)
         except StoreLocked as locked:

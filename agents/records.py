@@ -203,6 +203,9 @@ class PeerRecord(BaseModel):
     offered: int
     credit: int | None
     credit_reason: str | None
+    """Why the peer takes no jobs of ours."""
+    refusing: str | None
+    """Why this agent takes no jobs of the peer's."""
     skew_s: float | None
     instructions: list[str] | None
     trouble: str | None

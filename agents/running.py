@@ -34,6 +34,7 @@ from mesh.ending import Ending
 from mesh.engine import Engine
 from mesh.facts import id_text
 from mesh.opening import Snapshot
+from mesh.room import Room
 from mesh.storage.contract import Store
 from mesh.storage.writer import Writer
 from mesh.transport.contract import Network
@@ -82,6 +83,7 @@ class Running:
         self.engine.open(snapshot)
         self.engine.ledger.revoked.update(peer.fingerprint for peer in book.peers if peer.state == "revoked")
         self.stepping = Stepping(self.engine, writer, self, clock_ms)
+        writer.watch_room(self._room_changed)
         self.watching = Watching()
         self.jobs = Jobs(settings, handlers, self.engine, self.stepping, writer, self.watching, clock_ms)
         self.executor = Executor(handlers, settings.limits, self._ended)
@@ -120,6 +122,8 @@ class Running:
     def _readyz(self) -> tuple[int, str, str]:
         if self.failure.done():
             return 503, "application/json", '{"status":"failed"}'
+        if self.engine.ledger.room is not Room.ENOUGH:
+            return 503, "application/json", f'{{"status":"{self.engine.ledger.room}"}}'
         return 200, "application/json", '{"status":"ready"}'
 
     # -- effects (see `stepping.Outlet`) ------------------------------------------------------------------------
@@ -162,6 +166,13 @@ class Running:
         view = self.jobs.look(watch.job_id)
         if view is not None:
             watch.changed(view)
+
+    def _room_changed(self, room: Room) -> None:
+        """The store has no room for more jobs, or has it again; the engine raises the alarm."""
+        if room is Room.ENOUGH:
+            log.warning("there is room again: new jobs are taken")
+        self.stepping.feed(partial(self.engine.room, room))
+        self.jobs.made_room()
 
     def failed(self, error: BaseException) -> None:
         """Nothing may be acknowledged any more (R10)."""
@@ -231,7 +242,11 @@ async def open_agent(settings: Settings, handlers: Handlers, store: Store, netwo
             await writer.call(lambda opened: opened.peers()), await writer.call(lambda opened: opened.invitations())
         )
         running = Running(settings, handlers, writer, snapshot, book, network)
-        await running.start()
+        try:
+            await running.start()
+        except BaseException:
+            running.stepping.abandon()
+            raise
     except BaseException:
         await writer.close()
         raise

@@ -55,6 +55,8 @@ from mesh.messages import Hello, Message
 from mesh.opening import Snapshot, take_up
 from mesh.origin import Origin, Put
 from mesh.revocation import revoke, settle
+from mesh.room import Room
+from mesh.shortage import Shortage
 
 DUE_PAGE: Final = 512
 
@@ -85,6 +87,7 @@ class Engine:
         self._arrival = Arrival(self.ledger, self.destination, self._hop)
         self._greeting = Greeting(self.ledger)
         self._exchange = Exchange(self.ledger, self._greeting, self._arrival, self._hop)
+        self._shortage = Shortage(self.ledger, self._greeting)
         self._wanted: dict[bytes, list[Callable[[Job | None], None]]] = {}
         self._due_asked = False
         self._collect_ms = 0
@@ -234,6 +237,10 @@ class Engine:
 
     # -- the store ----------------------------------------------------------------------------------------------
 
+    def room(self, room: Room, now_ms: int) -> None:
+        """The store says how much room it has left, from now on."""
+        self._shortage.told(room, now_ms)
+
     def answer(self, answer: Answer, now_ms: int) -> None:
         """The store found this for a query of an earlier step."""
         query = answer.query
@@ -311,13 +318,20 @@ class Engine:
     def next_deadline_ms(self) -> int | None:
         """When `tick` has something to do, if nothing else happens before."""
         due = None if self._due_asked else self.ledger.next_due_ms
-        times = (due, self._collect_ms, self.destination.next_deadline_ms(), self._exchange.next_deadline_ms())
+        times = (
+            due,
+            self._collect_ms,
+            self.destination.next_deadline_ms(),
+            self._exchange.next_deadline_ms(),
+            self._shortage.next_deadline_ms(),
+        )
         return min((time for time in times if time is not None), default=None)
 
     def tick(self, now_ms: int) -> None:
         """Do what time asks for."""
         self.destination.report(now_ms)
         self._exchange.watch(now_ms)
+        self._shortage.tick(now_ms)
         ledger = self.ledger
         if ledger.next_due_ms is not None and ledger.next_due_ms <= now_ms and not self._due_asked:
             self._due_asked = True

@@ -24,6 +24,7 @@ from mesh.job import Job
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role
+from mesh.room import Room, refused_put
 from mesh.routing import Place, route_down
 
 MAX_KEY: Final = 128
@@ -109,6 +110,8 @@ class Origin:
 
     def _make(self, token: int, put: Put, place: Place, board: Board, text: str, now_ms: int) -> Job:
         ledger = self._ledger
+        if ledger.room is not Room.ENOUGH:
+            raise refused_put(ledger.room, ledger.name)
         life_s = ledger.limits.life_s if put.life_s is None else put.life_s
         parent = self._parent(put)
         content = Request(

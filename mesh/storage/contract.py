@@ -13,6 +13,7 @@ from invitations.peers import InvitationRow, PeerRow
 from mesh.effects import Answer, Batch, Query
 from mesh.job import Row
 from mesh.opening import Snapshot
+from mesh.room import Room
 
 
 class Store(Protocol):
@@ -38,8 +39,16 @@ class Store(Protocol):
                 before it.
 
         Raises:
-            StoreFull: no room; nothing of them is kept, and the store goes on working.
+            StoreFull: no room, and no reserve left to make any; nothing of them is kept.
             StoreError: durability failed; nothing may be acknowledged any more and the process has to stop.
+        """
+        ...
+
+    def room(self) -> Room:
+        """Whether there is room for more jobs, and put the reserve for the others back where there is (R10).
+
+        Raises:
+            StoreError: as `apply`.
         """
         ...
 

@@ -84,14 +84,14 @@ def test_a_ballast_for_which_there_is_no_room_holds_what_it_did(small_disk: Path
 
 def test_the_ballast_grows_with_the_store_up_to_its_limit(tmp_path: Path) -> None:
     store = opened(tmp_path / "store.sqlite", ballast_bytes=2 * MIB)
-    ballast = Ballast(tmp_path / "store.sqlite.ballast")
+    ballast = tmp_path / "store.sqlite.ballast"
     assert store.room() is Room.ENOUGH
-    assert ballast.size == LEAST
+    assert ballast.stat().st_size == LEAST
     sizes = []
     for start in range(1, 6_000, 1_000):
         put(store, *(large_row(seq) for seq in range(start, start + 1_000)))
         assert store.room() is Room.ENOUGH
-        sizes.append(ballast.size)
+        sizes.append(ballast.stat().st_size)
     assert sizes == sorted(sizes)
     assert sizes[-1] == 2 * MIB
     store.close()

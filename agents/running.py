@@ -20,6 +20,7 @@ from agents.context import Context
 from agents.executor import Executor
 from agents.handlers import Handlers
 from agents.jobs import Jobs
+from agents.lookup import Lookup
 from agents.pairing import card_of
 from agents.peering import Peering
 from agents.settings import Settings
@@ -35,6 +36,7 @@ from mesh.engine import Engine
 from mesh.facts import id_text
 from mesh.opening import Snapshot
 from mesh.room import Room
+from mesh.storage.beside import Beside
 from mesh.storage.contract import Store
 from mesh.storage.writer import Writer
 from mesh.transport.contract import Network
@@ -49,6 +51,7 @@ class Running:
         settings: its folder.
         handlers: what it does.
         writer: its store, open.
+        beside: reads that store, for people.
         snapshot: what the store told at its opening.
         book: its peers and invitations.
         network: how it reaches others.
@@ -59,6 +62,7 @@ class Running:
         settings: Settings,
         handlers: Handlers,
         writer: Writer,
+        beside: Beside,
         snapshot: Snapshot,
         book: PeerBook,
         network: Network,
@@ -70,6 +74,7 @@ class Running:
         self.started_ms = clock_ms()
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._writer = writer
+        self._beside = beside
         access = Access(
             settings.name,
             handlers.vocabulary,
@@ -85,7 +90,8 @@ class Running:
         self.stepping = Stepping(self.engine, writer, self, clock_ms)
         writer.watch_room(self._room_changed)
         self.watching = Watching()
-        self.jobs = Jobs(settings, handlers, self.engine, self.stepping, writer, self.watching, clock_ms)
+        self.lookup = Lookup(settings, self.engine, beside, self.watching, clock_ms)
+        self.jobs = Jobs(settings, handlers, self.engine, self.stepping, self.lookup, self.watching, clock_ms)
         self.executor = Executor(handlers, settings.limits, self._ended)
         pages = {"/healthz": self._healthz, "/readyz": self._readyz}
         self.peering = Peering(settings, self, network, pages)
@@ -106,6 +112,7 @@ class Running:
             await self.stepping.close()
         self.jobs.stopped()
         self.watching.stopped()
+        await self._beside.close()
         await self._writer.close()
 
     def random(self, size: int) -> bytes:
@@ -163,7 +170,7 @@ class Running:
         job = self.engine.ledger.find(watch.job_id)
         if job is None or not (watch.wants_views or (watch.outcome is None and not job.live)):
             return
-        view = self.jobs.look(watch.job_id)
+        view = self.lookup.look(watch.job_id)
         if view is not None:
             watch.changed(view)
 
@@ -237,17 +244,19 @@ async def open_agent(settings: Settings, handlers: Handlers, store: Store, netwo
     """
     writer = Writer(store)
     snapshot = await writer.open()
+    beside = Beside(writer, store.path)
     try:
         book = PeerBook(
             await writer.call(lambda opened: opened.peers()), await writer.call(lambda opened: opened.invitations())
         )
-        running = Running(settings, handlers, writer, snapshot, book, network)
+        running = Running(settings, handlers, writer, beside, snapshot, book, network)
         try:
             await running.start()
         except BaseException:
             running.stepping.abandon()
             raise
     except BaseException:
+        await beside.close()
         await writer.close()
         raise
     return running

@@ -190,17 +190,26 @@ class Engine:
         """Stop and forget a job; replied under `token` once the tombstone is durable."""
         self._command(token, job_id, lambda job: self._origin.delete(job, now_ms))
 
+    def retry(self, token: int, job_id: bytes, life_s: float | None, now_ms: int) -> None:
+        """Put a job that failed once more; the id of the new one is replied under `token` once that is durable. The
+        same job retried again gives the same new one."""
+        self._on_job(token, job_id, lambda job: self._origin.retry(token, job, life_s, now_ms))
+
     def _command(self, token: int, job_id: bytes, act: Callable[[Job], None]) -> None:
+        def run(job: Job) -> None:
+            act(job)
+            self.ledger.effects.replies.append(Reply(token, job_id))
+
+        self._on_job(token, job_id, run)
+
+    def _on_job(self, token: int, job_id: bytes, act: Callable[[Job], None]) -> None:
         def run(job: Job | None) -> None:
-            result: bytes | MeshError = job_id
-            if job is None or job.facts[Kind.REQUEST] is None:
-                result = NoSuchJob("this agent has no such job, or only remembers that it is over")
-            else:
-                try:
-                    act(job)
-                except MeshError as error:
-                    result = error
-            self.ledger.effects.replies.append(Reply(token, result))
+            try:
+                if job is None or job.facts[Kind.REQUEST] is None:
+                    raise NoSuchJob("this agent has no such job, or only remembers that it is over")
+                act(job)
+            except MeshError as error:
+                self.ledger.effects.replies.append(Reply(token, error))
 
         self._with_job(job_id, run)
 

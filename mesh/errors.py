@@ -135,7 +135,7 @@ class NoSuchJob(MeshError):
 
 
 class NotOurJob(MeshError):
-    """Only the origin can cancel or delete its job."""
+    """Only the origin can cancel, delete or retry its job."""
 
     code: ClassVar[str] = "MESH-E411"
     exit_code: ClassVar[int] = 4

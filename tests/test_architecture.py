@@ -40,7 +40,7 @@ ORDER = MappingProxyType(
             greeting arrival exchange origin revocation opening shortage engine __init__
             storage/contract storage/columns storage/memory storage/statements storage/faults storage/lock
             storage/database storage/queries storage/snapshot storage/sweep storage/space storage/sqlite storage/reader
-            storage/writer storage/__init__
+            storage/writer storage/beside storage/__init__
             world wires history failpoints setting program host simulation life verdict
             transport/contract transport/errors transport/route transport/accepting transport/admission
             transport/connection transport/listener transport/websocket transport/dialer transport/memory
@@ -48,10 +48,10 @@ ORDER = MappingProxyType(
         """,
         "agents": """
             errors doorway settings views watching stepping context handlers executor handle children pairing
-            handshake links peering jobs running exports logs calls records wire trusted api door program agent
+            handshake links peering lookup jobs running exports logs calls records wire trusted api door program agent
             offline client __init__
             cli/showing cli/session cli/streaming cli/parsing cli/demo cli/knowing cli/looking cli/making cli/meeting
-            cli/stopping cli/language cli/putting cli/codes cli/serving cli/program cli/__init__
+            cli/stopping cli/retrying cli/language cli/putting cli/codes cli/serving cli/program cli/__init__
         """,
     }
 )

@@ -7,6 +7,7 @@ every implementation.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from invitations.peers import InvitationRow, PeerRow
@@ -16,8 +17,42 @@ from mesh.opening import Snapshot
 from mesh.room import Room
 
 
-class Store(Protocol):
-    """A store of jobs, boards and peers. Not thread-safe; used by one thread at a time."""
+class Reads(Protocol):
+    """What can be asked of a store."""
+
+    def read(self, query: Query) -> Answer:
+        """Answer a query from what was applied before.
+
+        Returns:
+            Rows in the order that the query names; `ById` in the order of its ids, `AtNumber` by number, and `ByKey`
+            the first one that had the key.
+        """
+        ...
+
+    def list_jobs(self, *, live: bool | None, states: Sequence[int], after: int, limit: int) -> list[Row]:
+        """Rows for people, newest first: those with `seq` below `after` (0 for all).
+
+        Args:
+            live: only live jobs, only finished ones, or both.
+            states: only these states; empty for all.
+        """
+        ...
+
+    def find_short(self, prefix: bytes, limit: int) -> list[Row]:
+        """Rows whose id's hash part starts with `prefix`, newest first; of very many jobs only the newest are
+        searched."""
+        ...
+
+
+class Store(Reads, Protocol):
+    """A store of jobs, boards and peers. Not thread-safe; used by one thread at a time.
+
+    Attributes:
+        path: its file, which others may read beside it; None if it has none.
+    """
+
+    @property
+    def path(self) -> Path | None: ...
 
     def open(self) -> Snapshot:
         """Open for writing and tell what is there.
@@ -50,29 +85,6 @@ class Store(Protocol):
         Raises:
             StoreError: as `apply`.
         """
-        ...
-
-    def read(self, query: Query) -> Answer:
-        """Answer a query from what was applied before.
-
-        Returns:
-            Rows in the order that the query names; `ById` in the order of its ids, `AtNumber` by number, and `ByKey`
-            the first one that had the key.
-        """
-        ...
-
-    def list_jobs(self, *, live: bool | None, states: Sequence[int], after: int, limit: int) -> list[Row]:
-        """Rows for people, newest first: those with `seq` below `after` (0 for all).
-
-        Args:
-            live: only live jobs, only finished ones, or both.
-            states: only these states; empty for all.
-        """
-        ...
-
-    def find_short(self, prefix: bytes, limit: int) -> list[Row]:
-        """Rows whose id's hash part starts with `prefix`, newest first; of very many jobs only the newest are
-        searched."""
         ...
 
     def peers(self) -> list[PeerRow]:

@@ -46,6 +46,10 @@ class MemoryStore:
         self._peers: dict[tuple[bytes, str], PeerRow] = {}
         self._invitations: dict[bytes, InvitationRow] = {}
 
+    @property
+    def path(self) -> None:
+        return None
+
     def copy(self) -> MemoryStore:
         """A store with the same content, sharing nothing that changes."""
         twin = MemoryStore(keep_jobs=self._keep_jobs)

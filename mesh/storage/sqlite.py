@@ -53,6 +53,10 @@ class SqliteStore:
         self._failed: StoreError | None = None
         self._sweep = Sweep(keep_jobs)
 
+    @property
+    def path(self) -> Path:
+        return self._path
+
     def open(self) -> Snapshot:
         self._lock.take()
         try:

@@ -142,7 +142,13 @@ class Agent:
         self._installed.log_faults()
         limits = settings.limits
         network = self._network or WebsocketNetwork(ListenerLimits.of(limits), preauth_bytes=limits.preauth_bytes)
-        store = self._store or SqliteStore(settings.store_path, keep_jobs=settings.config.store.keep_jobs)
+        kept = settings.config.store
+        store = self._store or SqliteStore(
+            settings.store_path,
+            keep_jobs=kept.keep_jobs,
+            max_bytes=kept.max_bytes,
+            ballast_bytes=limits.ballast_bytes,
+        )
         try:
             self._running = await open_agent(settings, self._handlers, store, network)
         except StoreLocked as locked:
@@ -256,14 +262,35 @@ class Agent:
         Raises:
             NoSuchJob: none or several.
         """
-        jobs = self.running.jobs
-        return jobs.handle(await jobs.find(job_id))
+        return self.running.jobs.handle(await self.running.lookup.find(job_id))
 
     async def jobs(
         self, *, live: bool | None = True, states: Iterable[str] = (), limit: int | None = None
     ) -> list[JobView]:
         """Jobs of this agent, newest first: live ones by default, finished ones (False) or both (None)."""
-        return await self.running.jobs.listed(live=live, states=tuple(states), limit=limit)
+        return await self.running.lookup.listed(live=live, states=tuple(states), limit=limit)
+
+    async def dead(self) -> list[JobView]:
+        """The dead letters, newest first: jobs of this agent's own that failed and were not put again."""
+        found, after = await self.running.lookup.dead()
+        while after:
+            views, after = await self.running.lookup.dead(after=after)
+            found += views
+        return found
+
+    async def retry(self, job_id: str, *, life_s: float | None = None) -> JobHandle:
+        """Put a job of this agent's own that failed once more: the same text, the old job as its parent. Asking again
+        gives the same new job.
+
+        Args:
+            job_id: its id, or the first characters that people type.
+            life_s: seconds the new one may wait for its start; as long as the old one by default.
+
+        Raises:
+            NoSuchJob: none or several.
+            PutRefused: it did not fail, or cannot be put again.
+        """
+        return await self.running.jobs.retry_job(await self.running.lookup.find(job_id), life_s)
 
     # -- peers --------------------------------------------------------------------------------------------------
 

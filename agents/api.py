@@ -33,6 +33,7 @@ from agents.records import (
     JoinParams,
     JoinRecord,
     NoParams,
+    PageParams,
     Params,
     PeerRecord,
     PutManyParams,
@@ -41,6 +42,7 @@ from agents.records import (
     PutRecord,
     PutSettings,
     Record,
+    RetryParams,
     RevokeParams,
     TrustRecord,
     UnfollowParams,
@@ -98,7 +100,7 @@ async def put(caller: Caller, params: PutParams) -> Record:
     if isinstance(answer, MeshError):
         raise answer
     subscription = _follow(caller, [answer], params.follow)
-    return {"job": job_record(await caller.running.jobs.view(answer)), "subscription": subscription}
+    return {"job": job_record(await caller.running.lookup.view(answer)), "subscription": subscription}
 
 
 async def put_many(caller: Caller, params: PutManyParams) -> Record:
@@ -111,7 +113,7 @@ async def put_many(caller: Caller, params: PutManyParams) -> Record:
             wishes.append(_wish(caller, command, params, params.keys[n] if params.keys else None))
         except GrammarError as error:
             wishes.append(error)
-    jobs = caller.running.jobs
+    jobs, lookup = caller.running.jobs, caller.running.lookup
     asked = [wish for wish in wishes if isinstance(wish, Put)]
     replies = iter(await jobs.put_all(asked, wait_for_room=params.wait_for_room))
     answers = [next(replies) if isinstance(wish, Put) else wish for wish in wishes]
@@ -122,7 +124,7 @@ async def put_many(caller: Caller, params: PutManyParams) -> Record:
         if isinstance(answer, MeshError):
             found.append({"error": error_record(answer)})
         elif params.views:
-            found.append(job_record(jobs.look(answer) or await jobs.view(answer)))
+            found.append(job_record(lookup.look(answer) or await lookup.view(answer)))
         else:
             found.append({"id": id_text(answer), "short": short_text(answer)})
     return {"jobs": found, "subscription": subscription}
@@ -130,7 +132,7 @@ async def put_many(caller: Caller, params: PutManyParams) -> Record:
 
 async def jobs(caller: Caller, params: JobsParams) -> Record:
     """List jobs, newest first, a page at a time."""
-    views, following = await caller.running.jobs.page(
+    views, following = await caller.running.lookup.page(
         live=params.live, states=params.states, after=params.after, limit=params.limit
     )
     return {"jobs": list(map(job_record, views)), "next": following}
@@ -138,13 +140,13 @@ async def jobs(caller: Caller, params: JobsParams) -> Record:
 
 async def job(caller: Caller, params: JobParams) -> Record:
     """Show one job."""
-    return job_record(await caller.running.jobs.view(await _found(caller, params.id)))
+    return job_record(await caller.running.lookup.view(await _found(caller, params.id)))
 
 
 async def watch(caller: Caller, params: JobParams) -> Record:
     """Follow one job: its view now, and a notification `job` at each change until it is over."""
     job_id = await _found(caller, params.id)
-    view = await caller.running.jobs.view(job_id)
+    view = await caller.running.lookup.view(job_id)
     return {"job": job_record(view), "subscription": _follow(caller, [job_id], "changes")}
 
 
@@ -157,13 +159,27 @@ async def cancel(caller: Caller, params: JobParams) -> Record:
     """Ask for a job to be stopped. Durable when this answers; the job says what came of it."""
     job_id = await _found(caller, params.id)
     await caller.running.jobs.cancel_job(job_id)
-    return job_record(await caller.running.jobs.view(job_id))
+    return job_record(await caller.running.lookup.view(job_id))
+
+
+async def dead(caller: Caller, params: PageParams) -> Record:
+    """List the dead letters, newest first, a page at a time: jobs put here that failed and were not put again."""
+    views, following = await caller.running.lookup.dead(after=params.after, limit=params.limit)
+    return {"jobs": list(map(job_record, views)), "next": following}
+
+
+async def retry(caller: Caller, params: RetryParams) -> Record:
+    """Put a job that failed once more. Durable when this answers, with the new one; asking again answers the same."""
+    jobs = caller.running.jobs
+    handle = await jobs.retry_job(await _found(caller, params.id), params.life_s)
+    subscription = _follow(caller, [handle.job_id], params.follow)
+    return {"job": job_record(await jobs.view(handle.job_id)), "subscription": subscription}
 
 
 async def delete(caller: Caller, params: JobParams) -> Record:
     """Stop a job and forget it. Durable when this answers, with the job as it was before."""
     job_id = await _found(caller, params.id)
-    view = await caller.running.jobs.view(job_id)
+    view = await caller.running.lookup.view(job_id)
     await caller.running.jobs.delete_job(job_id)
     return job_record(view)
 
@@ -341,7 +357,7 @@ def _follow(caller: Caller, ids: Sequence[bytes], follow: Follow) -> int | None:
 
 
 async def _found(caller: Caller, text: str) -> bytes:
-    return await caller.running.jobs.find(text)
+    return await caller.running.lookup.find(text)
 
 
 METHODS: Final[Mapping[str, Method]] = MappingProxyType(
@@ -356,6 +372,8 @@ METHODS: Final[Mapping[str, Method]] = MappingProxyType(
             Method("unfollow", UnfollowParams, bool, unfollow),
             Method("cancel", JobParams, JobRecord, cancel),
             Method("delete", JobParams, JobRecord, delete),
+            Method("dead", PageParams, JobsRecord, dead),
+            Method("retry", RetryParams, PutRecord, retry),
             Method("peers", NoParams, list[PeerRecord], peers),
             Method("trust", NoParams, list[TrustRecord], trust),
             Method("believe", BelieveParams, list[TrustRecord], believe),

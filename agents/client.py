@@ -27,9 +27,11 @@ from grammar.vocabulary import Vocabulary
 from mesh.errors import (
     Busy,
     Denied,
+    DiskFull,
     NoSuchJob,
     NotOurJob,
     PutRefused,
+    StoreAtLimit,
     StoreFull,
     TooLarge,
     UnknownForPeer,
@@ -54,10 +56,12 @@ _KNOWN: Final[Mapping[str, type[MeshError]]] = MappingProxyType(
             AgentError,
             Busy,
             Denied,
+            DiskFull,
             NoSuchJob,
             NotKnownYet,
             NotOurJob,
             PutRefused,
+            StoreAtLimit,
             StoreFull,
             TooLarge,
             UnknownForPeer,
@@ -158,6 +162,10 @@ class RemoteJob:
             NotOurJob: the agent did not put it.
         """
         await self._client.request("delete", id=self._id)
+
+    async def retry(self, *, life_s: float | None = None) -> RemoteJob:
+        """Put the job once more, now that it failed; see `Agent.retry`."""
+        return await self._client.retry(self._id, life_s=life_s)
 
     async def _end(self, calls: Calls) -> JobView:
         async for view in _views(calls, self._id):
@@ -263,14 +271,28 @@ class Client:
     ) -> list[JobView]:
         """Jobs of the agent, newest first: live ones by default, finished ones (False) or both (None)."""
         found: list[JobView] = []
-        wanted, after = tuple(states), 0
-        while limit is None or len(found) < limit:
-            page = await self.request("jobs", live=live, states=wanted, after=after)
-            found += map(view_of_record, page["jobs"])
-            after = page["next"]
-            if not after:
+        async for view in self._pages("jobs", live=live, states=tuple(states)):
+            if len(found) == limit:
                 break
-        return found[:limit]
+            found.append(view)
+        return found
+
+    async def dead(self) -> list[JobView]:
+        """The dead letters of the agent, newest first; see `Agent.dead`."""
+        return [view async for view in self._pages("dead")]
+
+    async def retry(self, job_id: str, *, life_s: float | None = None) -> RemoteJob:
+        """Put a job that failed once more; see `Agent.retry`."""
+        job = (await self.request("retry", id=job_id, life_s=life_s))["job"]
+        return RemoteJob(self, job["id"], job["short"])
+
+    async def _pages(self, method: str, **params: Any) -> AsyncIterator[JobView]:
+        after = -1
+        while after:
+            page = await self.request(method, **params, after=max(0, after))
+            for one in page["jobs"]:
+                yield view_of_record(one)
+            after = page["next"]
 
     # -- peers --------------------------------------------------------------------------------------------------
 

@@ -278,7 +278,7 @@ class _Call:
         elsewhere = []
         # After all are listened to: the subscription ends with the last of them, which some may be already.
         for job_id in list(followed.jobs):
-            view = self.running.jobs.look(job_id)
+            view = self.running.lookup.look(job_id)
             if view is None:
                 elsewhere.append(job_id)
             elif not view.live:
@@ -298,7 +298,7 @@ class _Call:
         for job_id in job_ids:
             # A job that was deleted meanwhile has told so itself.
             with suppress(NoSuchJob):
-                self._changed(number, job_id, await self.running.jobs.view(job_id))
+                self._changed(number, job_id, await self.running.lookup.view(job_id))
 
     def _changed(self, number: int, job_id: bytes, view: JobView | None) -> None:
         if view is None:

@@ -28,6 +28,8 @@ class Keeper(Protocol):
 
     async def delete_job(self, job_id: bytes) -> None: ...
 
+    async def retry_job(self, job_id: bytes, life_s: float | None = None) -> JobHandle: ...
+
     def result_types(self) -> Vocabulary: ...
 
 
@@ -131,6 +133,10 @@ class JobHandle:
             NotOurJob: this agent did not put it.
         """
         await self._keeper.delete_job(self._watch.job_id)
+
+    async def retry(self, *, life_s: float | None = None) -> JobHandle:
+        """Put the job once more, now that it failed; see `Agent.retry`."""
+        return await self._keeper.retry_job(self._watch.job_id, life_s)
 
     async def _over(self, timeout: float | None) -> None:
         if self._watch.over:

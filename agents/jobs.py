@@ -1,4 +1,4 @@
-"""The verbs on jobs at one running agent: put, look, find, cancel, delete.
+"""The verbs on jobs at one running agent: put, cancel, delete, retry.
 
 Every answer that promises something comes after the commit that makes it true.
 """
@@ -14,25 +14,17 @@ from typing import Final
 from agents.errors import AgentError
 from agents.handle import JobHandle
 from agents.handlers import Handlers
+from agents.lookup import Lookup
 from agents.settings import Settings
 from agents.stepping import Clock, Stepping
-from agents.views import JobView, view_of
+from agents.views import JobView
 from agents.watching import Watching
 from grammar.errors import GrammarError, MeshError
 from grammar.vocabulary import Vocabulary
-from mesh.effects import ById, Reply
+from mesh.effects import Reply
 from mesh.engine import Engine
-from mesh.errors import Busy, NoSuchJob
-from mesh.facts import ID_BYTES, id_text
-from mesh.job import Job, Row
-from mesh.lifecycle import State
+from mesh.errors import Busy
 from mesh.origin import Put
-from mesh.storage.contract import Store
-from mesh.storage.writer import Writer
-
-PAGE: Final = 500
-LISTED: Final = 16
-"""Jobs that an ambiguous id is answered with."""
 
 Answered = Callable[[bytes | MeshError], None]
 
@@ -44,7 +36,8 @@ class Jobs:
 
     Args:
         settings, handlers: of the agent.
-        engine, stepping, writer: what does it.
+        engine, stepping: what does it.
+        lookup: finds them.
         watching: who is told of changes.
         clock: milliseconds of Unix time.
     """
@@ -55,14 +48,14 @@ class Jobs:
         handlers: Handlers,
         engine: Engine,
         stepping: Stepping,
-        writer: Writer,
+        lookup: Lookup,
         watching: Watching,
         clock: Clock,
     ) -> None:
         self._settings = settings
         self._engine = engine
         self._stepping = stepping
-        self._writer = writer
+        self._lookup = lookup
         self._watching = watching
         self._clock = clock
         self._vocabulary = handlers.vocabulary
@@ -217,8 +210,12 @@ class Jobs:
     async def delete_job(self, job_id: bytes) -> None:
         await self._command(partial(self._engine.delete, job_id=job_id))
 
-    async def _command(self, act: Callable[..., None]) -> None:
-        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def retry_job(self, job_id: bytes, life_s: float | None = None) -> JobHandle:
+        """Put a job of ours that failed once more; see `Agent.retry`."""
+        return self.handle(await self._command(partial(self._engine.retry, job_id=job_id, life_s=life_s)))
+
+    async def _command(self, act: Callable[..., None]) -> bytes:
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
         def reply(result: bytes | MeshError) -> None:
             if answer.done():
@@ -226,7 +223,7 @@ class Jobs:
             if isinstance(result, MeshError):
                 answer.set_exception(result)
             else:
-                answer.set_result(None)
+                answer.set_result(result)
 
         if self._stepping.failed:
             raise AgentError("the agent has stopped", fix="see its log, and start it again")
@@ -234,7 +231,7 @@ class Jobs:
         self._answers[self._token] = reply
         act(self._token, now_ms=self._clock())
         self._stepping.poke()
-        await answer
+        return await answer
 
     def replied(self, replies: Sequence[Reply]) -> None:
         """The engine answers puts and commands of earlier steps."""
@@ -257,62 +254,9 @@ class Jobs:
             if not waiter.done():
                 waiter.set_result(None)
 
-    # -- reading ------------------------------------------------------------------------------------------------
-
-    def look(self, job_id: bytes) -> JobView | None:
-        """A resident job as it is now, None if it is not in memory. An Outcome that was told already counts."""
-        job = self._engine.ledger.find(job_id)
-        return None if job is None else self._view(job)
-
-    def _view(self, job: Job) -> JobView | None:
-        boards = {board.id: board.name for board in self._engine.ledger.boards.values()}
-        overdue_ms = int(self._settings.limits.overdue_s * 1000)
-        watch = self._watching.find(job.id)
-        told = None if watch is None else watch.outcome
-        return view_of(job, boards, self._settings.name, now_ms=self._clock(), overdue_ms=overdue_ms, told=told)
-
-    def view_row(self, row: Row) -> JobView | None:
-        """A stored job as it was committed; a resident one as it is."""
-        job = self._engine.ledger.find(row.id)
-        return self._view(job if job is not None else Job.from_row(row, self._engine.ledger.place_on))
-
     async def view(self, job_id: bytes) -> JobView:
-        """A job as it is now.
-
-        Raises:
-            NoSuchJob: it is not known here, or only its id is kept.
-        """
-        found = self.look(job_id)
-        if found is None:
-            answer = await self._writer.call(lambda store: store.read(ById((job_id,))))
-            found = self.view_row(answer.rows[0]) if answer.rows else None
-        if found is None:
-            raise NoSuchJob("this agent has no such job, or only remembers that it is over")
-        return found
-
-    async def find(self, text: str) -> bytes:
-        """The id that a person means: the whole id, or the first characters of its hash part.
-
-        Raises:
-            NoSuchJob: none or several; the message lists them.
-        """
-        word = text.strip().lower()
-        try:
-            raw = bytes.fromhex(word if len(word) % 2 == 0 else word + "0")
-        except ValueError:
-            raise NoSuchJob(f'"{text}" is no job id', fix="ids are hexadecimal; see `mesh jobs --all`") from None
-        if len(raw) == ID_BYTES:
-            return raw
-        # A store looks for whole bytes: an odd digit stands for the sixteen bytes that begin with it.
-        ends = [""] if len(word) % 2 == 0 else list("0123456789abcdef")
-        prefixes = [bytes.fromhex(word + end) for end in ends]
-        matches = await self._writer.call(partial(_short_ids, prefixes=prefixes))
-        if len(matches) == 1:
-            return matches[0]
-        if not matches:
-            raise NoSuchJob(f'no job starts with "{text}"', fix="see `mesh jobs --all`")
-        listed = ", ".join(id_text(one)[12:24] for one in matches)
-        raise NoSuchJob(f'several jobs start with "{text}": {listed}', fix="write more characters")
+        """A job as it is now; see `Lookup.view`."""
+        return await self._lookup.view(job_id)
 
     def handle(self, job_id: bytes, last: str = "") -> JobHandle:
         """A handle to a job of this agent."""
@@ -320,47 +264,3 @@ class Jobs:
 
     def result_types(self) -> Vocabulary:
         return self._vocabulary
-
-    async def listed(
-        self, *, live: bool | None = True, states: Sequence[str] = (), limit: int | None = None
-    ) -> list[JobView]:
-        """Jobs for people, newest first.
-
-        Args:
-            live: only live ones, only finished ones, or both.
-            states: only these states; empty for all.
-            limit: at most so many; None for all.
-        """
-        found: list[JobView] = []
-        after = 0
-        while limit is None or len(found) < limit:
-            wanted = PAGE if limit is None else min(PAGE, limit - len(found))
-            views, after = await self.page(live=live, states=states, after=after, limit=wanted)
-            found += views
-            if not after:
-                break
-        return found
-
-    async def page(
-        self, *, live: bool | None = True, states: Sequence[str] = (), after: int = 0, limit: int = PAGE
-    ) -> tuple[list[JobView], int]:
-        """A part of `listed`.
-
-        Args:
-            after: 0 for the first page; for a later one what the page before it said.
-
-        Returns:
-            The views, and what to ask the next page with; 0 after the last one.
-        """
-        numbers = tuple(list(State).index(State(state)) for state in states)
-        rows = await self._writer.call(partial(_page, live=live, states=numbers, after=after, limit=limit))
-        views = [view for row in rows if (view := self.view_row(row)) is not None and view.state != State.DELETED]
-        return views, rows[-1].seq if len(rows) == limit else 0
-
-
-def _short_ids(store: Store, *, prefixes: Sequence[bytes]) -> list[bytes]:
-    return [row.id for prefix in prefixes for row in store.find_short(prefix, LISTED)][:LISTED]
-
-
-def _page(store: Store, *, live: bool | None, states: Sequence[int], after: int, limit: int) -> list[Row]:
-    return store.list_jobs(live=live, states=states, after=after, limit=limit)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agents.jobs import PAGE
+from agents.lookup import DEAD, PAGE, dead_rows
 from agents.pairing import Wish, accept, card_of, keep_address
 from agents.pairing import invite as make_invitation
 from agents.peering import peer_record
@@ -97,6 +97,21 @@ def jobs(home: Path, live: bool | None, states: Sequence[str]) -> Iterator[Recor
             if len(rows) < PAGE:
                 return
             after = rows[-1].seq
+
+
+def dead(home: Path) -> Iterator[Record]:
+    """The dead letters, newest first, as `mesh dead` shows them.
+
+    Raises:
+        AgentError, StoreError: as `jobs`.
+    """
+    with _reading(home) as looking:
+        following = None if looking is None else 0
+        while looking is not None and following is not None:
+            rows, after = dead_rows(looking.store, after=following, limit=PAGE)
+            views = (looking.view(row) for row in rows)
+            yield from (job_record(view) for view in views if view is not None and view.state in DEAD)
+            following = after or None
 
 
 def job(home: Path, text: str) -> Record:

@@ -266,6 +266,7 @@ def peer_record(
         "offered": sum(board.offered.values()),
         "credit": board.credit,
         "credit_reason": board.credit_reason or None,
+        "refusing": board.refusing or None,
         "skew_s": board.skew_ms / 1000 if board.open else None,
         "instructions": None if board.keywords is None else sorted(board.keywords),
         "trouble": trouble or board.last_refusal or None,

@@ -68,19 +68,31 @@ class PutManyParams(PutSettings):
     """Answer with whole jobs instead of their ids."""
 
 
-class JobsParams(Params):
-    """Which jobs: live ones, finished ones (false) or both (null); of these states; from this place on."""
+class PageParams(Params):
+    """A part of a list: from this place on, at most so many."""
+
+    after: Place = 0
+    limit: Annotated[int, Field(ge=1, le=MOST_JOBS)] = MOST_JOBS
+
+
+class JobsParams(PageParams):
+    """Which jobs: live ones, finished ones (false) or both (null); of these states."""
 
     live: bool | None = True
     states: tuple[StateName, ...] = ()
-    after: Place = 0
-    limit: Annotated[int, Field(ge=1, le=MOST_JOBS)] = MOST_JOBS
 
 
 class JobParams(Params):
     """One job, by its id or the first characters that people type."""
 
     id: str
+
+
+class RetryParams(JobParams):
+    """One job, how long the new one may wait, and what is sent of it."""
+
+    life_s: Seconds | None = None
+    follow: Follow = "no"
 
 
 class UnfollowParams(Params):
@@ -162,6 +174,7 @@ class JobRecord(BaseModel):
     message: str | None
     fraction: float | None
     overdue: bool
+    parent: str | None
 
 
 class PutRecord(BaseModel):
@@ -203,6 +216,9 @@ class PeerRecord(BaseModel):
     offered: int
     credit: int | None
     credit_reason: str | None
+    """Why the peer takes no jobs of ours."""
+    refusing: str | None
+    """Why this agent takes no jobs of the peer's."""
     skew_s: float | None
     instructions: list[str] | None
     trouble: str | None

@@ -20,6 +20,7 @@ from agents.context import Context
 from agents.executor import Executor
 from agents.handlers import Handlers
 from agents.jobs import Jobs
+from agents.lookup import Lookup
 from agents.pairing import card_of
 from agents.peering import Peering
 from agents.settings import Settings
@@ -34,6 +35,8 @@ from mesh.ending import Ending
 from mesh.engine import Engine
 from mesh.facts import id_text
 from mesh.opening import Snapshot
+from mesh.room import Room
+from mesh.storage.beside import Beside
 from mesh.storage.contract import Store
 from mesh.storage.writer import Writer
 from mesh.transport.contract import Network
@@ -48,6 +51,7 @@ class Running:
         settings: its folder.
         handlers: what it does.
         writer: its store, open.
+        beside: reads that store, for people.
         snapshot: what the store told at its opening.
         book: its peers and invitations.
         network: how it reaches others.
@@ -58,6 +62,7 @@ class Running:
         settings: Settings,
         handlers: Handlers,
         writer: Writer,
+        beside: Beside,
         snapshot: Snapshot,
         book: PeerBook,
         network: Network,
@@ -69,6 +74,7 @@ class Running:
         self.started_ms = clock_ms()
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._writer = writer
+        self._beside = beside
         access = Access(
             settings.name,
             handlers.vocabulary,
@@ -82,8 +88,10 @@ class Running:
         self.engine.open(snapshot)
         self.engine.ledger.revoked.update(peer.fingerprint for peer in book.peers if peer.state == "revoked")
         self.stepping = Stepping(self.engine, writer, self, clock_ms)
+        writer.watch_room(self._room_changed)
         self.watching = Watching()
-        self.jobs = Jobs(settings, handlers, self.engine, self.stepping, writer, self.watching, clock_ms)
+        self.lookup = Lookup(settings, self.engine, beside, self.watching, clock_ms)
+        self.jobs = Jobs(settings, handlers, self.engine, self.stepping, self.lookup, self.watching, clock_ms)
         self.executor = Executor(handlers, settings.limits, self._ended)
         pages = {"/healthz": self._healthz, "/readyz": self._readyz}
         self.peering = Peering(settings, self, network, pages)
@@ -104,6 +112,7 @@ class Running:
             await self.stepping.close()
         self.jobs.stopped()
         self.watching.stopped()
+        await self._beside.close()
         await self._writer.close()
 
     def random(self, size: int) -> bytes:
@@ -120,6 +129,8 @@ class Running:
     def _readyz(self) -> tuple[int, str, str]:
         if self.failure.done():
             return 503, "application/json", '{"status":"failed"}'
+        if self.engine.ledger.room is not Room.ENOUGH:
+            return 503, "application/json", f'{{"status":"{self.engine.ledger.room}"}}'
         return 200, "application/json", '{"status":"ready"}'
 
     # -- effects (see `stepping.Outlet`) ------------------------------------------------------------------------
@@ -159,9 +170,16 @@ class Running:
         job = self.engine.ledger.find(watch.job_id)
         if job is None or not (watch.wants_views or (watch.outcome is None and not job.live)):
             return
-        view = self.jobs.look(watch.job_id)
+        view = self.lookup.look(watch.job_id)
         if view is not None:
             watch.changed(view)
+
+    def _room_changed(self, room: Room) -> None:
+        """The store has no room for more jobs, or has it again; the engine raises the alarm."""
+        if room is Room.ENOUGH:
+            log.warning("there is room again: new jobs are taken")
+        self.stepping.feed(partial(self.engine.room, room))
+        self.jobs.made_room()
 
     def failed(self, error: BaseException) -> None:
         """Nothing may be acknowledged any more (R10)."""
@@ -226,13 +244,19 @@ async def open_agent(settings: Settings, handlers: Handlers, store: Store, netwo
     """
     writer = Writer(store)
     snapshot = await writer.open()
+    beside = Beside(writer, store.path)
     try:
         book = PeerBook(
             await writer.call(lambda opened: opened.peers()), await writer.call(lambda opened: opened.invitations())
         )
-        running = Running(settings, handlers, writer, snapshot, book, network)
-        await running.start()
+        running = Running(settings, handlers, writer, beside, snapshot, book, network)
+        try:
+            await running.start()
+        except BaseException:
+            running.stepping.abandon()
+            raise
     except BaseException:
+        await beside.close()
         await writer.close()
         raise
     return running

@@ -146,6 +146,10 @@ class Stepping:
     async def close(self) -> None:
         """Carry out what was given, then stop."""
         await self.settled()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Stop at once; what was not committed is not carried out."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()

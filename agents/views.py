@@ -28,7 +28,8 @@ class Failure:
 @dataclass(frozen=True, slots=True)
 class JobView:
     """A job at one moment at one agent. Times are Unix seconds; `boards` names the peers that share it here;
-    `overdue` says that the destination should have said something by now."""
+    `overdue` says that the destination should have said something by now; `parent` is the job on whose behalf this one
+    is, or which it repeats."""
 
     id: str
     short: str
@@ -49,6 +50,7 @@ class JobView:
     message: str | None
     fraction: float | None
     overdue: bool
+    parent: str | None = None
 
     @property
     def live(self) -> bool:
@@ -118,6 +120,7 @@ def view_of(
         message=progress.message if progress is not None else None,
         fraction=progress.fraction if progress is not None else None,
         overdue=job.live and content is None and now_ms > request.expires_ms + overdue_ms,
+        parent=None if request.parent is None else id_text(request.parent),
     )
 
 

@@ -22,6 +22,7 @@ from mesh.ledger import Ledger
 from mesh.lifecycle import Role, State
 from mesh.messages import Ahead, Type, encode
 from mesh.refusals import Refusal
+from mesh.room import why_none
 from mesh.routing import Place
 
 ROOM: Final = 8_192
@@ -234,11 +235,14 @@ class Arrival:
         return None
 
     def _crowded(self, board: Board, request: Request, place: Place) -> Refusal | None:
-        """A job that is over takes no room; any other one only while there is some (R13)."""
+        """A job that is over takes no room; any other one only while there is some (R13, R10)."""
         limits = self._ledger.limits
+        if board.name != place.before:
+            return None
+        if reason := why_none(self._ledger.room, self._ledger.name):
+            return Refusal("busy", reason)
         depth = len(request.lineage) if request.lineage else 0
-        taken = board.accepted.get(place.branch_above(depth), 0)
-        if board.name != place.before or taken < limits.credit_jobs * SLACK:
+        if board.accepted.get(place.branch_above(depth), 0) < limits.credit_jobs * SLACK:
             return None
         return Refusal(
             "busy", f'agent "{self._ledger.name}" has {limits.credit_jobs} unfinished jobs from "{board.name}"'

@@ -50,6 +50,7 @@ class Board:
         keywords: the instructions the peer says it runs; None when it did not say.
         own_loss: this store is an old copy, as the positions on this board showed; kept until its jobs are taken up.
         retired: its peer was revoked; it never has a link again and proves nothing.
+        refusing: why the peer is given no credit on this link, "" while it is.
         recovered: the unfinished jobs found in the store were taken up again, once in this opening.
         exchanging, exchange_after, all_sent, told_all, peer_all_sent: how far a full exchange is (R4).
         asked: jobs that were asked for on this link; once each.
@@ -95,6 +96,7 @@ class Board:
         "pinged_ms",
         "proved",
         "recovered",
+        "refusing",
         "retired",
         "skew_ms",
         "theirs",
@@ -138,6 +140,7 @@ class Board:
         self.link += 1
         self.credit: int | None = None
         self.credit_reason = ""
+        self.refusing = ""
         self.halted: set[str] = set()
         self.cards: set[bytes] = set()
         self.facts: list[Fact | FactError] = []

@@ -55,6 +55,8 @@ from mesh.messages import Hello, Message
 from mesh.opening import Snapshot, take_up
 from mesh.origin import Origin, Put
 from mesh.revocation import revoke, settle
+from mesh.room import Room
+from mesh.shortage import Shortage
 
 DUE_PAGE: Final = 512
 
@@ -85,6 +87,7 @@ class Engine:
         self._arrival = Arrival(self.ledger, self.destination, self._hop)
         self._greeting = Greeting(self.ledger)
         self._exchange = Exchange(self.ledger, self._greeting, self._arrival, self._hop)
+        self._shortage = Shortage(self.ledger, self._greeting)
         self._wanted: dict[bytes, list[Callable[[Job | None], None]]] = {}
         self._due_asked = False
         self._collect_ms = 0
@@ -187,17 +190,26 @@ class Engine:
         """Stop and forget a job; replied under `token` once the tombstone is durable."""
         self._command(token, job_id, lambda job: self._origin.delete(job, now_ms))
 
+    def retry(self, token: int, job_id: bytes, life_s: float | None, now_ms: int) -> None:
+        """Put a job that failed once more; the id of the new one is replied under `token` once that is durable. The
+        same job retried again gives the same new one."""
+        self._on_job(token, job_id, lambda job: self._origin.retry(token, job, life_s, now_ms))
+
     def _command(self, token: int, job_id: bytes, act: Callable[[Job], None]) -> None:
+        def run(job: Job) -> None:
+            act(job)
+            self.ledger.effects.replies.append(Reply(token, job_id))
+
+        self._on_job(token, job_id, run)
+
+    def _on_job(self, token: int, job_id: bytes, act: Callable[[Job], None]) -> None:
         def run(job: Job | None) -> None:
-            result: bytes | MeshError = job_id
-            if job is None or job.facts[Kind.REQUEST] is None:
-                result = NoSuchJob("this agent has no such job, or only remembers that it is over")
-            else:
-                try:
-                    act(job)
-                except MeshError as error:
-                    result = error
-            self.ledger.effects.replies.append(Reply(token, result))
+            try:
+                if job is None or job.facts[Kind.REQUEST] is None:
+                    raise NoSuchJob("this agent has no such job, or only remembers that it is over")
+                act(job)
+            except MeshError as error:
+                self.ledger.effects.replies.append(Reply(token, error))
 
         self._with_job(job_id, run)
 
@@ -233,6 +245,10 @@ class Engine:
         self.ledger.durable_step = step
 
     # -- the store ----------------------------------------------------------------------------------------------
+
+    def room(self, room: Room, now_ms: int) -> None:
+        """The store says how much room it has left, from now on."""
+        self._shortage.told(room, now_ms)
 
     def answer(self, answer: Answer, now_ms: int) -> None:
         """The store found this for a query of an earlier step."""
@@ -311,13 +327,20 @@ class Engine:
     def next_deadline_ms(self) -> int | None:
         """When `tick` has something to do, if nothing else happens before."""
         due = None if self._due_asked else self.ledger.next_due_ms
-        times = (due, self._collect_ms, self.destination.next_deadline_ms(), self._exchange.next_deadline_ms())
+        times = (
+            due,
+            self._collect_ms,
+            self.destination.next_deadline_ms(),
+            self._exchange.next_deadline_ms(),
+            self._shortage.next_deadline_ms(),
+        )
         return min((time for time in times if time is not None), default=None)
 
     def tick(self, now_ms: int) -> None:
         """Do what time asks for."""
         self.destination.report(now_ms)
         self._exchange.watch(now_ms)
+        self._shortage.tick(now_ms)
         ledger = self.ledger
         if ledger.next_due_ms is not None and ledger.next_due_ms <= now_ms and not self._due_asked:
             self._due_asked = True

@@ -67,7 +67,7 @@ class StoreLocked(StoreError):
 
 
 class StoreFull(StoreError):
-    """The disk is full: nothing of the commit was kept; puts are refused until there is room."""
+    """The disk is full and the reserve is used up: nothing of the commit was kept, and the agent stops."""
 
     code: ClassVar[str] = "MESH-E343"
 
@@ -103,6 +103,18 @@ class Busy(PutRefused):
     exit_code: ClassVar[int] = 3
 
 
+class DiskFull(Busy):
+    """The disk under the store is full: no new job is taken until there is room, which is looked for all the time."""
+
+    code: ClassVar[str] = "MESH-E406"
+
+
+class StoreAtLimit(Busy):
+    """The store has reached `max_bytes`, and every job in it is still needed."""
+
+    code: ClassVar[str] = "MESH-E407"
+
+
 class TooLarge(PutRefused):
     """An instruction or request above its limit."""
 
@@ -123,7 +135,7 @@ class NoSuchJob(MeshError):
 
 
 class NotOurJob(MeshError):
-    """Only the origin can cancel or delete its job."""
+    """Only the origin can cancel, delete or retry its job."""
 
     code: ClassVar[str] = "MESH-E411"
     exit_code: ClassVar[int] = 4

@@ -16,6 +16,7 @@ from mesh.ledger import Ledger
 from mesh.messages import AllSent, Credit, Hello, Type, Want, encode
 from mesh.positions import Incarnations
 from mesh.replication import NO_POSITION
+from mesh.room import why_none
 
 VERSION: Final = 1
 OURS: Final = "this agent"
@@ -141,15 +142,21 @@ class Greeting:
                 board.owes_credit = False
                 self._give_credit(board)
 
+    def credit_all(self) -> None:
+        """Tell every peer what it may offer, as it is now."""
+        for board in self._ledger.boards.values():
+            if board.open:
+                board.owes_credit = False
+                self._give_credit(board)
+
     def _give_credit(self, board: Board) -> None:
         ledger, limits = self._ledger, self._ledger.limits
         off_s = abs(board.skew_ms) / 1000
-        jobs, reason = limits.credit_jobs, ""
+        reason = why_none(ledger.room, ledger.name)
         if off_s > limits.skew_refuse_s:
-            jobs, reason = (
-                0,
-                f'the clocks of "{ledger.name}" and "{board.name}" are {off_s:.0f} s apart: set them right',
-            )
+            reason = f'the clocks of "{ledger.name}" and "{board.name}" are {off_s:.0f} s apart: set them right'
+        board.refusing = reason
+        jobs = 0 if reason else limits.credit_jobs
         if off_s > limits.skew_alarm_s:
             ledger.alarm(f'the clock of "{board.name}" is {off_s:.0f} s off this one')
         ledger.effects.send.setdefault(board.id, []).append(encode(Type.CREDIT, Credit(jobs, reason)))

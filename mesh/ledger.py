@@ -24,6 +24,7 @@ from mesh.limits import Limits
 from mesh.messages import Type, Want, encode
 from mesh.positions import Incarnations
 from mesh.proof import BATCH, leaf_of, sign_batch
+from mesh.room import Room
 from mesh.routing import Place, place_of
 from mesh.trust import Trust
 
@@ -72,6 +73,8 @@ class Ledger:
         self.revoked: set[bytes] = set()
         self.quarantined: dict[bytes, int] = {}
         self.next_due_ms: int | None = None
+        self.room = Room.ENOUGH
+        """What the store last said of its room: without any, no new job is taken (R10)."""
         self.lazy_boards: dict[int, Board] = {}
         """Boards whose watermarks changed, to be stored with the next commit, for which they are no reason."""
         self.step = 1

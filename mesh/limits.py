@@ -55,6 +55,10 @@ class Limits:
     cards_per_peer: int = 1_024
     collect_s: float = 60.0
     """How often finished jobs past their horizon are looked for."""
+    ballast_bytes: int = 33_554_432
+    """The most that a store keeps in reserve on its disk, for what must be taken when the disk is full (rule R10)."""
+    room_s: float = 5.0
+    """How often room is looked for while there is none."""
 
     @property
     def overdue_s(self) -> float:

@@ -27,7 +27,8 @@ class Speaker(NamedTuple):
 def speaker_of(request: Request, verifier: Verifier, limits: Limits, now_ms: int) -> Speaker | None:
     """The root origin of `request`, or None when its lineage does not hold."""
     if not request.lineage:
-        return Speaker(request.origin, None) if request.parent is None else None
+        # A parent that is named without evidence, such as the job that this one repeats, gives no rights.
+        return Speaker(request.origin, None)
     if len(request.lineage) > limits.children_depth:
         return None
     child = request
@@ -50,7 +51,7 @@ def speaker_of(request: Request, verifier: Verifier, limits: Limits, now_ms: int
         ):
             return None
         child = parent
-    if child.parent is not None:
+    if child.lineage:
         # Cut short: whoever made the job would choose which of its ancestors speaks.
         return None
     return Speaker(child.origin, child.instruction)

@@ -18,15 +18,18 @@ from grammar.names import nearest
 from mesh.board import Board
 from mesh.effects import ByKey, Reply
 from mesh.errors import Busy, Denied, NotOurJob, PutRefused, TooLarge, UnknownForPeer, UnknownPeer
-from mesh.facts import NONCE_BYTES, VERSION, Cancel, Delete, Kind, Request, make
+from mesh.facts import NONCE_BYTES, VERSION, Cancel, Delete, Kind, Request, id_text, make, short_text
 from mesh.hop import Hop
 from mesh.job import Job
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
-from mesh.lifecycle import Role
+from mesh.lifecycle import Role, State
+from mesh.room import Room, refused_put
 from mesh.routing import Place, route_down
 
 MAX_KEY: Final = 128
+RETRIED: Final = frozenset({State.ERROR, State.REJECTED, State.EXPIRED, State.CANCELLED})
+"""States from which a job may be put once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class Put:
         key: idempotency key, or None.
         circle, context: the namespace it acts in.
         parent: the job on whose behalf this one is put, or None.
+        repeats: a job of this agent that is put once more by this, or None; it is named as the parent, and its rights
+            are the origin's own.
         today: what words such as `this_week` in the instruction count from; they travel as dates then.
         options: further settings, as the instruction's destination understands them.
     """
@@ -53,6 +58,7 @@ class Put:
     circle: str = ""
     context: str = ""
     parent: bytes | None = None
+    repeats: bytes | None = None
     options: Mapping[str, object] | None = None
     today: date | None = None
 
@@ -109,6 +115,8 @@ class Origin:
 
     def _make(self, token: int, put: Put, place: Place, board: Board, text: str, now_ms: int) -> Job:
         ledger = self._ledger
+        if ledger.room is not Room.ENOUGH:
+            raise refused_put(ledger.room, ledger.name)
         life_s = ledger.limits.life_s if put.life_s is None else put.life_s
         parent = self._parent(put)
         content = Request(
@@ -125,7 +133,7 @@ class Origin:
             now_ms,
             now_ms + int(life_s * 1000),
             dict(put.options) if put.options else None,
-            None if parent is None else parent.id,
+            put.repeats if parent is None else parent.id,
             None if parent is None else self._lineage(parent),
         )
         fact = make(Kind.REQUEST, content)
@@ -234,6 +242,46 @@ class Origin:
                 raise Denied(denial.message)
         return str(instruction if put.today is None else instruction.resolved(put.today))
 
+    # -- retry --------------------------------------------------------------------------------------------------
+
+    def retry(self, token: int, job: Job, life_s: float | None, now_ms: int) -> None:
+        """Put a job that failed once more: the same text, a new life, the old one as its parent. The key is made of the
+        old id, so that asking twice puts one.
+
+        Args:
+            life_s: how long it may wait; None for as long as the old one.
+
+        Raises:
+            NotOurJob: this agent is not its origin.
+            PutRefused: it is not over, or there is nothing to repeat; or as `put`.
+        """
+        self._ours(job)
+        ledger, request = self._ledger, job.request
+        named = ledger.describe(job.id)
+        if job.state not in RETRIED:
+            told = "is not over" if job.live else f"is {job.state}"
+            fix = f"see it: mesh watch {named.split()[-1]}" if job.live else "put a new one"
+            raise PutRefused(f"{named} {told}: only one that failed is put again", fix=fix)
+        if request.lineage:
+            parent = f"{short_text(request.parent)}" if request.parent is not None else "its parent"
+            raise PutRefused(
+                f"{named} was put by the handler of job {parent}, and has its rights from there",
+                fix="retry that one, where it was put",
+            )
+        lasted_s = (request.expires_ms - request.created_ms) / 1000
+        wish = Put(
+            request.zone,
+            request.path,
+            request.instruction,
+            life_s=min(lasted_s, ledger.limits.life_max_s) if life_s is None else life_s,
+            key=retry_key(job.id),
+            circle=request.circle,
+            context=request.context,
+            repeats=job.id,
+            options=request.options,
+        )
+        self.put(token, wish, now_ms)
+
     # -- cancel and delete --------------------------------------------------------------------------------------
 
     def cancel(self, job: Job, now_ms: int) -> None:
@@ -273,8 +321,13 @@ class Origin:
             maker = job.place.names[0] if job.place.names else "another agent"
             raise NotOurJob(
                 f'{self._ledger.describe(job.id)} was made by "{maker}"',
-                fix="only the agent that put a job can cancel or delete it",
+                fix="only the agent that put a job can cancel, delete or retry it",
             )
+
+
+def retry_key(job_id: bytes) -> str:
+    """The idempotency key of the job that repeats `job_id`."""
+    return f"retry {id_text(job_id)}"
 
 
 def hash_of_key(key: str) -> bytes:

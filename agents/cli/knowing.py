@@ -41,6 +41,10 @@ def peers(session: Session, as_json: bool) -> None:
             remark(f"{one['name']}: {clean(one['trouble'])}")
             if one["fix"]:
                 remark(f"fix: {clean(one['fix'])}")
+        if one["credit_reason"]:
+            remark(f"{one['name']} takes no jobs: {clean(one['credit_reason'])}")
+        if one["refusing"]:
+            remark(f"no jobs are taken from {one['name']}: {clean(one['refusing'])}")
     session.hint("jobs")
 
 

@@ -92,6 +92,8 @@ def _details(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "role here", found["role"]
     yield "boards", clean(", ".join(found["boards"]))
     yield "zone", found["zone"]
+    if found["parent"] is not None:
+        yield "parent", found["parent"]
     for name in ("created", "changed", "expires"):
         yield name, datetime.fromtimestamp(found[name]).astimezone().isoformat(" ", "milliseconds")
     yield "taken", taken(found)

@@ -35,6 +35,8 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "watch": ("agents.cli.looking:watch", "Follow one job to its end."),
         "cancel": ("agents.cli.stopping:cancel", "Ask for a job to be stopped."),
         "delete": ("agents.cli.stopping:delete", "Stop a job and forget it."),
+        "dead": ("agents.cli.retrying:dead", "List the jobs that failed, to be put again."),
+        "retry": ("agents.cli.retrying:retry", "Put jobs that failed once more."),
         "peers": ("agents.cli.knowing:peers", "List peers and their links."),
         "trust": ("agents.cli.knowing:trust", "List the keys that are believed, and why; settle one."),
         "revoke": ("agents.cli.knowing:revoke", "Make a peer a stranger."),

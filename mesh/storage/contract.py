@@ -7,41 +7,18 @@ every implementation.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from invitations.peers import InvitationRow, PeerRow
 from mesh.effects import Answer, Batch, Query
 from mesh.job import Row
 from mesh.opening import Snapshot
+from mesh.room import Room
 
 
-class Store(Protocol):
-    """A store of jobs, boards and peers. Not thread-safe; used by one thread at a time."""
-
-    def open(self) -> Snapshot:
-        """Open for writing and tell what is there.
-
-        Raises:
-            StoreLocked: another process has it.
-            StoreError: it cannot be read; the message says what to do.
-        """
-        ...
-
-    def apply(self, batches: Sequence[Batch]) -> None:
-        """Make all of `batches` durable, in order, in one transaction.
-
-        Of the jobs that they trim or collect, some may be left to later calls; what a store still has to do is
-        forgotten when it closes, and has then merely kept some rows for longer. A tombstone is never trimmed.
-
-        Args:
-            batches: a row keeps the id of its `seq`; a live one has its facts; its two boards differ, and were written
-                before it.
-
-        Raises:
-            StoreFull: no room; nothing of them is kept, and the store goes on working.
-            StoreError: durability failed; nothing may be acknowledged any more and the process has to stop.
-        """
-        ...
+class Reads(Protocol):
+    """What can be asked of a store."""
 
     def read(self, query: Query) -> Answer:
         """Answer a query from what was applied before.
@@ -64,6 +41,50 @@ class Store(Protocol):
     def find_short(self, prefix: bytes, limit: int) -> list[Row]:
         """Rows whose id's hash part starts with `prefix`, newest first; of very many jobs only the newest are
         searched."""
+        ...
+
+
+class Store(Reads, Protocol):
+    """A store of jobs, boards and peers. Not thread-safe; used by one thread at a time.
+
+    Attributes:
+        path: its file, which others may read beside it; None if it has none.
+    """
+
+    @property
+    def path(self) -> Path | None: ...
+
+    def open(self) -> Snapshot:
+        """Open for writing and tell what is there.
+
+        Raises:
+            StoreLocked: another process has it.
+            StoreError: it cannot be read; the message says what to do.
+        """
+        ...
+
+    def apply(self, batches: Sequence[Batch]) -> None:
+        """Make all of `batches` durable, in order, in one transaction.
+
+        Of the jobs that they trim or collect, some may be left to later calls; what a store still has to do is
+        forgotten when it closes, and has then merely kept some rows for longer. A tombstone is never trimmed.
+
+        Args:
+            batches: a row keeps the id of its `seq`; a live one has its facts; its two boards differ, and were written
+                before it.
+
+        Raises:
+            StoreFull: no room, and no reserve left to make any; nothing of them is kept.
+            StoreError: durability failed; nothing may be acknowledged any more and the process has to stop.
+        """
+        ...
+
+    def room(self) -> Room:
+        """Whether there is room for more jobs, and put the reserve for the others back where there is (R10).
+
+        Raises:
+            StoreError: as `apply`.
+        """
         ...
 
     def peers(self) -> list[PeerRow]:

@@ -18,17 +18,22 @@ APPLICATION: Final = int.from_bytes(b"Hopb", "big")
 SCHEMA: Final = 1
 """`PRAGMA user_version`: the schema that this version reads and writes."""
 
+PAGE_BYTES: Final = 4096
+
 _STATEMENTS: Final = 128
 # Measured on rows of 700 bytes, median of five interleaved rounds. Pages of 8 or 16 KiB and a memory mapping made no
 # difference beyond the noise, so the pages are SQLite's own, and there is no mapping: under one, a failing disk ends
 # the process by SIGBUS where it could have said what happened. A checkpoint each 4,000 pages (16 MB) rather than each
 # 1,000: of commits of 64 rows the slowest hundredth takes 2 ms, not 5; of commits of 1,000 rows, 29 ms and not 19.
-_PREPARE: Final = ("PRAGMA page_size = 4096", "PRAGMA journal_mode = WAL")
+USUAL_CHECKPOINTS: Final = "PRAGMA wal_autocheckpoint = 4000"
+SCARCE_CHECKPOINTS: Final = "PRAGMA wal_autocheckpoint = 64"
+"""While the disk is full the log is written over early instead of growing."""
+_PREPARE: Final = (f"PRAGMA page_size = {PAGE_BYTES}", "PRAGMA journal_mode = WAL")
 _SETTINGS: Final = (
     "PRAGMA synchronous = FULL",
     "PRAGMA cache_size = -16384",
     "PRAGMA temp_store = MEMORY",
-    "PRAGMA wal_autocheckpoint = 4000",
+    USUAL_CHECKPOINTS,
     "PRAGMA journal_size_limit = 67108864",
 )
 

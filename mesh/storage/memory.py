@@ -27,6 +27,7 @@ from mesh.effects import (
 from mesh.job import Row
 from mesh.messages import Position
 from mesh.opening import Snapshot
+from mesh.room import Room
 from mesh.storage.columns import DELETED, DESTINATION, HASH_BYTES, HOP, ORIGIN, home_of, number_on
 
 
@@ -44,6 +45,10 @@ class MemoryStore:
         self._portals: dict[tuple[str, str], bytes] = {}
         self._peers: dict[tuple[bytes, str], PeerRow] = {}
         self._invitations: dict[bytes, InvitationRow] = {}
+
+    @property
+    def path(self) -> None:
+        return None
 
     def copy(self) -> MemoryStore:
         """A store with the same content, sharing nothing that changes."""
@@ -84,6 +89,9 @@ class MemoryStore:
     def apply(self, batches: Sequence[Batch]) -> None:
         for batch in batches:
             self._apply(batch)
+
+    def room(self) -> Room:
+        return Room.ENOUGH
 
     def _apply(self, batch: Batch) -> None:
         for row in batch.rows:

@@ -17,12 +17,14 @@ from mesh.effects import Answer, Batch, Query
 from mesh.errors import StoreError, StoreFull
 from mesh.job import Row
 from mesh.opening import Snapshot
+from mesh.room import Room
 from mesh.storage import statements
-from mesh.storage.database import connect_reader, connect_writer
+from mesh.storage.database import SCARCE_CHECKPOINTS, USUAL_CHECKPOINTS, connect_reader, connect_writer
 from mesh.storage.faults import explained, faults_explained
 from mesh.storage.lock import StoreLock
 from mesh.storage.queries import Queries
 from mesh.storage.snapshot import take_snapshot
+from mesh.storage.space import Space
 from mesh.storage.sweep import Sweep
 
 
@@ -31,15 +33,29 @@ class SqliteStore:
 
     Args:
         path: the file; `-wal`, `-shm` and `.lock` files stand beside it.
-        keep_jobs: finished jobs of our own that stay after their horizon, for people to look up.
+        keep_jobs: finished jobs of our own that stay after their horizon, for people to look up, while there is room.
+        max_bytes: size of the database from which `room` says that it is full; jobs past their time go before that.
+        ballast_bytes: the most that is kept in reserve on the disk; see `space`.
     """
 
-    def __init__(self, path: Path, *, keep_jobs: int = 100_000) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        keep_jobs: int = 100_000,
+        max_bytes: int = 4 * 1024**3,
+        ballast_bytes: int = 33_554_432,
+    ) -> None:
         self._path = path
+        self._space = Space(path, ballast_bytes=ballast_bytes, max_bytes=max_bytes)
         self._lock = StoreLock(Path(f"{path}.lock"))
         self._connection: sqlite3.Connection | None = None
         self._failed: StoreError | None = None
         self._sweep = Sweep(keep_jobs)
+
+    @property
+    def path(self) -> Path:
+        return self._path
 
     def open(self) -> Snapshot:
         self._lock.take()
@@ -58,6 +74,25 @@ class SqliteStore:
         return connect_reader(self._path)
 
     def apply(self, batches: Sequence[Batch]) -> None:
+        try:
+            self._apply(batches)
+        except StoreFull:
+            if not self._space.release():
+                raise
+            # What follows writes over its log early, so that the ballast's room is left for what is new.
+            self._opened().execute(SCARCE_CHECKPOINTS).fetchall()
+            self._apply(batches)
+
+    def room(self) -> Room:
+        connection = self._opened()
+        before = self._space.room
+        with faults_explained(self._path):
+            room = self._space.look(connection)
+            if (room is Room.DISK_FULL) is not (before is Room.DISK_FULL):
+                connection.execute(SCARCE_CHECKPOINTS if room is Room.DISK_FULL else USUAL_CHECKPOINTS).fetchall()
+        return room
+
+    def _apply(self, batches: Sequence[Batch]) -> None:
         connection = self._opened()
         sweep = self._sweep
         try:
@@ -65,7 +100,7 @@ class SqliteStore:
             for batch in batches:
                 _write(connection, batch)
             _write_rows(connection, {row.seq: row for batch in batches for row in batch.rows})
-            sweep = sweep.asked(connection, batches).advanced(connection)
+            sweep = sweep.asked(connection, batches, tight=self._space.tight).advanced(connection)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             failure = explained(error, self._path)

@@ -25,7 +25,7 @@ class Sweep:
         keep_jobs: finished jobs of our own that stay after their horizon.
         trims: (board, after, upto), as in `Batch.trims`.
         collect_ms: jobs whose horizon lies before this may go; None once they are gone.
-        spare: finished jobs of our own above `keep_jobs`, when `collect_ms` was asked for.
+        spare: finished jobs of our own that need not stay, when `collect_ms` was asked for.
     """
 
     keep_jobs: int
@@ -37,14 +37,14 @@ class Sweep:
         """With nothing to do: as it is when a store is opened."""
         return Sweep(self.keep_jobs)
 
-    def asked(self, connection: sqlite3.Connection, batches: Sequence[Batch]) -> Sweep:
-        """With what `batches`, already written, ask for."""
+    def asked(self, connection: sqlite3.Connection, batches: Sequence[Batch], *, tight: bool) -> Sweep:
+        """With what `batches`, already written, ask for; where room is `tight`, `keep_jobs` keeps nothing."""
         trims = [trim for batch in batches for trim in batch.trims]
         times = [batch.collect_ms for batch in batches if batch.collect_ms is not None]
         sweep = replace(self, trims=(*self.trims, *trims)) if trims else self
         if times:
             (finished,) = connection.execute(statements.FINISHED, (ORIGIN,)).fetchone()
-            sweep = replace(sweep, collect_ms=times[-1], spare=max(0, finished - self.keep_jobs))
+            sweep = replace(sweep, collect_ms=times[-1], spare=finished if tight else max(0, finished - self.keep_jobs))
         return sweep
 
     def advanced(self, connection: sqlite3.Connection) -> Sweep:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 from mesh.effects import Answer, Batch, Query
 from mesh.errors import StoreError, StoreFull
 from mesh.opening import Snapshot
+from mesh.room import Room
 from mesh.storage.contract import Store
 
 _T = TypeVar("_T")
@@ -53,8 +54,9 @@ class Writer:
 
     Callbacks run on that loop, in the order in which the work was handed over. Two failures are told apart:
 
-    * A full disk fails the batch for which there is no room and every batch that was handed over before its callback
-      said so. Those after it are tried again: whoever goes on begins anew with what the store holds, by `reopen`.
+    * A full disk, once the store's reserve is used up, fails the batch for which there is no room and every batch that
+      was handed over before its callback said so. Those after it are tried again: whoever goes on begins anew with
+      what the store holds, by `reopen`.
     * Any other failure of the store is final. Everything fails with it from then on; the process has to stop.
 
     Args:
@@ -66,8 +68,10 @@ class Writer:
         self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Future[None] | None = None
-        # The thread's own: why nothing is committed any more.
+        self._on_room: Callable[[Room], None] = _ignore
+        # The thread's own: why nothing is committed any more, and what room was last told of.
         self._failed: BaseException | None = None
+        self._room = Room.ENOUGH
 
     async def open(self) -> Snapshot:
         """Start the thread and open the store in it. Called once.
@@ -85,6 +89,11 @@ class Writer:
         except BaseException:
             await self.close()
             raise
+
+    def watch_room(self, tell: Callable[[Room], None]) -> None:
+        """Have `tell` called whenever a commit left more or less room than the one before, ahead of the callbacks of
+        what was committed. A store that was just opened counts as one with room."""
+        self._on_room = tell
 
     def commit(self, batch: Batch, done: Done) -> None:
         """Make `batch` durable, together with whatever else is waiting.
@@ -172,6 +181,8 @@ class Writer:
             group = self._take()
             ending = None in group
             outcomes = self._carry_out([entry for entry in group if entry is not None])
+            if any(type(entry) is _Commit for entry in group):
+                outcomes = self._look() + outcomes
             _tell(loop, self._deliver, loop, outcomes)
         try:
             self._store.close()
@@ -222,6 +233,15 @@ class Writer:
             except BaseException as error:  # noqa: BLE001 - whatever it was, nothing may be committed on top of it
                 self._failed = error
         return self._failed
+
+    def _look(self) -> list[_Outcome]:
+        """What is to be said of the room that is left, if that is new."""
+        room = self._attempt(self._store.room)
+        if not isinstance(room, Room) or room is self._room:
+            # Why a store cannot be asked is said to the next one who wants something of it.
+            return []
+        self._room = room
+        return [(self._on_room, room)]
 
     def _attempt(self, run: Callable[..., object], *arguments: object) -> object:
         """Give what `run` returns, or the exception that it raises."""

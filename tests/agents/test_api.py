@@ -61,6 +61,8 @@ async def test_answers_have_their_published_shape(tmp_path: Path) -> None:
             "watch": {"id": done["job"]["id"]},
             "unfollow": {"subscription": 1},
             "cancel": {"id": done["job"]["id"]},
+            "dead": {},
+            "retry": {"id": failed["job"]["id"]},
             "peers": {},
             "trust": {},
             "believe": {"route": "cluster.account"},

@@ -1,4 +1,4 @@
-"""The verbs on jobs at one agent: put, look, find, list, and room to put."""
+"""The verbs on jobs at one agent: put, retry, and room to put."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from agents.agent import Agent
 from grammar.errors import GrammarError, MeshError
-from mesh.errors import Busy, NoSuchJob, PutRefused
+from mesh.errors import Busy, PutRefused
 from tests.agents.doors import in_loop
 from tests.agents.memory_mesh import Mesh, memory_mesh
 
@@ -64,61 +64,6 @@ async def test_the_same_key_is_the_same_job(tmp_path: Path) -> None:
 
 
 @in_loop
-async def test_a_job_is_found_by_what_people_type(tmp_path: Path) -> None:
-    async with two(tmp_path) as (_, portal, _cluster):
-        handles = [await portal.put(f"{WORK} n{n}") for n in range(20)]
-        for handle in handles:
-            for text in (handle.id, handle.short, handle.short.upper(), f" {handle.short}7"[:-1]):
-                assert (await portal.job(text)).id == handle.id
-        for text in ("zebra", "-"):
-            with pytest.raises(NoSuchJob):
-                await portal.job(text)
-        with pytest.raises(NoSuchJob):
-            await portal.running.jobs.view(bytes(26))
-
-
-@in_loop
-async def test_one_of_several_is_never_taken_for_the_only_one(tmp_path: Path) -> None:
-    async with two(tmp_path) as (_, portal, _cluster):
-        firsts = [(await portal.put(f"{WORK} n{n}")).short[0] for n in range(80)]
-        for first in sorted({first for first in firsts if firsts.count(first) > 1}):
-            with pytest.raises(NoSuchJob, match=f'several jobs start with "{first}"'):
-                await portal.job(first)
-
-
-@in_loop
-async def test_jobs_are_listed_newest_first_and_by_state(tmp_path: Path) -> None:
-    async with two(tmp_path) as (_, portal, cluster):
-        done = [await portal.put(f"{WORK} n{n}") for n in range(3)]
-        for handle in done:
-            await handle.wait(5)
-        await cluster.stop()
-        live = [await portal.put(f"{WORK} m{n}") for n in range(2)]
-        ids = [handle.id for handle in [*done, *live]][::-1]
-        assert [view.id for view in await portal.jobs(live=None)] == ids
-        assert [view.id for view in await portal.jobs()] == ids[:2]
-        assert [view.id for view in await portal.jobs(live=False)] == ids[2:]
-        assert [view.id for view in await portal.jobs(live=None, states=["complete"], limit=2)] == ids[2:4]
-        assert await portal.jobs(states=["rejected"]) == []
-        with pytest.raises(ValueError):
-            await portal.jobs(states=["no state"])
-
-
-@in_loop
-async def test_pages_follow_each_other(tmp_path: Path) -> None:
-    async with two(tmp_path) as (_, portal, _cluster):
-        handles = [await portal.put(f"{WORK} n{n}") for n in range(5)]
-        found: list[str] = []
-        after = 0
-        while True:
-            views, after = await portal.running.jobs.page(live=None, after=after, limit=2)
-            found += [view.id for view in views]
-            if not after:
-                break
-        assert found == [handle.id for handle in handles][::-1]
-
-
-@in_loop
 async def test_many_are_put_at_once_each_with_its_own_answer(tmp_path: Path) -> None:
     async with two(tmp_path) as (_, portal, _cluster):
         jobs = portal.running.jobs
@@ -160,3 +105,34 @@ async def test_a_caller_who_goes_away_disturbs_nobody(tmp_path: Path) -> None:
         leaving.cancel()
         assert await (await portal.put(f"{WORK} stayed")).result(5) == "stayed"
         assert [view.instruction for view in await portal.jobs(live=None)][1] == "work left", "it was put all the same"
+
+
+@in_loop
+async def test_a_job_that_failed_is_put_again_once(tmp_path: Path) -> None:
+    async with two(tmp_path) as (_, portal, cluster):
+        rights: list[str] = []
+
+        @cluster.handler
+        async def mend(name: str) -> str:
+            if not rights:
+                raise cluster.Refused("not yet")
+            return f"mended {name}"
+
+        await cluster.stop()
+        await cluster.start()
+        await portal.wait_for_peer("cluster")
+        job = await portal.put("portal.cluster mend it", life_s=77, circle="ring", context="deep")
+        assert (await job.wait(5)).state == "error"
+        assert [view.id for view in await portal.dead()] == [job.id]
+        rights.append("now")
+        again = await job.retry()
+        assert again.id != job.id
+        assert await again.result(5) == "mended it"
+        view = await again.view()
+        assert view.parent == job.id
+        assert (view.instruction, view.path) == ("mend it", ("portal", "cluster"))
+        assert round(view.expires - view.created) == 77
+        assert (await portal.retry(job.short)).id == again.id, "asked twice, put once"
+        assert await portal.dead() == []
+        with pytest.raises(PutRefused, match="is complete"):
+            await again.retry()

@@ -14,9 +14,11 @@ import pytest
 from agents.agent import Agent
 from agents.context import Context
 from agents.errors import AgentError
+from agents.stepping import Stepping
 from grammar.errors import MeshError
 from mesh.effects import Batch
-from mesh.errors import StoreError
+from mesh.errors import DiskFull, StoreError
+from mesh.room import Room
 from mesh.storage.memory import MemoryStore
 from mesh.storage.sqlite import SqliteStore
 from mesh.transport.errors import ListenFailed
@@ -240,7 +242,14 @@ async def test_a_bug_in_the_engine_stops_the_agent_with_a_traceback(
 
 
 @in_loop
-async def test_a_port_that_is_taken_leaves_nothing_open(tmp_path: Path) -> None:
+async def test_a_port_that_is_taken_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Stepping] = []
+
+    def make(*arguments: Any) -> Stepping:
+        made.append(Stepping(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr("agents.running.Stepping", make)
     async with memory_mesh(tmp_path) as mesh:
         store = SqliteStore(tmp_path / "portal" / "store.sqlite")
         portal = mesh.agent("portal", store=store)
@@ -250,11 +259,51 @@ async def test_a_port_that_is_taken_leaves_nothing_open(tmp_path: Path) -> None:
         listener = await mesh.network.host("portal").listen("", 0, nobody)
         with pytest.raises(ListenFailed):
             await portal.start()
+        timer = made[0]._timer
+        assert timer is not None
+        assert timer.cancelled(), "it would ring in a minute, for an agent that is not there"
         await listener.close()
         # The store is closed, so its lock is free.
         again = mesh.another("portal", store=SqliteStore(tmp_path / "portal" / "store.sqlite"))
         await again.start()
         assert again.running.peering.address == "memory://portal"
+
+
+class Filling(MemoryStore):
+    """A store that says of its room what the test says."""
+
+    said = Room.ENOUGH
+
+    def room(self) -> Room:
+        return self.said
+
+
+@in_loop
+async def test_without_room_puts_are_refused_and_come_through_once_there_is_some(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with memory_mesh(tmp_path) as mesh:
+        store = Filling()
+        portal = mesh.agent("portal", store=store, more="[limits]\nroom_s = 0.01")
+        await portal.start()
+        await portal.invite("cluster", urls=("ws://portal",))
+        assert portal.running._readyz()[0] == 200
+        store.said = Room.DISK_FULL
+        await portal.put(WORK)
+        with pytest.raises(DiskFull, match="disk_full"):
+            await portal.put(WORK)
+        assert portal.running._readyz() == (503, "application/json", '{"status":"disk_full"}')
+        waiting = asyncio.create_task(portal.put(WORK, wait_for_room=True))
+        assert await outcome(asyncio.ensure_future(asyncio.shield(waiting))) is None
+        store.said = Room.ENOUGH
+        assert (await (await waiting).view()).state == "pending"
+        assert portal.running._readyz()[0] == 200
+        said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+        assert [line for line in said if "ALARM" in line or "room again" in line] == [
+            'ALARM: the disk of agent "portal" is full (disk_full): no new jobs are taken until there is room, '
+            "only what ends others",
+            "there is room again: new jobs are taken",
+        ]
 
 
 @pytest.mark.parametrize("where", ["refusal", "failure", "progress"])

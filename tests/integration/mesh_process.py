@@ -178,6 +178,13 @@ class MeshProcess:
             self._process.kill()
         await self._gone()
 
+    async def ended(self) -> int:
+        """Wait until the process ends by itself; returns its exit status."""
+        assert self._process is not None
+        status = await self._process.wait()
+        await self._gone()
+        return status
+
     async def stop(self) -> float:
         """SIGTERM; returns the seconds it took to stop. The exit code must be 0."""
         assert self._process is not None

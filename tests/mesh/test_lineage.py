@@ -73,8 +73,14 @@ def test_five_parents_are_too_many() -> None:
     assert speaker(chain(6), limits=Limits(children_depth=5)) == Speaker(fp("agent-0"), "step_0")
 
 
-def test_a_parent_that_is_named_must_be_shown() -> None:
-    assert speaker(request("cluster.account", "x", [], parent=ROOT.job_id)) is None
+def test_a_parent_that_is_named_and_not_shown_gives_no_rights() -> None:
+    # Such as the job that this one repeats.
+    assert speaker(request("cluster.account", "x", [], parent=ROOT.job_id)) == Speaker(fp("cluster"), None)
+
+
+def test_the_child_of_a_job_that_repeats_another_has_its_rights() -> None:
+    again = request("portal.cluster", "add_user fred.proj.org", [], parent=b"x" * 26)
+    assert speaker(request("cluster.account", "x", [again])) == Speaker(fp("portal"), "add_user fred.proj.org")
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from grammar.errors import GrammarError, MeshError
-from mesh.errors import Busy, Denied, NoSuchJob, NotOurJob, PutRefused, TooLarge, UnknownForPeer, UnknownPeer
+from mesh.ending import Ending
+from mesh.errors import Busy, Denied, DiskFull, NoSuchJob, NotOurJob, PutRefused, TooLarge, UnknownForPeer, UnknownPeer
 from mesh.facts import Kind
 from mesh.lifecycle import Role, State
 from mesh.limits import Limits
 from mesh.origin import Put, hash_of_key
+from mesh.room import Room
 from tests.mesh.pair import START_MS, TEXT, ZONE, Mesh, Pair, identity_of
 
 FAR = (("portal", "cluster"), ("cluster", "account"))
@@ -438,3 +440,127 @@ def test_a_deleted_job_stays_deleted_over_restarts() -> None:
 def test_a_path_has_at_most_so_many_agents() -> None:
     message = refused(PutRefused, "portal.cluster.c.d", limits=Limits(path_hops=3)).message
     assert message == "a path has at most 3 agents, this one has 4"
+
+
+# -- retry ------------------------------------------------------------------------------------------------------
+
+
+def retried(mesh: Mesh, name: str, job_id: bytes, life_s: float | None = None) -> bytes:
+    answer = mesh.ask(name, lambda engine, token, now_ms: engine.retry(token, job_id, life_s, now_ms))
+    mesh.settle()
+    if isinstance(answer, MeshError):
+        raise answer
+    assert answer is not None
+    return answer
+
+
+FAILED = Ending(State.ERROR, error=("failed", "no"))
+
+
+def test_a_job_that_failed_is_put_once_more_with_the_old_one_as_parent() -> None:
+    pair = Pair()
+    job = pair.put("portal.cluster", life_s=99, circle="ring", context="deep", options={"note": "x"})
+    pair.settle()
+    pair.finish("cluster", job, FAILED)
+    pair.settle()
+    pair.now_ms += 5_000
+    again = retried(pair, "portal", job)
+    old, new = pair.portal.job(job).request, pair.portal.job(again).request
+    assert again != job
+    assert (new.parent, new.lineage) == (job, None)
+    assert new.created_ms == old.created_ms + 5_000
+    assert new.expires_ms - new.created_ms == 99_000
+    for name in ("zone", "path", "origin", "destination", "instruction", "circle", "context", "options"):
+        assert getattr(new, name) == getattr(old, name)
+    pair.run_all("cluster")
+    pair.finish("cluster", again)
+    pair.settle()
+    assert pair.states(again) == (State.COMPLETE, State.COMPLETE)
+    assert pair.states(job) == (State.ERROR, State.ERROR), "the old one stays what it was"
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_asking_twice_puts_one(restart: bool) -> None:
+    pair = Pair()
+    job = pair.put("portal.cluster")
+    pair.settle()
+    pair.finish("cluster", job, FAILED)
+    pair.settle()
+    again = retried(pair, "portal", job, 60)
+    if restart:
+        pair.crash("portal")
+    assert retried(pair, "portal", job, 70) == again
+    assert len(pair.portal.store.rows) == 2
+
+
+def test_the_one_that_repeats_is_repeated_by_a_third() -> None:
+    pair = Pair()
+    jobs = [pair.put("portal.cluster")]
+    for _ in range(6):
+        pair.settle()
+        pair.finish("cluster", jobs[-1], FAILED)
+        pair.settle()
+        jobs.append(retried(pair, "portal", jobs[-1]))
+    assert len(set(jobs)) == 7, "any number of times: a retry is nobody's child"
+    assert pair.portal.job(jobs[-1]).depth == 0
+
+
+def test_what_expired_was_refused_or_cancelled_is_put_again() -> None:
+    mesh = Mesh(("a", "b"), connected=False)
+    expired = mesh.put("a.b", life_s=1)
+    cancelled = mesh.put("a.b")
+    mesh.cancel("a", cancelled)
+    mesh.wait(2)
+    assert [mesh["a"].state(job) for job in (expired, cancelled)] == [State.EXPIRED, State.CANCELLED]
+    assert {mesh["a"].state(retried(mesh, "a", job)) for job in (expired, cancelled)} == {State.PENDING}
+    mesh.connect("a", "b")
+    refused = mesh.put("a.b.nobody")
+    mesh.settle()
+    assert mesh["a"].state(refused) is State.REJECTED
+    assert mesh["a"].state(retried(mesh, "a", refused)) is State.REJECTED
+
+
+def test_what_is_not_over_was_done_or_is_gone_is_not_put_again() -> None:
+    pair = Pair()
+    live, done, deleted = (pair.put("portal.cluster") for _ in range(3))
+    pair.settle()
+    pair.finish("cluster", done)
+    pair.delete("portal", deleted)
+    pair.settle()
+    with pytest.raises(PutRefused, match="is not over") as refused:
+        retried(pair, "portal", live)
+    assert "mesh watch" in refused.value.fix
+    with pytest.raises(PutRefused, match="is complete"):
+        retried(pair, "portal", done)
+    with pytest.raises(PutRefused, match="is deleted"):
+        retried(pair, "portal", deleted)
+    with pytest.raises(NoSuchJob):
+        retried(pair, "portal", bytes(26))
+    with pytest.raises(NotOurJob, match="made by"):
+        retried(pair, "cluster", done)
+
+
+def test_a_child_is_repeated_by_its_parent() -> None:
+    mesh = Mesh(("a", "b"), ("b", "c"))
+    parent = mesh.put("a.b")
+    mesh.settle()
+    child = mesh.put("b.c", parent=parent)
+    mesh.settle()
+    mesh.finish("c", child, FAILED)
+    mesh.settle()
+    with pytest.raises(PutRefused, match="put by the handler of job") as refused:
+        retried(mesh, "b", child)
+    assert "where it was put" in refused.value.fix
+
+
+def test_a_retry_is_refused_as_any_put_is() -> None:
+    pair = Pair()
+    job = pair.put("portal.cluster")
+    pair.settle()
+    pair.finish("cluster", job, FAILED)
+    pair.settle()
+    with pytest.raises(PutRefused, match="may wait between"):
+        retried(pair, "portal", job, 1e9)
+    pair.portal.engine.room(Room.DISK_FULL, pair.now_ms)
+    with pytest.raises(DiskFull):
+        retried(pair, "portal", job)

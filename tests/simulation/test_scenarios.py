@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from mesh.facts import Kind
 from mesh.lifecycle import State
 from mesh.limits import Limits
 from mesh.messages import FactMessage, Message
+from mesh.room import Room
 from mesh.simulation.history import Told
 from mesh.simulation.simulation import Simulation
 from mesh.simulation.verdict import violations
@@ -116,6 +119,39 @@ def test_a_board_with_unfinished_jobs_resumes_with_what_changed() -> None:
     run.put("a.b", "add_user last.proj.org")
     run.run(5)
     assert len(sent) == 1
+
+
+# -- full disks ---------------------------------------------------------------------------------------------------
+
+
+def room(run: Simulation, name: str, room: Room) -> None:
+    """The store of an agent, if it runs, says what room it has."""
+    run.hosts[name].input(lambda engine, now_ms: engine.room(room, now_ms))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_disks_that_fill_up_at_any_moment_lose_nothing(seed: int) -> None:
+    """R10: rooms come and go among crashes and cuts; in the end every job that was acknowledged is done."""
+    run = made((("a", "b"), ("b", "c"), ("b", "d")), seed=seed, faults=Faults())
+    draw = Random(seed)
+    for number in range(30):
+        path = draw.choice(["a.b.c", "a.b.d", "c.b.a", "b.d"])
+        run.put(path, f"add_user u{number}.proj.org", on_reply=lambda _: None)
+        run.run(draw.uniform(0.0, 0.4))
+        room(run, draw.choice("abcd"), draw.choice([Room.ENOUGH, *Room]))
+        if draw.random() < 0.1:
+            run.crash(draw.choice("abcd"))
+        if draw.random() < 0.1:
+            run.cut(*draw.choice([("a", "b"), ("b", "c")]))
+    for name in run.hosts:
+        room(run, name, Room.ENOUGH)
+    run.heal(60)
+    run.history.problems[:] = [one for one in run.history.problems if not one.startswith("put: ")]
+    run.history.alarms[:] = [one for one in run.history.alarms if "no new jobs are taken" not in one.text]
+    assert violations(run) == []
+    acknowledged = [job_id for job_id, told in run.history.told.items() if told.acknowledged]
+    assert acknowledged
+    assert all(not run.hosts[told(run, one).path[0]].jobs()[one].live for one in acknowledged)
 
 
 # -- clocks -------------------------------------------------------------------------------------------------------

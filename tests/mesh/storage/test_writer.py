@@ -14,6 +14,7 @@ import pytest
 from mesh.effects import Batch, ById
 from mesh.errors import StoreError, StoreFull, StoreLocked
 from mesh.opening import Snapshot
+from mesh.room import Room
 from mesh.storage.memory import MemoryStore
 from mesh.storage.sqlite import SqliteStore
 from mesh.storage.writer import Writer
@@ -392,5 +393,52 @@ def test_a_writer_on_a_durable_store(path: Path) -> None:
             assert {outcome for _, outcome in heard} == {None}
             snapshot: Snapshot = await writer.reopen()
             assert (snapshot.last_seq, len(list(snapshot.ids))) == (300, 300)
+
+    run(test)
+
+
+# --- room ---
+
+
+def test_the_loop_is_told_of_room_once_and_before_what_was_committed() -> None:
+    async def test() -> None:
+        store, told = HeldStore(), Told()
+        rooms = [Room.ENOUGH, Room.DISK_FULL, Room.DISK_FULL, Room.ENOUGH]
+        store.room = lambda: rooms.pop(0)  # type: ignore[method-assign]
+        async with opened(store) as writer:
+            writer.watch_room(told("room"))
+            heard = 0
+            for seq, more in ((1, 1), (2, 2), (3, 1), (4, 2)):
+                writer.commit(batch(seq), told(seq))
+                heard += more
+                await told.all(heard)
+            await writer.call(lambda opened: None)
+        assert told.heard == [
+            (1, None),
+            ("room", Room.DISK_FULL),
+            (2, None),
+            (3, None),
+            ("room", Room.ENOUGH),
+            (4, None),
+        ]
+
+    run(test)
+
+
+def test_a_store_that_cannot_say_its_room_fails_what_comes_next() -> None:
+    async def test() -> None:
+        store, told = HeldStore(), Told()
+        broken = StoreError("the disk is gone")
+
+        def fail() -> Room:
+            raise broken
+
+        store.room = fail  # type: ignore[method-assign]
+        async with opened(store) as writer:
+            writer.commit(batch(1), told(1))
+            await told.all(1)
+            writer.commit(batch(2), told(2))
+            await told.all(2)
+        assert told.heard == [(1, None), (2, broken)]
 
     run(test)

@@ -1,0 +1,165 @@
+"""Looking jobs up at one running agent: one by its id, by the characters that people type, or lists of them.
+
+What is in memory is newer than the store and is shown instead. Lists and searches are read beside the writer, so they
+hold up no commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from agents.settings import Settings
+from agents.stepping import Clock
+from agents.views import JobView, view_of
+from agents.watching import Watching
+from mesh.effects import ById, ByKey
+from mesh.engine import Engine
+from mesh.errors import NoSuchJob
+from mesh.facts import ID_BYTES, id_text
+from mesh.job import Job, Row
+from mesh.lifecycle import State
+from mesh.origin import retry_key
+from mesh.storage.beside import Beside
+from mesh.storage.columns import ORIGIN
+from mesh.storage.contract import Reads
+
+PAGE: Final = 500
+LISTED: Final = 16
+"""Jobs that an ambiguous id is answered with."""
+DEAD: Final = (State.ERROR, State.REJECTED, State.EXPIRED)
+"""States of a dead letter: a job that did not do what its origin wanted, and not because the origin stopped it."""
+
+_STATES: Final = tuple(State)
+
+
+class Lookup:
+    """The jobs of one running agent, to be looked at.
+
+    Args:
+        settings, engine: of the agent.
+        beside: reads its store.
+        watching: knows what was told ahead of its commit.
+        clock: milliseconds of Unix time.
+    """
+
+    def __init__(self, settings: Settings, engine: Engine, beside: Beside, watching: Watching, clock: Clock) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._beside = beside
+        self._watching = watching
+        self._clock = clock
+
+    def look(self, job_id: bytes) -> JobView | None:
+        """A resident job as it is now, None if it is not in memory. An Outcome that was told already counts."""
+        job = self._engine.ledger.find(job_id)
+        return None if job is None else self._view(job)
+
+    def _view(self, job: Job) -> JobView | None:
+        boards = {board.id: board.name for board in self._engine.ledger.boards.values()}
+        overdue_ms = int(self._settings.limits.overdue_s * 1000)
+        watch = self._watching.find(job.id)
+        told = None if watch is None else watch.outcome
+        return view_of(job, boards, self._settings.name, now_ms=self._clock(), overdue_ms=overdue_ms, told=told)
+
+    def _view_row(self, row: Row) -> JobView | None:
+        # A stored job as it was committed; a resident one as it is.
+        job = self._engine.ledger.find(row.id)
+        return self._view(job if job is not None else Job.from_row(row, self._engine.ledger.place_on))
+
+    async def view(self, job_id: bytes) -> JobView:
+        """A job as it is now.
+
+        Raises:
+            NoSuchJob: it is not known here, or only its id is kept.
+        """
+        found = self.look(job_id)
+        if found is None:
+            answer = await self._beside.call(lambda store: store.read(ById((job_id,))))
+            found = self._view_row(answer.rows[0]) if answer.rows else None
+        if found is None:
+            raise NoSuchJob("this agent has no such job, or only remembers that it is over")
+        return found
+
+    async def find(self, text: str) -> bytes:
+        """The id that a person means: the whole id, or the first characters of its hash part.
+
+        Raises:
+            NoSuchJob: none or several; the message lists them.
+        """
+        word = text.strip().lower()
+        try:
+            raw = bytes.fromhex(word if len(word) % 2 == 0 else word + "0")
+        except ValueError:
+            raise NoSuchJob(f'"{text}" is no job id', fix="ids are hexadecimal; see `mesh jobs --all`") from None
+        if len(raw) == ID_BYTES:
+            return raw
+        # A store looks for whole bytes: an odd digit stands for the sixteen bytes that begin with it.
+        ends = [""] if len(word) % 2 == 0 else list("0123456789abcdef")
+        prefixes = [bytes.fromhex(word + end) for end in ends]
+        matches = await self._beside.call(partial(_short_ids, prefixes=prefixes))
+        if len(matches) == 1:
+            return matches[0]
+        if not matches:
+            raise NoSuchJob(f'no job starts with "{text}"', fix="see `mesh jobs --all`")
+        listed = ", ".join(id_text(one)[12:24] for one in matches)
+        raise NoSuchJob(f'several jobs start with "{text}": {listed}', fix="write more characters")
+
+    async def listed(
+        self, *, live: bool | None = True, states: Sequence[str] = (), limit: int | None = None
+    ) -> list[JobView]:
+        """Jobs for people, newest first.
+
+        Args:
+            live: only live ones, only finished ones, or both.
+            states: only these states; empty for all.
+            limit: at most so many; None for all.
+        """
+        found: list[JobView] = []
+        after = 0
+        while limit is None or len(found) < limit:
+            wanted = PAGE if limit is None else min(PAGE, limit - len(found))
+            views, after = await self.page(live=live, states=states, after=after, limit=wanted)
+            found += views
+            if not after:
+                break
+        return found
+
+    async def page(
+        self, *, live: bool | None = True, states: Sequence[str] = (), after: int = 0, limit: int = PAGE
+    ) -> tuple[list[JobView], int]:
+        """A part of `listed`.
+
+        Args:
+            after: 0 for the first page; for a later one what the page before it said.
+
+        Returns:
+            The views, and what to ask the next page with; 0 after the last one.
+        """
+        numbers = tuple(_STATES.index(State(state)) for state in states)
+        rows = await self._beside.call(partial(_page, live=live, states=numbers, after=after, limit=limit))
+        views = [view for row in rows if (view := self._view_row(row)) is not None and view.state != State.DELETED]
+        return views, rows[-1].seq if len(rows) == limit else 0
+
+    async def dead(self, *, after: int = 0, limit: int = PAGE) -> tuple[list[JobView], int]:
+        """A page of the dead letters: jobs of this agent's own that failed and were not put again since."""
+        rows, following = await self._beside.call(partial(dead_rows, after=after, limit=limit))
+        views = [view for row in rows if (view := self._view_row(row)) is not None and view.state in DEAD]
+        return views, following
+
+
+def dead_rows(store: Reads, *, after: int, limit: int) -> tuple[list[Row], int]:
+    """The dead letters among `limit` stored jobs from `after` on, and where to go on; 0 after the last one."""
+    states = tuple(_STATES.index(state) for state in DEAD)
+    rows = store.list_jobs(live=False, states=states, after=after, limit=limit)
+    dead = [row for row in rows if row.role == ORIGIN and not store.read(ByKey(retry_key(row.id))).rows]
+    return dead, rows[-1].seq if len(rows) == limit else 0
+
+
+def _short_ids(store: Reads, *, prefixes: Sequence[bytes]) -> list[bytes]:
+    return [row.id for prefix in prefixes for row in store.find_short(prefix, LISTED)][:LISTED]
+
+
+def _page(store: Reads, *, live: bool | None, states: Sequence[int], after: int, limit: int) -> list[Row]:
+    return store.list_jobs(live=live, states=states, after=after, limit=limit)

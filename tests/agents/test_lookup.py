@@ -1,0 +1,117 @@
+"""Looking jobs up at one agent: by id, by what people type, in lists, and the dead letters."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from mesh.errors import NoSuchJob
+from mesh.storage.sqlite import SqliteStore
+from tests.agents.doors import in_loop
+from tests.agents.memory_mesh import memory_mesh
+from tests.agents.test_jobs import WORK, two
+
+
+@in_loop
+async def test_a_job_is_found_by_what_people_type(tmp_path: Path) -> None:
+    async with two(tmp_path) as (_, portal, _cluster):
+        handles = [await portal.put(f"{WORK} n{n}") for n in range(20)]
+        for handle in handles:
+            for text in (handle.id, handle.short, handle.short.upper(), f" {handle.short}7"[:-1]):
+                assert (await portal.job(text)).id == handle.id
+        for text in ("zebra", "-"):
+            with pytest.raises(NoSuchJob):
+                await portal.job(text)
+        with pytest.raises(NoSuchJob):
+            await portal.running.lookup.view(bytes(26))
+
+
+@in_loop
+async def test_one_of_several_is_never_taken_for_the_only_one(tmp_path: Path) -> None:
+    async with two(tmp_path) as (_, portal, _cluster):
+        firsts = [(await portal.put(f"{WORK} n{n}")).short[0] for n in range(80)]
+        for first in sorted({first for first in firsts if firsts.count(first) > 1}):
+            with pytest.raises(NoSuchJob, match=f'several jobs start with "{first}"'):
+                await portal.job(first)
+
+
+@in_loop
+async def test_jobs_are_listed_newest_first_and_by_state(tmp_path: Path) -> None:
+    async with two(tmp_path) as (_, portal, cluster):
+        done = [await portal.put(f"{WORK} n{n}") for n in range(3)]
+        for handle in done:
+            await handle.wait(5)
+        await cluster.stop()
+        live = [await portal.put(f"{WORK} m{n}") for n in range(2)]
+        ids = [handle.id for handle in [*done, *live]][::-1]
+        assert [view.id for view in await portal.jobs(live=None)] == ids
+        assert [view.id for view in await portal.jobs()] == ids[:2]
+        assert [view.id for view in await portal.jobs(live=False)] == ids[2:]
+        assert [view.id for view in await portal.jobs(live=None, states=["complete"], limit=2)] == ids[2:4]
+        assert await portal.jobs(states=["rejected"]) == []
+        with pytest.raises(ValueError):
+            await portal.jobs(states=["no state"])
+
+
+@in_loop
+async def test_pages_follow_each_other(tmp_path: Path) -> None:
+    async with two(tmp_path) as (_, portal, _cluster):
+        handles = [await portal.put(f"{WORK} n{n}") for n in range(5)]
+        found: list[str] = []
+        after = 0
+        while True:
+            views, after = await portal.running.lookup.page(live=None, after=after, limit=2)
+            found += [view.id for view in views]
+            if not after:
+                break
+        assert found == [handle.id for handle in handles][::-1]
+
+
+@in_loop
+async def test_dead_letters_are_jobs_of_our_own_that_failed(tmp_path: Path) -> None:
+    async with two(tmp_path) as (mesh, portal, cluster):
+        failed = await portal.put("portal.cluster.nobody work x")
+        done = await portal.put(f"{WORK} x")
+        theirs = await cluster.put("cluster.portal.nobody work y")
+        for handle in (failed, done, theirs):
+            await handle.wait(5)
+        mesh.network.cut("portal", "cluster")
+        expired = await portal.put(f"{WORK} z", life_s=0.01)
+        stopped = await portal.put(f"{WORK} s")
+        waits = await portal.put(f"{WORK} w")
+        await stopped.cancel()
+        await expired.wait(5)
+        assert [view.id for view in await portal.dead()] == [expired.id, failed.id]
+        assert [view.id for view in await cluster.dead()] == [theirs.id]
+        await failed.delete()
+        assert [view.id for view in await portal.dead()] == [expired.id], "what is deleted is gone"
+        assert (await waits.view()).live
+
+
+@in_loop
+async def test_long_lists_hold_up_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that does not come to its end, and a put that is durable meanwhile."""
+    listing, going = threading.Event(), threading.Event()
+
+    def slow(*_: object, **__: object) -> list[object]:
+        listing.set()
+        assert going.wait(20)
+        return []
+
+    monkeypatch.setattr("mesh.storage.reader.SqliteReader.list_jobs", slow)
+    async with memory_mesh(tmp_path) as mesh:
+        portal = mesh.agent("portal", store=SqliteStore(tmp_path / "portal" / "store.sqlite"))
+        await portal.start()
+        await portal.invite("cluster", urls=("ws://portal",))
+        listed = asyncio.create_task(portal.jobs())
+        await asyncio.to_thread(listing.wait, 20)
+        try:
+            job = await portal.put("portal.cluster work x")
+            assert (await job.view()).state == "pending"
+            assert not listed.done()
+        finally:
+            going.set()
+        assert await listed == []

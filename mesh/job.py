@@ -297,7 +297,7 @@ class Job:
                 self.key,
             )
         )
-        return Row(*columns, record, facts, blake2b(self.id + record, digest_size=16).digest())
+        return Row._make((*columns, record, facts, blake2b(self.id + record, digest_size=16).digest()))
 
     def _columns(self, due_ms: int | None) -> tuple[Any, ...]:
         """Everything of a row but its blobs: it follows from the blobs."""

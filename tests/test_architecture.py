@@ -38,9 +38,9 @@ ORDER = MappingProxyType(
             errors limits lifecycle codec facts proof noise session known messages positions replication routing lane
             job board trust refusals access lineage effects ending ledger dispatch hop destination
             greeting arrival exchange origin revocation opening engine __init__
-            storage/contract storage/columns storage/memory storage/statements storage/faults storage/lock
-            storage/database storage/queries storage/snapshot storage/sweep storage/sqlite storage/reader
-            storage/writer storage/__init__
+            storage/contract storage/columns storage/memory storage/statements storage/checks storage/faults
+            storage/lock storage/database storage/queries storage/snapshot storage/sweep storage/sqlite
+            storage/reader storage/writer storage/__init__
             world wires history failpoints setting program host simulation life verdict
             transport/contract transport/errors transport/route transport/accepting transport/admission
             transport/connection transport/listener transport/websocket transport/dialer transport/memory

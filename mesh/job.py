@@ -14,7 +14,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from msgpack import packb
 
@@ -36,6 +36,9 @@ _STATE_NUMBERS: Final = MappingProxyType({state: number for number, state in enu
 PlaceOn = Callable[[str], Place]
 """Gives this agent's place on a path; ValueError if it has none there."""
 _NOWHERE: Final = Place((), 0)
+_REFETCHED: Final = "a running agent fetches it from its neighbours; if it does not come back, put it again"
+_BLOBS: Final = 14
+"""Columns of a row before its blobs."""
 
 
 class Merge(IntEnum):
@@ -50,7 +53,8 @@ class Merge(IntEnum):
 
 
 class Row(NamedTuple):
-    """What a store keeps of a job: the two blobs are the truth, the other columns are there to find it.
+    """What a store keeps of a job: the two blobs are the truth, the other columns are there to find it. `check` covers
+    the record, the record covers the facts by their hash, and the columns follow from both.
 
     `due_ms` is when a live job may be expired by this agent (None when it may not) or when a finished one may be
     collected. `waiting` is 1 while the Request has no number on `down_board` yet. The branches are there while the job
@@ -271,12 +275,12 @@ class Job:
         # Our own documents, read back by `_read` alone: packed without the checks that a peer's bytes get.
         facts = packb([(int(f.kind), f.body, f.proof) for f in self.facts if f is not None])
         up, down, outcome = self.up, self.down, self.facts[Kind.OUTCOME]
-        role, state = _ROLE_NUMBERS[self.role], _STATE_NUMBERS[self.state]
+        columns = self._columns(due_ms)
         record = packb(
             (
                 self.seq,
-                role,
-                state,
+                columns[2],
+                columns[3],
                 self.changed_ms,
                 self.version,
                 self.attempt,
@@ -289,15 +293,21 @@ class Job:
                 None if outcome is None else outcome.digest(),
                 blake2b(facts, digest_size=16).digest(),
                 self.doubtful,
+                due_ms,
+                self.key,
             )
         )
-        live = self.live
+        return Row._make((*columns, record, facts, blake2b(self.id + record, digest_size=16).digest()))
+
+    def _columns(self, due_ms: int | None) -> tuple[Any, ...]:
+        """Everything of a row but its blobs: it follows from the blobs."""
+        up, down, live = self.up, self.down, self.live
         counted = live and self.facts[Kind.REQUEST] is not None
-        return Row(
+        return (
             self.seq,
             self.id,
-            role,
-            state,
+            _ROLE_NUMBERS[self.role],
+            _STATE_NUMBERS[self.state],
             int(live),
             None if up is None else up.board,
             0 if up is None else up.number,
@@ -308,9 +318,6 @@ class Job:
             int(down is not None and down.waiting),
             due_ms,
             self.key,
-            record,
-            facts,
-            blake2b(self.id + record, digest_size=16).digest(),
         )
 
     @classmethod
@@ -322,14 +329,17 @@ class Job:
             place_on: gives our place on a Request's path.
 
         Raises:
-            CorruptRow: a hash does not match or a part is not readable; the row must be quarantined.
+            CorruptRow: a hash does not match, a part is not readable, or a column says something else than the blobs;
+                the row must be quarantined.
         """
-        if blake2b(row.id + row.record, digest_size=16).digest() != row.check:
-            raise CorruptRow(f"the stored row of job {short_text(row.id)} is damaged")
         try:
+            if blake2b(row.id + row.record, digest_size=16).digest() != row.check:
+                raise CorruptRow(f"the stored row of job {short_text(row.id)} is damaged", fix=_REFETCHED)
             return cls._read(row, place_on)
         except (CodecError, FactError, ValueError, TypeError, IndexError, KeyError) as error:
-            raise CorruptRow(f"the stored row of job {short_text(row.id)} is not readable: {error}") from error
+            # A damaged page may give any column any type, the id too.
+            name = short_text(row.id) if type(row.id) is bytes else f"number {row.seq}"
+            raise CorruptRow(f"the stored row of job {name} is not readable: {error}", fix=_REFETCHED) from error
 
     @classmethod
     def _read(cls, row: Row, place_on: PlaceOn) -> Job:
@@ -349,6 +359,8 @@ class Job:
             _,
             digest,
             doubtful,
+            due_ms,
+            key,
         ) = unpack(row.record)
         job = cls(row.id, seq, _ROLES[role], changed)
         job.state = _STATES[state]
@@ -358,17 +370,16 @@ class Job:
         job.doubtful = doubtful
         job.up = None if up is None else Lane.from_record(up)
         job.down = None if down is None else Lane.from_record(down)
-        if job.down is not None:
-            job.down.waiting = bool(row.waiting)
-            job.down.counted = row.down_branch is not None and not row.waiting
-        if job.up is not None:
-            job.up.counted = row.up_branch is not None
-        job.key = row.key
+        job.key = key
         if row.facts is not None:
             if blake2b(row.facts, digest_size=16).digest() != digest:
-                raise CorruptRow(f"the stored facts of job {short_text(row.id)} are damaged")
+                raise CorruptRow(f"the stored facts of job {short_text(row.id)} are damaged", fix=_REFETCHED)
             for kind, body, proof in unpack(row.facts, STORED):
                 job.facts[kind] = decode(kind, body, proof)
             if job.facts[Kind.REQUEST] is not None:
                 job.place = place_on(job.request.path)
+        elif job.live:
+            raise CorruptRow(f"the stored facts of job {short_text(row.id)} are gone", fix=_REFETCHED)
+        if row[:_BLOBS] != job._columns(due_ms):
+            raise CorruptRow(f"the stored columns of job {short_text(row.id)} are damaged", fix=_REFETCHED)
         return job

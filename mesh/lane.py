@@ -59,13 +59,13 @@ class Lane:
                 sent[kind] = number
 
     def record(self) -> list[object]:
-        return [self.board, self.number, *self.sent[1:], self.offered, self.reissued]
+        sent = self.sent[1:]
+        return [self.board, self.number, *sent, self.offered, self.reissued, self.waiting, self.counted]
 
     @classmethod
     def from_record(cls, record: list[object]) -> Lane:
         lane = cls.__new__(cls)
         lane.board, lane.number = record[0], record[1]  # type: ignore[assignment]
-        lane.sent = [HAS, *record[2:-2]]  # type: ignore[list-item]
-        lane.offered, lane.reissued = record[-2], record[-1]  # type: ignore[assignment]
-        lane.waiting = lane.counted = False
+        lane.sent = [HAS, *record[2:-4]]  # type: ignore[list-item]
+        lane.offered, lane.reissued, lane.waiting, lane.counted = record[-4:]  # type: ignore[assignment]
         return lane

@@ -197,16 +197,21 @@ class Ledger:
         try:
             job = Job.from_row(row, self.place_on)
         except CorruptRow as error:
-            self.quarantined[row.id] = row.seq
             self.absent.add(row.id)
-            self._quarantine(row)
-            self.effects.alarms.append(f"{error.message}: it is quarantined and fetched from the neighbours")
+            if row.id not in self.quarantined:
+                self.quarantined[row.id] = row.seq
+                self._quarantine(row)
+                never_sent = not (row.up_number or row.down_number)
+                remedy = "it never left this agent: put it again" if never_sent else "fetched from the neighbours"
+                self.effects.alarms.append(f"{error.message}: it is quarantined; {remedy}")
             return None
         self.jobs[row.id] = job
         return job
 
     def _quarantine(self, row: Row) -> None:
         """Take a damaged row out of the counts, and ask the neighbours for their copies."""
+        if type(row.id) is not bytes:
+            return
         for board_id, branch in ((row.up_board, row.up_branch), (row.down_board, row.down_branch)):
             board = None if board_id is None else self.boards.get(board_id)
             if board is None:

@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import quote
 
 from mesh.errors import StoreError
+from mesh.storage.checks import check_store
 from mesh.storage.faults import faults_explained
 
 APPLICATION: Final = int.from_bytes(b"Hopb", "big")
@@ -52,6 +53,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
             if _is_empty(connection):
                 _create(connection)
             _check_format(connection, path)
+            check_store(connection, _schema())
             for setting in _SETTINGS:
                 connection.execute(setting).fetchall()
         except BaseException:
@@ -125,10 +127,12 @@ def _is_empty(connection: sqlite3.Connection) -> bool:
 def _create(connection: sqlite3.Connection) -> None:
     for setting in _PREPARE:
         connection.execute(setting).fetchall()
-    schema = resources.files("mesh.storage").joinpath("schema.sql").read_text("utf-8")
-    connection.executescript(
-        f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA application_id = {APPLICATION};\nPRAGMA user_version = {SCHEMA};\nCOMMIT;"
-    )
+    ours = f"PRAGMA application_id = {APPLICATION};\nPRAGMA user_version = {SCHEMA};"
+    connection.executescript(f"BEGIN IMMEDIATE;\n{_schema()}\n{ours}\nCOMMIT;")
+
+
+def _schema() -> str:
+    return resources.files("mesh.storage").joinpath("schema.sql").read_text("utf-8")
 
 
 def _check_format(connection: sqlite3.Connection, path: Path) -> None:

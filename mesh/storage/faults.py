@@ -29,11 +29,13 @@ def explained(error: sqlite3.Error, path: Path) -> StoreError:
             fix="free space on its disk, or raise its quota; the agent goes on by itself",
         )
     match code & _PRIMARY:
-        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+        # SQLITE_ERROR: our statements are right, so the tables are not.
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_ERROR:
             return StoreError(
                 f"{path} is damaged or is no store: {error}",
-                fix=f"move {path} and the files beside it away and restore a copy, or start without one: the "
-                "neighbours then send what they hold",
+                fix=f"move {path} and the files beside it away and restore a copy, however old: the neighbours send "
+                "what it lacks. Without a copy, start empty and pair again; lost are the jobs put here that were not "
+                "yet sent",
             )
         case sqlite3.SQLITE_IOERR:
             return StoreError(

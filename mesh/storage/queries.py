@@ -17,6 +17,7 @@ from mesh.effects import Answer, AtNumber, ById, ByKey, Due, Numbered, Query, Re
 from mesh.facts import ID_BYTES
 from mesh.job import Row
 from mesh.storage import statements
+from mesh.storage.checks import checked
 from mesh.storage.columns import DESTINATION, HASH_BYTES, number_on
 
 NEWEST: Final = 1_000_000
@@ -99,18 +100,18 @@ class Queries:
 
     def boards(self) -> list[BoardRow]:
         """Every board."""
-        return [BoardRow._make(found) for found in self._connection.execute(statements.BOARDS)]
+        return [BoardRow._make(found) for found in checked(self._connection, "boards", statements.BOARDS)]
 
     def peers(self) -> list[PeerRow]:
         """Every row of the peer book."""
-        return [PeerRow.from_record(record) for record in self._records(statements.PEERS)]
+        return [PeerRow.from_record(record) for record in self._records("peers", statements.PEERS)]
 
     def invitations(self) -> list[InvitationRow]:
         """Every invitation that was written."""
-        return [InvitationRow.from_record(record) for record in self._records(statements.INVITATIONS)]
+        return [InvitationRow.from_record(record) for record in self._records("invitations", statements.INVITATIONS)]
 
-    def _records(self, statement: str) -> Iterable[list[Any]]:
-        return (unpack(record, STORED) for (record,) in self._connection.execute(statement))
+    def _records(self, table: str, statement: str) -> Iterable[list[Any]]:
+        return (unpack(record, STORED) for *_, record in checked(self._connection, table, statement))
 
 
 def _merged(up: list[Row], down: list[Row], key: Callable[[Row], Any], limit: int) -> list[Row]:

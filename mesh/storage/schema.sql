@@ -43,24 +43,29 @@ CREATE INDEX jobs_live ON jobs (due_ms, up_board, up_branch, down_board, down_br
 -- Finished jobs, by the end of their horizon.
 CREATE INDEX jobs_over ON jobs (role, due_ms) WHERE live = 0;
 
+-- Each row of the tables below carries a hash of itself in "check" (see checks.py).
+
 CREATE TABLE boards (
     id INTEGER PRIMARY KEY,
     zone TEXT NOT NULL,
     name TEXT NOT NULL,
     fingerprint BLOB,
-    record BLOB NOT NULL
+    record BLOB NOT NULL,
+    "check" BLOB NOT NULL
 ) STRICT;
 
 -- The openings of this store, oldest first.
 CREATE TABLE incarnations (
     place INTEGER PRIMARY KEY,
     incarnation BLOB NOT NULL,
-    first INTEGER NOT NULL
+    first INTEGER NOT NULL,
+    "check" BLOB NOT NULL
 ) STRICT;
 
 CREATE TABLE cards (
     fingerprint BLOB PRIMARY KEY,
-    card BLOB NOT NULL
+    card BLOB NOT NULL,
+    "check" BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- Who an agent down a route is, and which origin speaks for a portal.
@@ -68,6 +73,7 @@ CREATE TABLE pins (
     zone TEXT NOT NULL,
     route TEXT NOT NULL,
     fingerprint BLOB NOT NULL,
+    "check" BLOB NOT NULL,
     PRIMARY KEY (zone, route)
 ) STRICT, WITHOUT ROWID;
 
@@ -75,6 +81,7 @@ CREATE TABLE portals (
     zone TEXT NOT NULL,
     portal TEXT NOT NULL,
     fingerprint BLOB NOT NULL,
+    "check" BLOB NOT NULL,
     PRIMARY KEY (zone, portal)
 ) STRICT, WITHOUT ROWID;
 
@@ -83,10 +90,18 @@ CREATE TABLE peers (
     fingerprint BLOB NOT NULL,
     zone TEXT NOT NULL,
     record BLOB NOT NULL,
+    "check" BLOB NOT NULL,
     PRIMARY KEY (fingerprint, zone)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE invitations (
     id BLOB PRIMARY KEY,
-    record BLOB NOT NULL
+    record BLOB NOT NULL,
+    "check" BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Over the checks of all these tables but the boards, so that a row that is gone or old is noticed too.
+CREATE TABLE seal (
+    place INTEGER PRIMARY KEY,
+    "check" BLOB NOT NULL
+) STRICT;

@@ -9,6 +9,7 @@ from typing import Any, Final
 from mesh.board import BoardRow
 from mesh.opening import Snapshot
 from mesh.storage import statements
+from mesh.storage.checks import checked
 from mesh.storage.columns import HOP, home_of
 
 _CHUNK: Final = 4_096
@@ -58,10 +59,10 @@ def take_snapshot(
     downward = found(statements.COUNT_DOWN)
     return Snapshot(
         boards=tuple(boards),
-        cards=tuple(found(statements.CARDS)),
-        pins=tuple(found(statements.PINS)),
-        portals=tuple(found(statements.PORTALS)),
-        incarnations=tuple(found(statements.INCARNATIONS)),
+        cards=tuple(checked(connection, "cards", statements.CARDS)),
+        pins=tuple(checked(connection, "pins", statements.PINS)),
+        portals=tuple(checked(connection, "portals", statements.PORTALS)),
+        incarnations=tuple(checked(connection, "incarnations", statements.INCARNATIONS)),
         last_seq=found(statements.LAST_SEQ)[0][0],
         last_number=last_number,
         ids=Stream(connect, statements.IDS),

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from invitations.peers import InvitationRow, PeerRow
 from mesh.codec import STORED, pack
@@ -19,6 +20,7 @@ from mesh.job import Row
 from mesh.opening import Snapshot
 from mesh.room import Room
 from mesh.storage import statements
+from mesh.storage.checks import seal, with_check
 from mesh.storage.database import SCARCE_CHECKPOINTS, USUAL_CHECKPOINTS, connect_reader, connect_writer
 from mesh.storage.faults import explained, faults_explained
 from mesh.storage.lock import StoreLock
@@ -168,19 +170,24 @@ def _write_rows(connection: sqlite3.Connection, rows: dict[int, Row]) -> None:
 
 
 def _write(connection: sqlite3.Connection, batch: Batch) -> None:
-    write = connection.executemany
     if batch.boards:
-        write(statements.PUT_BOARD, batch.boards)
+        connection.executemany(statements.PUT_BOARD, with_check("boards", batch.boards))
+    tables: tuple[tuple[str, str, Sequence[tuple[Any, ...]]], ...] = (
+        ("incarnations", statements.PUT_INCARNATION, batch.incarnations or ()),
+        ("cards", statements.PUT_CARD, batch.cards),
+        ("pins", statements.PUT_PIN, batch.pins),
+        ("portals", statements.PUT_PORTAL, batch.portals),
+        ("peers", statements.PUT_PEER, [_kept(peer, peer.fingerprint, peer.zone) for peer in batch.peers]),
+        ("invitations", statements.PUT_INVITATION, [_kept(made, made.id) for made in batch.invitations]),
+    )
+    if not any(rows for _, _, rows in tables):
+        return
     if batch.incarnations is not None:
         connection.execute(statements.FORGET_INCARNATIONS)
-        write(statements.PUT_INCARNATION, batch.incarnations)
-    if batch.cards:
-        write(statements.PUT_CARD, batch.cards)
-    if batch.pins:
-        write(statements.PUT_PIN, batch.pins)
-    if batch.portals:
-        write(statements.PUT_PORTAL, batch.portals)
-    for peer in batch.peers:
-        connection.execute(statements.PUT_PEER, (peer.fingerprint, peer.zone, pack(peer.to_record(), STORED)))
-    for invitation in batch.invitations:
-        connection.execute(statements.PUT_INVITATION, (invitation.id, pack(invitation.to_record(), STORED)))
+    for table, statement, rows in tables:
+        connection.executemany(statement, with_check(table, rows))
+    seal(connection)
+
+
+def _kept(row: PeerRow | InvitationRow, *key: object) -> tuple[object, ...]:
+    return (*key, pack(row.to_record(), STORED))

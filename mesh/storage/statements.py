@@ -38,17 +38,19 @@ Python's lock is given up around each statement, and a busy event loop takes up 
 statement instead of one cost it 16 times less often.
 """
 PUT_BOARD: Final = """
-INSERT INTO boards (id, zone, name, fingerprint, record) VALUES (?, ?, ?, ?, ?)
+INSERT INTO boards (id, zone, name, fingerprint, record, "check") VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
-    zone = excluded.zone, name = excluded.name, fingerprint = excluded.fingerprint, record = excluded.record
+    zone = excluded.zone, name = excluded.name, fingerprint = excluded.fingerprint, record = excluded.record,
+    "check" = excluded."check"
 """
 FORGET_INCARNATIONS: Final = "DELETE FROM incarnations"
-PUT_INCARNATION: Final = "INSERT INTO incarnations (incarnation, first) VALUES (?, ?)"
-PUT_CARD: Final = "INSERT OR REPLACE INTO cards (fingerprint, card) VALUES (?, ?)"
-PUT_PIN: Final = "INSERT OR REPLACE INTO pins (zone, route, fingerprint) VALUES (?, ?, ?)"
-PUT_PORTAL: Final = "INSERT OR REPLACE INTO portals (zone, portal, fingerprint) VALUES (?, ?, ?)"
-PUT_PEER: Final = "INSERT OR REPLACE INTO peers (fingerprint, zone, record) VALUES (?, ?, ?)"
-PUT_INVITATION: Final = "INSERT OR REPLACE INTO invitations (id, record) VALUES (?, ?)"
+PUT_INCARNATION: Final = 'INSERT INTO incarnations (incarnation, first, "check") VALUES (?, ?, ?)'
+PUT_CARD: Final = 'INSERT OR REPLACE INTO cards (fingerprint, card, "check") VALUES (?, ?, ?)'
+PUT_PIN: Final = 'INSERT OR REPLACE INTO pins (zone, route, fingerprint, "check") VALUES (?, ?, ?, ?)'
+PUT_PORTAL: Final = 'INSERT OR REPLACE INTO portals (zone, portal, fingerprint, "check") VALUES (?, ?, ?, ?)'
+PUT_PEER: Final = 'INSERT OR REPLACE INTO peers (fingerprint, zone, record, "check") VALUES (?, ?, ?, ?)'
+PUT_SEAL: Final = 'INSERT OR REPLACE INTO seal (place, "check") VALUES (1, ?)'
+PUT_INVITATION: Final = 'INSERT OR REPLACE INTO invitations (id, record, "check") VALUES (?, ?, ?)'
 
 # -- trimming and collecting ------------------------------------------------------------------------------------------
 
@@ -154,10 +156,16 @@ WHERE up_board = ? AND up_number > ? AND up_number > 0 AND live = 0 AND role = ?
 ORDER BY up_number
 """
 FIRST_DUE: Final = "SELECT min(due_ms) FROM jobs INDEXED BY jobs_live WHERE live = 1"
-BOARDS: Final = "SELECT id, zone, name, fingerprint, record FROM boards ORDER BY id"
-INCARNATIONS: Final = "SELECT incarnation, first FROM incarnations ORDER BY place"
-CARDS: Final = "SELECT fingerprint, card FROM cards"
-PINS: Final = "SELECT zone, route, fingerprint FROM pins"
-PORTALS: Final = "SELECT zone, portal, fingerprint FROM portals"
-PEERS: Final = "SELECT record FROM peers"
-INVITATIONS: Final = "SELECT record FROM invitations"
+BOARDS: Final = 'SELECT id, zone, name, fingerprint, record, "check" FROM boards ORDER BY id'
+INCARNATIONS: Final = 'SELECT incarnation, first, "check" FROM incarnations ORDER BY place'
+CARDS: Final = 'SELECT fingerprint, card, "check" FROM cards'
+PINS: Final = 'SELECT zone, route, fingerprint, "check" FROM pins'
+PORTALS: Final = 'SELECT zone, portal, fingerprint, "check" FROM portals'
+PEERS: Final = 'SELECT fingerprint, zone, record, "check" FROM peers'
+INVITATIONS: Final = 'SELECT id, record, "check" FROM invitations'
+SEAL: Final = 'SELECT "check" FROM seal'
+SEALED: Final = """
+SELECT "check" FROM incarnations UNION ALL SELECT "check" FROM cards UNION ALL SELECT "check" FROM pins
+UNION ALL SELECT "check" FROM portals UNION ALL SELECT "check" FROM peers UNION ALL SELECT "check" FROM invitations
+"""
+TABLES: Final = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"

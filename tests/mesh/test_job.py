@@ -266,6 +266,15 @@ def rich(role: Role = Role.HOP) -> Job:
     return job
 
 
+def waiting() -> Job:
+    job = new_job(Role.HOP, REQUEST)
+    assert job.up is not None
+    assert job.down is not None
+    job.up.counted = job.down.waiting = True
+    job.key = "key"
+    return job
+
+
 def lane_content(lane: Lane | None) -> object:
     return lane and (lane.board, lane.number, lane.sent, lane.offered, lane.reissued, lane.waiting, lane.counted)
 
@@ -339,6 +348,23 @@ def test_every_flipped_byte_is_noticed(part: str) -> None:
     for damaged in flips(getattr(row, part)):
         with pytest.raises(CorruptRow, match="of job"):
             Job.from_row(row._replace(**{part: damaged}), place_on)
+
+
+@pytest.mark.parametrize("column", Row._fields[:14])
+@pytest.mark.parametrize("live", [True, False])
+def test_every_column_follows_from_the_blobs(column: str, live: bool) -> None:
+    row = (waiting() if live else rich()).row(NOW)
+    was = getattr(row, column)
+    others: list[object] = [None, 0, 1, 2, 77, "0:elsewhere", b"x" * 26]
+    for other in others:
+        if other != was:
+            with pytest.raises(CorruptRow, match="of job"):
+                Job.from_row(row._replace(**{column: other}), place_on)
+
+
+def test_the_facts_of_a_live_job_are_never_trimmed() -> None:
+    with pytest.raises(CorruptRow, match="gone"):
+        Job.from_row(waiting().row(NOW)._replace(facts=None), place_on)
 
 
 @pytest.mark.parametrize("part", ["record", "facts"])

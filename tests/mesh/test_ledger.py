@@ -147,6 +147,31 @@ def test_a_damaged_row_of_the_origin_comes_back_too() -> None:
     assert len(pair.portal.store.rows) == 1
 
 
+def test_a_damaged_row_that_never_left_is_told_once_and_asked_for_nowhere_else() -> None:
+    pair = Pair()
+    pair.part()
+    job_id = pair.put("portal.cluster", life_s=60.0)
+    damage(pair, "portal", waiting=0)
+    pair.crash("portal")
+    pair.join()
+    pair.wait(120.0)
+    (alarm,) = pair.portal.alarms
+    assert (job_id[6:10].hex() in alarm, "put it again" in alarm) == (True, True)
+    assert not pair.cluster.knows(job_id)
+
+
+def test_a_damaged_row_is_taken_out_of_the_counts_once() -> None:
+    pair = Pair()
+    job_id, _ = pair.put("portal.cluster"), pair.put("portal.cluster")
+    pair.settle()
+    damaged = row_of(pair, "cluster", job_id)._replace(record=b"nonsense")
+    ledger = pair.cluster.engine.ledger
+    del ledger.jobs[job_id]
+    assert [ledger.adopt(damaged), ledger.adopt(damaged)] == [None, None]
+    assert pair.cluster.board("portal").accepted == {"0:": 1}
+    assert len(ledger.effects.alarms) == 1
+
+
 # -- due times ----------------------------------------------------------------------------------------------------
 
 

@@ -36,7 +36,7 @@ def filled(path: Path) -> Path:
 
 def test_a_new_store_is_for_its_owner_alone(path: Path) -> None:
     connection = connect_writer(path)
-    connection.execute("INSERT INTO cards VALUES (x'01', x'02')")
+    connection.execute("INSERT INTO cards VALUES (x'01', x'02', x'03')")
     modes = {one.name: mode(one) for one in path.parent.iterdir()}
     connection.close()
     assert modes == {"store.db": 0o600, "store.db-wal": 0o600, "store.db-shm": 0o600}

@@ -14,7 +14,10 @@ from mesh.storage.database import connect_writer
 
 # Plans that may read a whole index, or the table from its newest end until enough is found.
 SCANS = frozenset({"FIND_SHORT", "LIST_ALL", "LIST_FINISHED", "IDS", "KEYS", "COUNT_UP", "COUNT_DOWN"})
-SMALL = frozenset({"BOARDS", "INCARNATIONS", "FORGET_INCARNATIONS", "CARDS", "PINS", "PORTALS", "PEERS", "INVITATIONS"})
+SMALL = frozenset(
+    {"BOARDS", "INCARNATIONS", "FORGET_INCARNATIONS", "CARDS", "PINS", "PORTALS", "PEERS", "INVITATIONS"}
+    | {"SEAL", "SEALED", "TABLES"}
+)
 NAMES = sorted(
     name
     for name, value in vars(statements).items()

@@ -1,0 +1,101 @@
+"""Planted bugs of the store: each loses or mixes up something in a power cut, and the crash images have to show it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from unittest.mock import patch
+
+import mesh.storage.sqlite
+from mesh.effects import Batch
+from mesh.storage import database
+from mesh.storage.sqlite import SqliteStore
+from tests.disks.crash_images import IMAGE, Plant
+from tests.disks.recording import Recording
+from tests.disks.workload import ACKNOWLEDGED, BEGUN
+
+
+@contextmanager
+def _setting(old: str, new: str) -> Iterator[None]:
+    settings, prepare = ((*database._SETTINGS,), (*database._PREPARE,))
+    assert sum(old in one for one in settings + prepare) == 1
+    with (
+        patch.object(database, "_SETTINGS", tuple(one.replace(old, new) for one in settings)),
+        patch.object(database, "_PREPARE", tuple(one.replace(old, new) for one in prepare)),
+    ):
+        yield
+
+
+def never_synced() -> AbstractContextManager[None]:
+    """Nothing waits for the disk."""
+    return _setting("synchronous = FULL", "synchronous = OFF")
+
+
+def synced_at_checkpoints() -> AbstractContextManager[None]:
+    """SQLite's usual setting for this mode: a commit is durable some time later."""
+    return _setting("synchronous = FULL", "synchronous = NORMAL")
+
+
+def journal_in_memory() -> AbstractContextManager[None]:
+    """What a commit overwrites is remembered by the process alone."""
+    return _setting("journal_mode = WAL", "journal_mode = MEMORY")
+
+
+@contextmanager
+def acknowledged_before_the_commit() -> Iterator[None]:
+    """Whoever put the batch is told at once."""
+    mark = Recording.mark
+
+    def told_early(recording: Recording, path: str, name: str, value: int) -> None:
+        mark(recording, path, name, value)
+        if name == BEGUN:
+            mark(recording, path, ACKNOWLEDGED, value)
+
+    with patch.object(Recording, "mark", told_early):
+        yield
+
+
+@contextmanager
+def two_transactions() -> Iterator[None]:
+    """Jobs in one transaction, everything else of the batch in another."""
+    apply = SqliteStore.apply
+
+    def twice(store: SqliteStore, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            apply(store, [Batch(rows=batch.rows)])
+            parts = {name: getattr(batch, name) for name in batch.__slots__ if name != "rows"}  # type: ignore[attr-defined]
+            apply(store, [Batch(**parts)])
+
+    with patch.object(SqliteStore, "apply", twice):
+        yield
+
+
+@contextmanager
+def leftovers_removed() -> Iterator[None]:
+    """A start takes the log of a store that was not closed for rubbish."""
+    connect = mesh.storage.sqlite.connect_writer
+
+    def tidied(path: Path) -> object:
+        if path.parent.name == IMAGE:
+            Path(f"{path}-wal").unlink(missing_ok=True)
+        return connect(path)
+
+    with patch.object(mesh.storage.sqlite, "connect_writer", tidied):
+        yield
+
+
+PLANTED: Mapping[str, Plant] = MappingProxyType(
+    {
+        plant.__name__: plant
+        for plant in (
+            never_synced,
+            synced_at_checkpoints,
+            journal_in_memory,
+            acknowledged_before_the_commit,
+            two_transactions,
+            leftovers_removed,
+        )
+    }
+)

@@ -1,0 +1,243 @@
+"""A mesh whose stores are files: three engines in a chain, random callers and faults, and what each commit left.
+
+Every store is a pair: the durable one under test, and its twin in memory that was given the same batches. After a
+power cut the file has to hold what the twin held after some commit: the last acknowledged one, or one that was begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import Any, Final, NamedTuple
+from unittest.mock import patch
+
+import mesh.ledger
+from grammar.errors import MeshError
+from mesh.effects import Answer, Batch, Query
+from mesh.ending import Ending
+from mesh.job import Row
+from mesh.lifecycle import State
+from mesh.limits import Limits
+from mesh.opening import Snapshot
+from mesh.origin import Put
+from mesh.storage.memory import MemoryStore
+from mesh.storage.sqlite import SqliteStore
+from tests.disks.recording import Recording
+from tests.mesh.pair import TEXT, ZONE, Mesh
+from tests.mesh.storage.rows import invitation
+
+CHAIN: Final = ("origin", "hop", "end")
+BEGUN: Final = "begun"
+ACKNOWLEDGED: Final = "acknowledged"
+KEEP: Final = 3
+"""Finished jobs that a store keeps past their horizon: few, so that some are collected."""
+LIMITS: Final = Limits(run_s=10.0, collect_s=10.0)
+ENDINGS: Final = (Ending(State.COMPLETE, "str", '"done"'), Ending(State.ERROR, error=("failed", "no such project")))
+
+
+class Content(NamedTuple):
+    """Everything that a store holds, in an order of its own."""
+
+    rows: tuple[Row, ...]
+    boards: tuple[object, ...]
+    incarnations: tuple[object, ...]
+    book: tuple[object, ...]
+
+
+def content_of(snapshot: Snapshot, rows: Iterable[Row], store: SqliteStore | MemoryStore) -> Content:
+    """What a store holds, of which `snapshot` was just taken."""
+    known: list[object] = [*snapshot.cards, *snapshot.pins, *snapshot.portals, *store.peers(), *store.invitations()]
+    return Content(
+        tuple(sorted(rows)),
+        tuple(sorted(snapshot.boards)),
+        tuple(map(tuple, snapshot.incarnations)),
+        tuple(sorted(known, key=repr)),
+    )
+
+
+EMPTY: Final = Content((), (), (), ())
+
+
+class Twin(MemoryStore):
+    """A durable store, and what must be in it.
+
+    Args:
+        path: of the durable one.
+        recording: is told when a commit begins and when it was acknowledged, with its number.
+        random: decides when the log is written back.
+
+    Attributes:
+        states: what the store holds after that many commits.
+    """
+
+    def __init__(self, path: Path, recording: Recording, random: Random) -> None:
+        super().__init__(keep_jobs=KEEP)
+        self.path = path
+        self.durable = SqliteStore(path, keep_jobs=KEEP)
+        self.states: list[Content] = [EMPTY]
+        self._recording = recording
+        self._random = random
+        self._left: list[SqliteStore] = []
+        self._committed: list[Batch] = []
+        self.opened = False
+
+    def open(self) -> Snapshot:
+        """Open it, after a clean end or after the process that had it just died."""
+        if self.opened and self._random.random() < 0.5:
+            # A process that dies writes nothing back and removes nothing.
+            self.durable._lock.release()
+            self._left.append(self.durable)
+            self.durable = SqliteStore(self.path, keep_jobs=KEEP)
+        elif self.opened:
+            self.durable.close()
+        snapshot = self.durable.open()
+        self.opened = True
+        connection = self.durable._connection
+        assert connection is not None
+        for setting in (
+            f"wal_autocheckpoint = {self._random.choice((4, 15, 60))}",
+            f"journal_size_limit = {self._random.choice((0, 40_000, 4_000_000))}",
+        ):
+            connection.execute(f"PRAGMA {setting}").fetchall()
+        return snapshot
+
+    def close(self) -> None:
+        for store in (*self._left, self.durable):
+            store.close()
+
+    def apply(self, batches: Sequence[Batch]) -> None:
+        new = [batch for batch in batches if batch and not any(batch is known for known in self._committed)]
+        if new:
+            self._commit(new)
+
+    def together(self, batches: Sequence[Batch]) -> None:
+        """Make several batches one commit, as the writer does under load; `apply` then leaves them out."""
+        self.apply(batches)
+        self._committed = list(batches)
+
+    def _commit(self, batches: list[Batch]) -> None:
+        super().apply(batches)
+        self.states.append(content_of(super().open(), self.rows.values(), self))
+        number = len(self.states) - 1
+        self._recording.mark(str(self.path), BEGUN, number)
+        self.durable.apply(batches)
+        self._recording.mark(str(self.path), ACKNOWLEDGED, number)
+
+    def read(self, query: Query) -> Answer:
+        return self.durable.read(query)
+
+
+class Chain(Mesh):
+    """Three agents in a row, with twins for stores."""
+
+    def __init__(self, twins: dict[str, Twin], random: Random) -> None:
+        self.draw = random
+        self.twins = twins
+        self.ways = tuple(pairwise(CHAIN))
+        super().__init__(*self.ways, limits=dict.fromkeys(CHAIN, LIMITS), connected=False)
+
+    def start(self, name: str) -> None:
+        self.nodes[name].store = self.twins[name]
+        super().start(name)
+
+    def release(self, name: str, most: int | None = None) -> None:
+        node = self.nodes[name]
+        if most is None:
+            self.twins[name].together([effects.batch for effects, _ in node.held])
+        super().release(name, most)
+
+    # -- one random thing -----------------------------------------------------------------------------------------
+
+    def act(self) -> None:
+        """Do something."""
+        choices: dict[Callable[[], object], int] = {
+            self._put: 6,
+            self._deliver: 20,
+            self._finish: 6,
+            self._link: 3,
+            self._wish: 2,
+            self._hold: 2,
+            self._time: 1,
+            self._crash: 1,
+            self._invite: 1,
+        }
+        (act,) = self.draw.choices(list(choices), list(choices.values()))
+        with suppress(MeshError):
+            act()
+
+    def _put(self) -> None:
+        wishes: dict[str, Any] = {"life_s": self.draw.choice((None, 20.0))}
+        if self.draw.random() < 0.5:
+            wishes["key"] = f"key {self.draw.randrange(6)}"
+        wish = Put(ZONE, ".".join(CHAIN[: self.draw.choice((2, 3, 3))]), TEXT, **wishes)
+        self.ask("origin", lambda engine, token, now_ms: engine.put(token, wish, now_ms))
+
+    def _deliver(self) -> None:
+        busy = [way for way, packed in self.wire.items() if packed]
+        if self.draw.random() < 0.2:
+            self.settle()
+        elif busy:
+            self.deliver(*self.draw.choice(busy), self.draw.randint(1, 8))
+
+    def _finish(self) -> None:
+        node = self.nodes[self.draw.choice(CHAIN)]
+        if node.starts:
+            job_id = node.starts.pop(self.draw.randrange(len(node.starts))).job_id
+            if self.draw.random() < 0.3:
+                node.engine.progress(job_id, "half way", 0.5, self.clock(node.name))
+                self.step(node.name)
+            self.finish(node.name, job_id, self.draw.choice(ENDINGS))
+
+    def _link(self) -> None:
+        ends = self.draw.choice(self.ways)
+        if not self.links[frozenset(ends)]:
+            self.connect(*ends)
+            self.settle()
+        elif self.draw.random() < 0.2:
+            self.cut(*ends)
+
+    def _wish(self) -> None:
+        jobs = [reply for reply in self.nodes["origin"].replies.values() if isinstance(reply, bytes)]
+        if jobs:
+            (self.cancel if self.draw.random() < 0.6 else self.delete)("origin", self.draw.choice(jobs))
+
+    def _hold(self) -> None:
+        name = self.draw.choice(CHAIN)
+        if self.nodes[name].holding:
+            self.release(name)
+        elif self.draw.random() < 0.4:
+            self.hold(name)
+
+    def _time(self) -> None:
+        self.tick(self.draw.choice((1.0, 1.0, 15.0, 400.0, 4_000.0)))
+
+    def _crash(self) -> None:
+        self.crash(self.draw.choice(CHAIN))
+
+    def _invite(self) -> None:
+        node = self.nodes[self.draw.choice(CHAIN)]
+        node.engine.expect(invitation(self.draw.randrange(4)))
+        node.engine.trust("lab", f"{node.name}.far", self.draw.randbytes(20))
+        self.step(node.name)
+
+
+def live(folder: Path, recording: Recording, seed: int, acts: int) -> dict[str, Twin]:
+    """Let a chain live in `folder` for a number of random acts; its twins, closed."""
+    random = Random(seed)
+    with patch.object(mesh.ledger, "TRIM", 4):
+        twins = {name: Twin(folder / f"{name}.sqlite", recording, random) for name in CHAIN}
+        try:
+            chain = Chain(twins, random)
+            for ends in chain.ways:
+                chain.connect(*ends)
+            for _ in range(acts):
+                chain.act()
+            for name in CHAIN:
+                chain.release(name)
+        finally:
+            for twin in twins.values():
+                twin.close()
+    return twins

@@ -48,7 +48,7 @@ ORDER = MappingProxyType(
         """,
         "agents": """
             errors doorway settings views watching stepping context handlers executor handle children pairing
-            handshake links peering jobs running exports logs calls records wire trusted api door program agent
+            handshake metrics links peering jobs running exports logs calls records wire trusted api door program agent
             offline client __init__
             cli/showing cli/session cli/streaming cli/parsing cli/demo cli/knowing cli/looking cli/making cli/meeting
             cli/stopping cli/language cli/putting cli/codes cli/serving cli/program cli/__init__

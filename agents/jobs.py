@@ -25,7 +25,7 @@ from mesh.engine import Engine
 from mesh.errors import Busy, NoSuchJob
 from mesh.facts import ID_BYTES, id_text
 from mesh.job import Job, Row
-from mesh.lifecycle import State
+from mesh.lifecycle import Role, State
 from mesh.origin import Put
 from mesh.storage.contract import Store
 from mesh.storage.writer import Writer
@@ -263,11 +263,19 @@ class Jobs:
         job = self._engine.ledger.find(job_id)
         return None if job is None else self._view(job)
 
+    def is_durable(self, job_id: bytes) -> bool:
+        """Whether what is shown of a job is committed, here or at its destination: an end that only this agent knows
+        of, and may yet forget in a crash, is told to nobody before that."""
+        ledger = self._engine.ledger
+        job = ledger.find(job_id)
+        if job is None or (job.live and job.ahead is not None):
+            return True
+        return job_id not in ledger.dirty and job.step <= ledger.durable_step
+
     def _view(self, job: Job) -> JobView | None:
         boards = {board.id: board.name for board in self._engine.ledger.boards.values()}
         overdue_ms = int(self._settings.limits.overdue_s * 1000)
-        watch = self._watching.find(job.id)
-        told = None if watch is None else watch.outcome
+        told = job.ahead if job.live and job.role is Role.ORIGIN else None
         return view_of(job, boards, self._settings.name, now_ms=self._clock(), overdue_ms=overdue_ms, told=told)
 
     def view_row(self, row: Row) -> JobView | None:
@@ -282,6 +290,8 @@ class Jobs:
             NoSuchJob: it is not known here, or only its id is kept.
         """
         found = self.look(job_id)
+        if found is not None and not found.live and not self.is_durable(job_id):
+            await self._stepping.settled()
         if found is None:
             answer = await self._writer.call(lambda store: store.read(ById((job_id,))))
             found = self.view_row(answer.rows[0]) if answer.rows else None
@@ -354,6 +364,8 @@ class Jobs:
         numbers = tuple(list(State).index(State(state)) for state in states)
         rows = await self._writer.call(partial(_page, live=live, states=numbers, after=after, limit=limit))
         views = [view for row in rows if (view := self.view_row(row)) is not None and view.state != State.DELETED]
+        if not all(view.live or self.is_durable(bytes.fromhex(view.id)) for view in views):
+            await self._stepping.settled()
         return views, rows[-1].seq if len(rows) == limit else 0
 
 

@@ -38,9 +38,9 @@ ORDER = MappingProxyType(
             errors limits room lifecycle codec facts proof noise session known messages positions replication routing
             lane job board trust refusals access lineage effects ending ledger dispatch hop destination
             greeting arrival exchange origin revocation opening shortage engine __init__
-            storage/contract storage/columns storage/memory storage/statements storage/checks storage/faults storage/lock
-            storage/database storage/queries storage/snapshot storage/sweep storage/space storage/sqlite storage/reader
-            storage/writer storage/beside storage/__init__
+            storage/contract storage/columns storage/memory storage/statements storage/checks storage/faults
+            storage/lock storage/database storage/queries storage/snapshot storage/sweep storage/space storage/sqlite
+            storage/reader storage/writer storage/beside storage/__init__
             simulation/world simulation/wires simulation/history simulation/failpoints simulation/setting
             simulation/program simulation/host simulation/simulation simulation/life simulation/verdict
             simulation/__init__
@@ -50,8 +50,8 @@ ORDER = MappingProxyType(
         """,
         "agents": """
             errors doorway settings plugins views watching stepping context handlers executor handle children pairing
-            handshake links peering lookup jobs running exports logs calls records wire trusted api door program agent
-            offline client measuring __init__
+            handshake metrics links peering lookup jobs running exports logs calls records wire trusted api door program
+            agent offline client measuring __init__
             cli/showing cli/session cli/streaming cli/instructions cli/parsing cli/processes cli/demo cli/loopback
             cli/bench cli/knowing cli/looking cli/making cli/meeting cli/stopping cli/retrying cli/language cli/putting
             cli/codes cli/serving cli/program cli/__init__

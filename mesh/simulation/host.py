@@ -21,9 +21,10 @@ from mesh.board import Board
 from mesh.codec import unpack
 from mesh.effects import Effects, Query, Start
 from mesh.engine import Engine
-from mesh.job import Job, Row
+from mesh.job import Job
 from mesh.lifecycle import State
 from mesh.messages import Hello, Message, read
+from mesh.routing import Place, place_of
 from mesh.simulation.failpoints import Disk, Failpoints
 from mesh.simulation.history import Alarm
 from mesh.simulation.program import CHARGE, Program
@@ -386,10 +387,11 @@ class Host:
 
     # -- what people see ----------------------------------------------------------------------------------------
 
-    def _job(self, row: Row) -> Job:
-        assert self.engine is not None
-        return Job.from_row(row, self.engine.ledger.place_on)
+    def _place_on(self, path: str) -> Place:
+        place = place_of(path, self.name)
+        assert place is not None, "a stored path names us"
+        return place
 
     def jobs(self) -> dict[bytes, Job]:
-        """Every job that the disk holds."""
-        return {row.id: self._job(row) for row in self.disk.rows.values()}
+        """Every job that the disk holds, whether the agent is up or down."""
+        return {row.id: Job.from_row(row, self._place_on) for row in self.disk.rows.values()}

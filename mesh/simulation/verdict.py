@@ -80,7 +80,10 @@ class _Verdict:
         yield from self._neighbours()
         yield from self._alarms()
         for host in self._run.hosts.values():
-            yield from _leftovers(host)
+            if host.up:
+                yield from _leftovers(host)
+            else:
+                yield f"2: {host.name}: the agent does not come up again"
 
     # -- one job, as its callers see it -------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ from mesh.facts import Kind, short_text
 from mesh.job import Job
 from mesh.lifecycle import State
 from mesh.limits import Limits
+from mesh.room import Room
 from mesh.routing import Place, place_of
 from mesh.storage.contract import Store
 from mesh.storage.memory import MemoryStore
@@ -62,6 +63,9 @@ class LoopWriter:
 
     async def open(self) -> Any:
         return self._store.open()
+
+    def watch_room(self, tell: Callable[[Room], None]) -> None:
+        """There is always room in memory."""
 
     def commit(self, batch: Batch, done: Callable[[BaseException | None], None]) -> None:
         def work() -> Callable[[], None]:

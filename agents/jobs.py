@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from typing import Final
 
@@ -61,6 +61,7 @@ class Jobs:
         self._vocabulary = handlers.vocabulary
         self._answers: dict[int, Answered] = {}
         self._token = 0
+        self._day = (0, date.min)
         self._room: list[asyncio.Future[None]] = []
 
     # -- putting ------------------------------------------------------------------------------------------------
@@ -122,8 +123,15 @@ class Jobs:
             circle=circle,
             context=context,
             parent=parent,
-            today=datetime.now().astimezone().date(),
+            today=self._today(),
         )
+
+    def _today(self) -> date:
+        """The day here; worked out once a second, since zone rules take longer than all else that a put needs."""
+        second = self._clock() // 1000
+        if second != self._day[0]:
+            self._day = (second, datetime.fromtimestamp(second).astimezone().date())
+        return self._day[1]
 
     async def put_all(self, puts: Sequence[Put], *, wait_for_room: bool = False) -> list[bytes | MeshError]:
         """Put many jobs at once, so that they share their commits.

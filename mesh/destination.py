@@ -8,7 +8,6 @@ each time that happened to them, so that a job which kills the agent ends up alo
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from typing import Final
 
 from grammar.errors import GrammarError
@@ -283,7 +282,7 @@ class Destination:
         self._free(job.id)
         if ending.state is State.ERROR and job.attempt > 1:
             # The attempt that a crash ended may have had its effect.
-            ending = replace(ending, unknown_effect=True)
+            ending = ending._replace(unknown_effect=True)
         if job.live:
             self._end(job, ending, now_ms)
 

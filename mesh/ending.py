@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from mesh.lifecycle import State
 
@@ -12,8 +11,7 @@ MESSAGE_BYTES: Final = 1_024
 """What is kept of an error's text and of a report's, in bytes of UTF-8."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """How a handler ended: a terminal state with what belongs to it. `result` is JSON text."""
 
     state: State

@@ -7,10 +7,9 @@ is stored. The same idempotency key gives the same job for as long as the origin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple
 
 from grammar.destination import Destination
 from grammar.errors import MeshError
@@ -32,8 +31,7 @@ RETRIED: Final = frozenset({State.ERROR, State.REJECTED, State.EXPIRED, State.CA
 """States from which a job may be put once more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(NamedTuple):
     """A wish for a job.
 
     Attributes:

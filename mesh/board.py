@@ -56,6 +56,8 @@ class Board:
         asked: jobs that were asked for on this link; once each.
         tried: (job, reason) of records that were sent again on this link because the peer asked for more; once each.
         theirs: the openings of the peer's store, as it told them on this link.
+        skew_ms, skew_error_ms, skew_level: how far the peer's clock is ahead of ours, by how much that may be wrong
+            (None when only its HELLO told), and what follows; see `clocks`.
         heard_ms, pinged_ms: when the link last carried something to us, and when we last asked for a sign of life.
         awaited: jobs that are being fetched for the first of the parked messages.
         owes_credit: a Request was refused for lack of room, and its sender waits for our next CREDIT.
@@ -98,6 +100,8 @@ class Board:
         "recovered",
         "refusing",
         "retired",
+        "skew_error_ms",
+        "skew_level",
         "skew_ms",
         "theirs",
         "told_all",
@@ -127,6 +131,8 @@ class Board:
         self.retired = False
         self.own_loss = False
         self.skew_ms = 0
+        self.skew_error_ms: int | None = None
+        self.skew_level = 0
         self.link = 0
         self.credits = 0
         self.close()

@@ -25,6 +25,7 @@ from invitations.peers import InvitationRow, PeerRow
 from mesh.access import Access
 from mesh.arrival import Arrival
 from mesh.board import Board
+from mesh.clocks import Clocks
 from mesh.destination import Destination
 from mesh.dispatch import acknowledge, build_records, number_all, page, pump
 from mesh.effects import (
@@ -85,8 +86,9 @@ class Engine:
         self._hop = Hop(self.ledger)
         self._origin = Origin(self.ledger, self._hop)
         self._arrival = Arrival(self.ledger, self.destination, self._hop)
-        self._greeting = Greeting(self.ledger)
-        self._exchange = Exchange(self.ledger, self._greeting, self._arrival, self._hop)
+        clocks = Clocks(self.ledger)
+        self._greeting = Greeting(self.ledger, clocks)
+        self._exchange = Exchange(self.ledger, self._greeting, clocks, self._arrival, self._hop)
         self._shortage = Shortage(self.ledger, self._greeting)
         self._wanted: dict[bytes, list[Callable[[Job | None], None]]] = {}
         self._due_asked = False

@@ -12,6 +12,7 @@ from typing import Final
 
 from mesh.arrival import Arrival
 from mesh.board import Board
+from mesh.clocks import Clocks
 from mesh.dispatch import PAGE, resend, withdraw
 from mesh.effects import AtNumber, ById
 from mesh.errors import FactError
@@ -29,6 +30,7 @@ from mesh.messages import (
     AllSent,
     Bye,
     CardMessage,
+    Clock,
     Confirm,
     Credit,
     FactMessage,
@@ -50,12 +52,17 @@ MAX_FACTS: Final = 8
 """Facts in one record: one of each kind, and some room for kinds to come."""
 
 
+CLOCK_PINGS: Final = 6
+"""Times `ping_s` after which a link that is not quiet is asked for the time again."""
+
+
 class Exchange:
     """The live side of every board."""
 
-    def __init__(self, ledger: Ledger, greeting: Greeting, arrival: Arrival, hop: Hop) -> None:
+    def __init__(self, ledger: Ledger, greeting: Greeting, clocks: Clocks, arrival: Arrival, hop: Hop) -> None:
         self._ledger = ledger
         self._greeting = greeting
+        self._clocks = clocks
         self._arrival = arrival
         self._hop = hop
 
@@ -162,9 +169,14 @@ class Exchange:
             case Want():
                 self._wanted(board, message.job_id)
             case Ping():
-                ledger.effects.send.setdefault(board.id, []).append(encode(Type.PONG, Pong(message.token)))
+                ledger.effects.send.setdefault(board.id, []).extend(
+                    (encode(Type.PONG, Pong(message.token)), encode(Type.CLOCK, Clock(message.token, now_ms)))
+                )
             case Pong():
                 pass
+            case Clock():
+                if self._clocks.measured(board, message, now_ms):
+                    self._greeting.give_credit(board)
             case AllSent():
                 board.peer_all_sent = message.number
                 self._greeting.exchanged(board)
@@ -286,20 +298,25 @@ class Exchange:
 
     def watch(self, now_ms: int) -> None:
         """Ping quiet links and give up dead ones; only received traffic counts (R11)."""
-        if self._greeting.watch_ms is None or now_ms < self._greeting.watch_ms:
-            return
-        limits = self._ledger.limits
+        limits, watch_ms = self._ledger.limits, self._greeting.watch_ms
         ping, dead = int(limits.ping_s * 1000), int(limits.dead_s * 1000)
+        if watch_ms is None or now_ms < watch_ms <= now_ms + ping:
+            return
         times = []
         for board in self._ledger.boards.values():
             if not board.open:
                 continue
+            # Never later than now, but for a clock that was set back.
+            board.heard_ms, board.pinged_ms = min(board.heard_ms, now_ms), min(board.pinged_ms, now_ms)
             if now_ms >= board.heard_ms + dead:
                 self._greeting.refuse(board, f"nothing heard for {limits.dead_s:.0f} s")
                 continue
-            if now_ms >= max(board.heard_ms, board.pinged_ms) + ping:
-                board.pinged_ms = now_ms
-                packed = encode(Type.PING, Ping(now_ms))
-                self._ledger.effects.send.setdefault(board.id, []).append(packed)
-            times.append(min(max(board.heard_ms, board.pinged_ms) + ping, board.heard_ms + dead))
+            if now_ms >= _next_ping_ms(board, ping):
+                self._clocks.ask(board, now_ms)
+            times.append(min(_next_ping_ms(board, ping), board.heard_ms + dead))
         self._greeting.watch_ms = min(times, default=None)
+
+
+def _next_ping_ms(board: Board, ping_ms: int) -> int:
+    # Also on a link that is never quiet, though seldom: the answer tells the peer's clock.
+    return min(max(board.heard_ms, board.pinged_ms) + ping_ms, board.pinged_ms + CLOCK_PINGS * ping_ms)

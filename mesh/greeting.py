@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from mesh.board import Board
+from mesh.clocks import Clocks
 from mesh.dispatch import PAGE
 from mesh.effects import Unfinished
 from mesh.ledger import Ledger
@@ -29,8 +30,9 @@ class Greeting:
         watch_ms: when a link may have to be asked for a sign of life; `Exchange` looks after it.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, clocks: Clocks) -> None:
         self._ledger = ledger
+        self._clocks = clocks
         self.watch_ms: int | None = None
 
     def hello(self, board: Board, keywords: Iterable[str] | None, now_ms: int) -> None:
@@ -67,8 +69,7 @@ class Greeting:
             ledger.effects.close.append((board.id, "cloned_store"))
             return
         board.close()
-        board.heard_ms = board.pinged_ms = now_ms
-        board.skew_ms = hello.now_ms - now_ms
+        board.heard_ms = now_ms
         board.keywords = None if hello.keywords is None else frozenset(str(word) for word in hello.keywords)
         board.cards.add(ledger.fingerprint)
         board.theirs = theirs
@@ -86,7 +87,8 @@ class Greeting:
         board.open = True
         first_ping = now_ms + int(ledger.limits.ping_s * 1000)
         self.watch_ms = first_ping if self.watch_ms is None else min(self.watch_ms, first_ping)
-        self._give_credit(board)
+        self._clocks.greeted(board, hello.now_ms, now_ms)
+        self.give_credit(board)
         for job_id in board.wanted:
             ledger.effects.send.setdefault(board.id, []).append(encode(Type.WANT, Want(job_id)))
         ledger.acks[board.id] = board
@@ -139,27 +141,15 @@ class Greeting:
         ledger = self._ledger
         for board in ledger.roomier.values():
             if board.open and board.owes_credit:
-                board.owes_credit = False
-                self._give_credit(board)
+                self.give_credit(board)
 
-    def credit_all(self) -> None:
-        """Tell every peer what it may offer, as it is now."""
-        for board in self._ledger.boards.values():
-            if board.open:
-                board.owes_credit = False
-                self._give_credit(board)
-
-    def _give_credit(self, board: Board) -> None:
-        ledger, limits = self._ledger, self._ledger.limits
-        off_s = abs(board.skew_ms) / 1000
-        reason = why_none(ledger.room, ledger.name)
-        if off_s > limits.skew_refuse_s:
-            reason = f'the clocks of "{ledger.name}" and "{board.name}" are {off_s:.0f} s apart: set them right'
-        board.refusing = reason
-        jobs = 0 if reason else limits.credit_jobs
-        if off_s > limits.skew_alarm_s:
-            ledger.alarm(f'the clock of "{board.name}" is {off_s:.0f} s off this one')
-        ledger.effects.send.setdefault(board.id, []).append(encode(Type.CREDIT, Credit(jobs, reason)))
+    def give_credit(self, board: Board) -> None:
+        """Tell the peer of `board` what it may offer, as it is now."""
+        board.owes_credit = False
+        ledger = self._ledger
+        board.refusing = why_none(ledger.room, ledger.name) or self._clocks.why_refused(board)
+        credit = Credit(0 if board.refusing else ledger.limits.credit_jobs, board.refusing)
+        ledger.effects.send.setdefault(board.id, []).append(encode(Type.CREDIT, credit))
 
     def disconnected(self, board: Board) -> None:
         """The link of `board` is gone; what was in flight is sent again on the next one."""

@@ -104,5 +104,6 @@ class Hop:
         """Time is up for a job that waits here and was never offered further."""
         if job.role is not Role.DESTINATION and job.live and job.down is not None and not job.down.offered:
             where = job.place.names[job.place.index + 1]
-            message = f'expired at "{self._ledger.name}" while waiting for "{where}"'
+            why = self._ledger.boards[job.down.board].credit_reason
+            message = f'expired at "{self._ledger.name}" while waiting for "{where}"' + (f": {why}" if why else "")
             self.refuse(job, "expired", message, f'see why "{where}" is not connected: mesh peers', now_ms)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from msgpack import packb
@@ -36,6 +37,7 @@ class Type(IntEnum):
     BYE = 11
     ALL_SENT = 12
     IDENTIFY = 13
+    CLOCK = 128
 
 
 END: Final = 1
@@ -130,6 +132,13 @@ class Pong(NamedTuple):
     token: int
 
 
+class Clock(NamedTuple):
+    """With the PONG that answers the PING `token`: the sender's clock."""
+
+    token: int
+    now_ms: int
+
+
 class Ahead(NamedTuple):
     """An Outcome that is durable at its destination, passed on before our own commit and without a number (R1)."""
 
@@ -150,7 +159,20 @@ class AllSent(NamedTuple):
 
 
 Message = (
-    Hello | FactMessage | Ack | Confirm | Credit | Want | CardMessage | Ping | Pong | Ahead | Bye | AllSent | Identify
+    Hello
+    | FactMessage
+    | Ack
+    | Confirm
+    | Credit
+    | Want
+    | CardMessage
+    | Ping
+    | Pong
+    | Ahead
+    | Bye
+    | AllSent
+    | Identify
+    | Clock
 )
 
 _INT: Final = (int,)
@@ -173,7 +195,9 @@ _SHAPES: Final[tuple[tuple[Type, type[Message], tuple[tuple[type, ...], ...]], .
     (Type.BYE, Bye, (_STR,)),
     (Type.ALL_SENT, AllSent, (_INT,)),
     (Type.IDENTIFY, Identify, (_BIN, _STR)),
+    (Type.CLOCK, Clock, (_INT, _INT)),
 )
+_SHAPE_OF: Final = MappingProxyType({int(code): (kind, shape) for code, kind, shape in _SHAPES})
 _MAX_INT: Final = (1 << 62) - 1
 _FACT: Final = int(Type.FACT)
 _FACT_TYPES: Final = (int, int, int, int, bytes, bytes)
@@ -206,11 +230,12 @@ def read(array: object) -> Message | None:
     if type(array) is not list or not array or type(array[0]) is not int:
         raise MessageError("a message is an array that starts with its type")
     code = array[0]
-    if not 1 <= code <= len(_SHAPES):
+    known = _SHAPE_OF.get(code)
+    if known is None:
         if code >= OPTIONAL:
             return None
         raise MessageError(f"message type {code} is not known to this version", fix="upgrade this agent")
-    _, kind, shape = _SHAPES[code - 1]
+    kind, shape = known
     if len(array) != len(shape) + 1:
         raise MessageError(f"a message of type {code} has {len(shape)} fields")
     for value, allowed in zip(array[1:], shape, strict=True):

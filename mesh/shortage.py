@@ -25,7 +25,9 @@ class Shortage:
         if room is ledger.room:
             return
         ledger.room = room
-        self._greeting.credit_all()
+        for board in ledger.boards.values():
+            if board.open:
+                self._greeting.give_credit(board)
         if room is Room.ENOUGH:
             self._retry_ms = None
             return
@@ -38,7 +40,9 @@ class Shortage:
 
     def tick(self, now_ms: int) -> None:
         """Collect, and so ask the store again, when it is time."""
-        if self._retry_ms is not None and now_ms >= self._retry_ms:
+        retry_ms = self._retry_ms
+        # A clock that was set back must not put it off.
+        if retry_ms is not None and not now_ms < retry_ms <= now_ms + int(self._ledger.limits.room_s * 1000):
             self._look_again(now_ms)
 
     def _look_again(self, now_ms: int) -> None:

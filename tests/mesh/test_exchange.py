@@ -530,11 +530,28 @@ def test_a_deleted_job_does_not_hold_home_back() -> None:
 def test_a_quiet_link_is_asked_for_a_sign_of_life() -> None:
     pair = Pair()
     pair.wait(9)
-    assert not pair.sent("portal", "cluster", Ping)
+    assert len(pair.sent("portal", "cluster", Ping)) == 1, "for the time, when the link was new"
     pair.wait(60)
-    assert 5 <= len(pair.sent("portal", "cluster", Ping)) <= 7
+    assert 6 <= len(pair.sent("portal", "cluster", Ping)) <= 8
     assert len(pair.sent("cluster", "portal", Pong)) == len(pair.sent("portal", "cluster", Ping))
     assert pair.portal.closed == pair.cluster.closed == []
+
+
+def test_a_busy_link_is_asked_for_the_time_now_and_then() -> None:
+    pair = Pair()
+    for _ in range(36):
+        pair.inject("cluster", "portal", Pong(0))
+        pair.tick(5)
+        pair.settle()
+    assert len(pair.sent("portal", "cluster", Ping)) == 1 + 180 // 60
+
+
+def test_a_clock_that_is_set_back_still_finds_a_dead_link() -> None:
+    pair = Pair(limits={"cluster": Limits(dead_s=100)})
+    pair.portal.skew_ms = -3_600_000
+    for _ in range(26):
+        pair.tick(1)
+    assert pair.portal.closed == ["nothing heard for 25 s"]
 
 
 def test_a_dead_link_is_given_up() -> None:
@@ -559,6 +576,7 @@ def test_only_received_traffic_counts() -> None:
 def test_without_a_link_there_is_nothing_to_watch() -> None:
     pair = Pair()
     pair.part()
+    asked = len(pair.sent("portal", "cluster", Ping))
     pair.wait(120)
     assert pair.portal.closed == []
-    assert not pair.sent("portal", "cluster", Ping)
+    assert len(pair.sent("portal", "cluster", Ping)) == asked

@@ -130,6 +130,16 @@ def test_the_store_is_asked_again_at_a_deadline_and_collects_at_once() -> None:
     assert engine.end_step(later).batch.collect_ms is None
 
 
+def test_a_clock_that_is_set_back_does_not_put_it_off() -> None:
+    pair = Pair()
+    engine, now = pair.portal.engine, pair.now_ms
+    engine.room(Room.DISK_FULL, now)
+    engine.end_step(now)
+    engine._collect_ms = now
+    engine.tick(now - 3_600_000)
+    assert engine.end_step(now - 3_600_000).batch.collect_ms == now - 3_600_000
+
+
 def test_it_is_said_once() -> None:
     pair = Pair()
     tell(pair, "cluster", Room.DISK_FULL)

@@ -172,6 +172,35 @@ def test_a_clock_ten_minutes_off_is_named_and_no_job_is_lost(skew_s: int) -> Non
     assert state(run, "a", job_id) is State.COMPLETE
 
 
+@pytest.mark.parametrize("skew_s", [-600, 600])
+@pytest.mark.parametrize("name", ["a", "b", "c"])
+def test_a_clock_that_is_set_right_lets_jobs_go_on_the_same_link(name: str, skew_s: int) -> None:
+    run = made(skews_ms={name: skew_s * 1000})
+    job_id = put(run)
+    run.run(30)
+    assert run.history.starts[job_id] == 0
+    cuts = run.history.cuts
+    run.hosts[name].skew_ms = 0
+    run.run(90)
+    assert state(run, "a", job_id) is not State.PENDING
+    assert run.history.cuts == cuts
+    if state(run, "a", job_id) is not State.COMPLETE:
+        # It was made by a clock that was ten minutes ahead or behind: then somebody says so.
+        assert name == "a"
+        assert run.hosts["a"].jobs()[job_id].reject is not None
+
+
+def test_a_job_that_waited_for_a_clock_says_so_when_it_expires() -> None:
+    run = made((("a", "b"),), skews_ms={"b": 600_000})
+    job_id = put(run, "a.b", life_s=20)
+    run.run(30)
+    reject = run.hosts["a"].jobs()[job_id].reject
+    assert reject is not None
+    assert reject.message == (
+        'expired at "a" while waiting for "b": the clocks of "b" and "a" are 600 s apart: set them right'
+    )
+
+
 # -- cancel and delete ----------------------------------------------------------------------------------------------
 
 

@@ -275,6 +275,9 @@ class Exchange:
             elif consequence is Consequence.WAIT:
                 if credits == board.credits:
                     board.halted.add(job.branch)
+            elif lane.offered:
+                # An earlier life of the peer's store was offered it, and nobody can ask that any more.
+                self._hop.lose(job, detail[:1024], now_ms)
             else:
                 self._hop.refuse(job, reason, detail[:1024], "", now_ms)
         ledger.touch(job)

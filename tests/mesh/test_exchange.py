@@ -580,3 +580,24 @@ def test_without_a_link_there_is_nothing_to_watch() -> None:
     pair.wait(120)
     assert pair.portal.closed == []
     assert len(pair.sent("portal", "cluster", Ping)) == asked
+
+
+def test_a_job_that_was_offered_before_a_loss_and_is_forgotten_by_now_ends_with_its_effect_unknown() -> None:
+    pair = Pair()
+    job_id = pair.put("portal.cluster")
+    pair.settle()
+    old = pair.portal.store.copy()
+    pair.put("portal.cluster")
+    pair.settle()
+    pair.run_all("cluster")
+    pair.part()
+    pair.now_ms += int((Limits().life_s + Limits().horizon_s) * 1000) + 60_000
+    pair.tick()
+    pair.crash("cluster")
+    assert not pair.cluster.knows(job_id)
+    pair.restore("portal", old)
+    pair.join()
+    assert pair.portal.state(job_id) is State.REJECTED
+    reject = pair.portal.job(job_id).reject
+    assert reject is not None
+    assert (reject.reason, "effect unknown" in reject.message) == ("lost", True)

@@ -2,9 +2,10 @@
 # what it needs in .venv the first time, and again when pyproject.toml changes; `make clean` forgets all of it.
 
 BIN := .venv/bin
-# Two stamps, because the demo needs only what users need: the package, and not the tools that develop it.
+# Three stamps: the demo needs only what users need, the package; the tools develop it; the peers are measured beside it.
 RUNTIME := .venv/.runtime-is-set-up
 TOOLS := .venv/.tools-are-set-up
+PEERS := .venv/.peers-are-set-up
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -17,10 +18,11 @@ help:
 	@echo 'make test     format, lint, types and all tests; what .ci/run runs'
 	@echo 'make check    format, lint and types only'
 	@echo 'make format   let ruff put the source in order'
-	@echo 'make bench    throughput and latency on this machine'
+	@echo 'make bench    throughput and latency on this machine, beside Celery, NATS and others (10 minutes)'
 	@echo 'make soak     the tests with new random examples each time, and many more of them (an hour or so)'
 	@echo 'make clean    remove .venv, caches and built files'
 	@echo 'PYTHON=...    chooses the interpreter that .venv is made from; TESTS="..." what make test gives pytest'
+	@echo 'ONLY=a,b      what make bench measures: $(MEASURED); SERVERS=install, as root, brings Redis and NATS'
 
 demo: $(RUNTIME)
 	@$(BIN)/mesh demo
@@ -38,8 +40,20 @@ check: $(TOOLS)
 format: $(TOOLS)
 	@$(BIN)/ruff check --quiet --fix .; $(BIN)/ruff format --quiet .
 
-bench: $(TOOLS)
-	@$(BIN)/python -m pytest -q -s -o python_files='bench_*.py' tests/benchmarks
+# Whatever peer is not there is left out, visibly. BENCH_QUICK=1 shows in three minutes whether all of it works.
+bench: $(TOOLS) $(PEERS)
+	@$(SERVERS_$(SERVERS))
+	@BENCH_COMMAND='make bench$(if $(ONLY), ONLY=$(ONLY))' \
+	    $(BIN)/python -m pytest -q -s -o python_files='bench_*.py' $(BENCHMARKS)
+
+comma := ,
+MEASURED := $(patsubst tests/benchmarks/bench_%.py,%,$(wildcard tests/benchmarks/bench_*.py))
+BENCHMARKS = $(if $(ONLY),$(patsubst %,tests/benchmarks/bench_%.py,$(subst $(comma), ,$(ONLY))),tests/benchmarks)
+
+define SERVERS_install
+if [ "$$(id -u)" != 0 ]; then echo 'SERVERS=install needs root' >&2; exit 1; fi; \
+{ apt-get update && apt-get install --yes redis-server nats-server; } >/dev/null
+endef
 
 soak: $(TOOLS)
 	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -q $(TESTS)
@@ -71,6 +85,10 @@ $(TOOLS): $(RUNTIME)
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	@$(BIN)/python -m pip install --quiet --group dev
 	@touch $@
+
+$(PEERS): $(TOOLS)
+	@if $(BIN)/python -m pip install --quiet --group bench; then touch $@; \
+	else echo 'The peers could not be installed; those that are missing are left out' >&2; fi
 
 $(RUNTIME): pyproject.toml
 	@$(MAKE_VENV)

@@ -21,7 +21,7 @@ from typing import Any, Final
 import click
 
 from agents.calls import CallFailed, open_calls
-from agents.cli.loopback import BenchFailed, Row, make_row, running_row
+from agents.cli.loopback import HANDLERS_TEXT, BenchFailed, Row, make_row, running_row
 from agents.cli.session import Session, json_option, pass_session
 from agents.cli.showing import LiveLine, clean, remark, say, say_json
 from agents.measuring import PATIENCE_S, Timing, measure
@@ -166,7 +166,7 @@ async def _own_mesh(hops: Sequence[int], wanted: _Wanted, show: _Show) -> int:
         folder = Path(name)
         show.doing("making agents")
         # Nothing else runs on this event loop yet.
-        names = make_row(folder, max(hops))
+        names = make_row(folder, max(hops), HANDLERS_TEXT)
         durable = on_disk(folder)
         async with running_row(folder, names) as row:
             for over in hops:

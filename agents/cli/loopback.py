@@ -93,8 +93,13 @@ class Row:
             await asyncio.wait(every)
 
 
-def make_row(folder: Path, hops: int) -> tuple[str, ...]:
+def make_row(folder: Path, hops: int, handlers: str) -> tuple[str, ...]:
     """Make the agents of a row with `hops` links, each invited by the one before it; returns their names.
+
+    Args:
+        folder: where; each gets a folder in it.
+        hops: how many links.
+        handlers: text of the handlers.py of each but the origin.
 
     Raises:
         MeshError: the folder does not take them.
@@ -103,7 +108,7 @@ def make_row(folder: Path, hops: int) -> tuple[str, ...]:
     for name in names:
         make_home(folder / name, name)
         if name != ORIGIN:
-            write_private(folder / name / HANDLERS, HANDLERS_TEXT)
+            write_private(folder / name / HANDLERS, handlers)
     for upstream, downstream in pairwise(names):
         invitation = folder / f"{downstream}.invite.toml"
         write_private(invitation, offline.invite(folder / upstream, downstream, None, None, (), ())["text"])

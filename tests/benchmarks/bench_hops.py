@@ -1,61 +1,36 @@
-"""Throughput and latency over one and three hops: real processes, durable, signed, encrypted.
+"""Throughput and latency over one hop and three: `mesh bench`, several times, in processes of its own each time.
 
-The origin runs in this process, so that what is timed is put to result and nothing of the local door. Run it by
-`make bench`; it prints a table and asserts nothing, since these machines are shared.
+What is timed is put to result, in the process of the origin. Each other agent is a process too; every job is signed,
+encrypted, and on disk at each agent before it is passed on or answered.
 """
 
 from __future__ import annotations
 
-import asyncio
-import statistics
-import time
-from pathlib import Path
+from tests.benchmarks.hopboard import Row, mesh_bench
+from tests.benchmarks.report import Report, markdown_table
+from tests.benchmarks.rounds import Spread
 
-import pytest
-
-from agents import Agent
-from tests.integration.mesh_process import QUICK, Mesh, in_mesh
-
-NAMES = ("waldur", "brics", "notebook", "shared")
-SINGLE, MANY, OUTSTANDING = 300, 6_000, 1_000
+HOPS = (1, 3)
 
 
-async def measure(origin: Agent, path: str) -> str:
-    """One row of the table for `path`."""
-    times = []
-    for n in range(SINGLE):
-        began = time.perf_counter()
-        await (await origin.put(f"{path} add_user one{n}.proj.org")).result()
-        times.append((time.perf_counter() - began) * 1000)
+def test_hops(report: Report) -> None:
+    rounds = [mesh_bench(HOPS, seconds=report.sizes.seconds) for _ in range(report.sizes.rounds)]
 
-    async def lane(first: int) -> None:
-        for n in range(first, MANY, OUTSTANDING):
-            await (await origin.put(f"{path} add_user many{n}.proj.org")).result()
+    def spread(hops: int, outstanding: int, name: str) -> Spread:
+        return Spread(tuple(row[name] for rows in rounds for row in rows if _is(row, hops, outstanding)))
 
-    began = time.perf_counter()
-    await asyncio.gather(*(lane(first) for first in range(OUTSTANDING)))
-    rate = MANY / (time.perf_counter() - began)
-    times.sort()
-    hops = path.count(".")
-    return (
-        f"| {hops} | {statistics.median(times):.2f} | {times[int(len(times) * 0.95)]:.2f} "
-        f"| {times[int(len(times) * 0.99)]:.2f} | {rate:,.0f} |"
-    )
+    lines = []
+    for hops in HOPS:
+        alone = [spread(hops, 1, name).text(2) for name in ("p50_ms", "p95_ms", "p99_ms")]
+        many = spread(hops, 1_000, "per_s").text(), spread(hops, 1_000, "p50_ms").text(1)
+        lines.append((str(hops), *alone, *many))
+    heads = ("hops", "p50 ms", "p95 ms", "p99 ms", "jobs/s, 1,000 outstanding", "p50 ms of these")
+    report.section("hops", "One hop and three", markdown_table(heads, lines))
+    for key, hops in (("one-hop", 1), ("three-hops", 3)):
+        report.target(f"{key}-rate", spread(hops, 1_000, "per_s").median)
+        report.target(f"{key}-p50", spread(hops, 1, "p50_ms").median)
+    report.target("one-hop-p99", spread(1, 1, "p99_ms").median)
 
 
-@pytest.mark.parametrize("hops", [1, 3])
-def test_hops(hops: int, tmp_path: Path) -> None:
-    names = (NAMES[0], *NAMES[-hops:])
-
-    @in_mesh(120)
-    async def scenario(mesh: Mesh) -> None:
-        agents = [mesh.make(name, "custom", handlers=QUICK if name == names[-1] else None) for name in names]
-        await mesh.line(*agents)
-        await agents[0].stop()
-        async with Agent.load(agents[0].home) as origin:
-            await origin.wait_for_peer(names[1], timeout=30)
-            await (await origin.put(f"{'.'.join(names)} add_user first.proj.org")).result(30)
-            row = await measure(origin, ".".join(names))
-        print("\n| hops | p50 ms | p95 ms | p99 ms | jobs/s, 1,000 outstanding |\n|---|---|---|---|---|\n" + row)
-
-    scenario(tmp_path)
+def _is(row: Row, hops: int, outstanding: int) -> bool:
+    return bool(row["hops"] == hops and row["outstanding"] == outstanding)

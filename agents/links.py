@@ -15,6 +15,7 @@ from functools import partial
 from typing import Final
 
 from agents.handshake import REFUSED, Agreed, Handshake, Local, messages_of
+from agents.metrics import Traffic
 from invitations.errors import CardError
 from invitations.peers import PeerRow
 from invitations.refusal import Refused
@@ -30,18 +31,29 @@ log = logging.getLogger("hopboard.links")
 
 REPLACED: Final = 4409
 MALFORMED: Final = 4400
+GOODBYE_S: Final = 3.0
+"""How long the other side may take to read our last words before its connection is cut."""
+QUEUED: Final = 65_536
+"""Messages that may wait for room in a socket. The window bounds the records among them and what is passed ahead does
+not wait, so only somebody who asks for answers and does not read them comes near."""
 
 
 class Link:
-    """One authenticated connection of one board. `queue` is what is yet to be sent, as packed messages."""
+    """One authenticated connection of one board.
 
-    __slots__ = ("board", "connection", "queue", "session", "waiting")
+    Attributes:
+        queue: what is yet to be sent, as packed messages.
+        flushing: a flush is under way; seen from elsewhere, the socket has no room and TCP waits for the other side.
+    """
+
+    __slots__ = ("board", "connection", "flushing", "queue", "session", "waiting")
 
     def __init__(self, board: Board, connection: Connection, session: Session) -> None:
         self.board = board
         self.connection = connection
         self.session = session
         self.queue: list[bytes] = []
+        self.flushing = False
         self.waiting = asyncio.Event()
 
     def send(self, packed: list[bytes]) -> None:
@@ -75,6 +87,7 @@ class Links:
         self._network = network
         self._changed = changed
         self._live: dict[int, Link] = {}
+        self.traffic = Traffic()
         self.events: dict[tuple[str, str], LinkEvent] = {}
 
     # -- what the engine wants sent -----------------------------------------------------------------------------
@@ -84,6 +97,22 @@ class Links:
         link = self._live.get(board_id)
         if link is not None:
             link.send(packed)
+            if len(link.queue) > QUEUED:
+                self.close(board_id, "it asks for answers and does not read them")
+
+    def pass_ahead(self, board_id: int, packed: list[bytes]) -> None:
+        """Send Outcomes ahead of their records, if that makes them early: on a link without room they would only wait
+        in memory, beside the window, for records that wait as well (R12)."""
+        link = self._live.get(board_id)
+        if link is not None and not link.flushing:
+            link.send(packed)
+        elif link is not None:
+            self.traffic.passed_over += len(packed)
+
+    @property
+    def queued(self) -> int:
+        """Messages that wait for room in a socket, over all links."""
+        return sum(len(link.queue) for link in self._live.values())
 
     def close(self, board_id: int, reason: str) -> None:
         """Close the present link of a board, saying why."""
@@ -93,6 +122,9 @@ class Links:
             link.send([encode(Type.BYE, Bye(reason[:200]))])
             self._drop(link)
             link.waiting.set()
+            # Whoever does not read does not take the goodbye either, and would hold this end open for as long as its
+            # kernel answers: nobody could dial again meanwhile.
+            asyncio.get_running_loop().call_later(GOODBYE_S, link.connection.abort)
 
     def is_up(self, board_id: int) -> bool:
         """Whether a link stands."""
@@ -130,6 +162,7 @@ class Links:
             connection.abort()
             return
         except (Refused, LinkError, CardError) as error:
+            self.traffic.refused += 1
             log.warning("%s from %s", error.message, connection.source, extra={"fix": error.fix})
             with suppress(LinkError):
                 await connection.close(REFUSED, "refused")
@@ -171,6 +204,7 @@ class Links:
             raise
         event = self.event(board.name, board.zone)
         event.state, event.since_ms, event.trouble, event.fix = "up", local.stepping.now_ms(), "", ""
+        self.traffic.links += 1
         log.info("link to %s is up", board.name)
         self._changed(board)
         return link
@@ -188,7 +222,7 @@ class Links:
     async def _read(self, link: Link) -> None:
         local, board = self._local, link.board
         engine, stepping = local.engine, local.stepping
-        receive, opened = link.connection.receive, link.session.open
+        receive, opened, traffic = link.connection.receive, link.session.open, self.traffic
         while True:
             frame = await receive()
             if self._live.get(board.id) is not link:
@@ -198,6 +232,9 @@ class Links:
             except (CodecError, MessageError) as error:
                 await link.connection.close(MALFORMED, error.message[:100])
                 raise
+            traffic.frames_in += 1
+            traffic.bytes_in += len(frame)
+            traffic.messages_in += len(messages)
             stepping.feed(partial(engine.received, board, messages), len(messages))
 
     async def _write(self, link: Link) -> None:
@@ -215,8 +252,15 @@ class Links:
         packer = FramePacker()
         packed, link.queue = link.queue, []
         packer.extend(packed)
+        traffic = self.traffic
+        traffic.messages_out += len(packed)
+        link.flushing = True
         for frame in packer.take():
-            await link.connection.send(link.session.seal(frame))
+            sealed = link.session.seal(frame)
+            traffic.frames_out += 1
+            traffic.bytes_out += len(sealed)
+            await link.connection.send(sealed)
+        link.flushing = False
 
     def _drop(self, link: Link) -> None:
         board = link.board
@@ -230,13 +274,18 @@ class Links:
         self._changed(board)
 
     async def close_all(self) -> None:
-        """Say goodbye on every link."""
-        links = list(self._live.values())
-        for link in links:
-            link.send([encode(Type.BYE, Bye("the agent stops"))])
-            with suppress(LinkError):
-                await self._flush(link)
-            self._drop(link)
-            link.waiting.set()
-            with suppress(LinkError):
-                await link.connection.close()
+        """Say goodbye on every link, to all at once: who does not read makes nobody else wait."""
+        async with asyncio.TaskGroup() as leaving:
+            for link in list(self._live.values()):
+                leaving.create_task(self._leave(link))
+
+    async def _leave(self, link: Link) -> None:
+        link.send([encode(Type.BYE, Bye("the agent stops"))])
+        with suppress(LinkError):
+            if not link.flushing:
+                async with asyncio.timeout(GOODBYE_S):
+                    await self._flush(link)
+        self._drop(link)
+        link.waiting.set()
+        with suppress(LinkError):
+            await link.connection.close()

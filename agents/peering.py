@@ -25,7 +25,7 @@ from invitations.invitation import Invitation
 from invitations.peers import PeerRow
 from mesh.board import Board
 from mesh.transport.contract import Listener, Network, Page
-from mesh.transport.dialer import Dialer, DialerState, Dialing, Up, Waiting
+from mesh.transport.dialer import Dialer, DialerLimits, DialerState, Dialing, Up, Waiting
 
 log = logging.getLogger("hopboard.peers")
 
@@ -104,8 +104,13 @@ class Peering:
             # A later invitation: another secret, and perhaps another address.
             earlier[1].cancel()
             self._leaving.append(earlier[1])
+        limits = self._settings.limits
         dialer = Dialer(
-            peer.urls, partial(self.links.dial, peer), partial(self._dialer_says, peer), random=random.random
+            peer.urls,
+            partial(self.links.dial, peer),
+            partial(self._dialer_says, peer),
+            random=random.random,
+            limits=DialerLimits(base_s=limits.redial_s, cap_s=limits.redial_max_s),
         )
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(dialer.run(), name=f"dial {peer.name}")
         self._dialers[peer.key] = dialer, task

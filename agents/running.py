@@ -21,6 +21,7 @@ from agents.executor import Executor
 from agents.handlers import Handlers
 from agents.jobs import Jobs
 from agents.lookup import Lookup
+from agents.metrics import CONTENT_TYPE, Handled, exposition, families
 from agents.pairing import card_of
 from agents.peering import Peering
 from agents.settings import Settings
@@ -93,7 +94,8 @@ class Running:
         self.lookup = Lookup(settings, self.engine, beside, self.watching, clock_ms)
         self.jobs = Jobs(settings, handlers, self.engine, self.stepping, self.lookup, self.watching, clock_ms)
         self.executor = Executor(handlers, settings.limits, self._ended)
-        pages = {"/healthz": self._healthz, "/readyz": self._readyz}
+        self.handled = Handled()
+        pages = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics}
         self.peering = Peering(settings, self, network, pages)
 
     async def start(self) -> None:
@@ -133,13 +135,25 @@ class Running:
             return 503, "application/json", f'{{"status":"{self.engine.ledger.room}"}}'
         return 200, "application/json", '{"status":"ready"}'
 
+    def _metrics(self) -> tuple[int, str, str]:
+        links = self.peering.links
+        found = families(
+            self.engine.boards,
+            links.traffic,
+            self.handled,
+            queued=links.queued,
+            steps=self.stepping.steps,
+            started_s=self.started_ms / 1000,
+        )
+        return 200, CONTENT_TYPE, exposition(found)
+
     # -- effects (see `stepping.Outlet`) ------------------------------------------------------------------------
 
     def at_once(self, effects: Effects) -> None:
         """What does not wait for the commit."""
         links = self.peering.links
         for board_id, packed in effects.ahead.items():
-            links.send(board_id, packed)
+            links.pass_ahead(board_id, packed)
         for told in effects.told:
             watch = self.watching.find(told.job_id)
             if watch is not None:
@@ -196,6 +210,7 @@ class Running:
         job = self.engine.ledger.find(start.job_id)
         assert job is not None, "a job whose handler runs is kept in memory"
         request = job.request
+        self.handled.started += 1
         self.executor.start(
             Context(
                 job_id=job.id,
@@ -213,6 +228,7 @@ class Running:
         )
 
     def _ended(self, job_id: bytes, ending: Ending | None) -> None:
+        self.handled.end("requeued" if ending is None else str(ending.state))
         if ending is None:
             self.stepping.feed(partial(self.engine.requeued, job_id))
         else:

@@ -43,6 +43,9 @@ class Limits:
     children_depth: int = 4
     ping_s: float = 10.0
     dead_s: float = 25.0
+    redial_s: float = 0.5
+    """Longest pause after the first failure to dial, doubled with each further one."""
+    redial_max_s: float = 60.0
     report_after_s: float = 0.1
     """A job that is alive this long after its claim is reported upstream as claimed or running."""
     half_open: int = 64

@@ -13,17 +13,18 @@ import pytest
 
 from agents.agent import Agent
 from agents.handshake import messages_of
-from agents.links import MALFORMED
+from agents.links import MALFORMED, Link
 from agents.running import Running
 from grammar.identifiers import UserIdentifier
 from invitations.joining import psk_for
 from mesh.board import Board
 from mesh.codec import FramePacker, pack
 from mesh.errors import LinkError
-from mesh.messages import Bye, Hello, Identify, Message, Ping, Pong, Type, encode
+from mesh.messages import Bye, CardMessage, Hello, Identify, Message, Ping, Pong, Type, encode
 from mesh.session import Dialing, Session
 from mesh.transport.contract import UNPROVEN, VANISHED, Connection
 from mesh.transport.errors import ConnectionLost
+from mesh.transport.memory import MemoryConnection
 from tests.agents.doors import in_loop
 from tests.agents.memory_mesh import Mesh, memory_mesh
 
@@ -267,3 +268,69 @@ async def test_what_comes_on_the_heels_of_the_greeting_is_taken(tmp_path: Path) 
         await connection.send(session.seal(frame))
         found = await said(connection, session, Pong)
         assert Pong(41) in found
+
+
+@asynccontextmanager
+async def jammed(at: Two) -> AsyncIterator[Link]:
+    """The portal's link to the cluster, with more in it than the network takes from a side that nobody reads."""
+    links = at.portal.running.peering.links
+    link = links._live[at.board.id]
+    at.mesh.network.stall("portal", "cluster")
+    while not link.flushing:
+        link.send([encode(Type.CARD, CardMessage(bytes(1_000)))] * 300)
+        await at.portal.running.stepping.settled()
+    yield link
+    at.mesh.network.resume("portal", "cluster")
+
+
+@in_loop
+async def test_a_link_that_nobody_reads_is_cut_after_its_goodbye(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its writer waits for room for ever; a peer that dials would otherwise never dial again."""
+    monkeypatch.setattr("agents.links.GOODBYE_S", 0.02)
+    async with two(tmp_path) as at, jammed(at) as link:
+        connection = link.connection
+        assert isinstance(connection, MemoryConnection)
+        over = asyncio.Event()
+        connection.on_end = over.set
+        at.portal.running.peering.links.close(at.board.id, "nothing heard")
+        assert not at.board.open
+        await over.wait()
+        assert connection._end is not None
+
+
+@in_loop
+async def test_what_is_passed_ahead_does_not_pile_up_on_a_link_without_room(tmp_path: Path) -> None:
+    async with two(tmp_path) as at:
+        links = at.portal.running.peering.links
+        async with jammed(at) as link:
+            before = len(link.queue)
+            links.pass_ahead(at.board.id, [bytes(40_000)] * 1_000)
+            assert len(link.queue) == before
+            assert links.traffic.passed_over == 1_000
+        links.pass_ahead(99, [b"no such link"])
+        assert links.traffic.passed_over == 1_000
+
+
+@in_loop
+async def test_who_asks_for_answers_and_does_not_read_them_is_let_go(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.links.QUEUED", 100)
+    async with two(tmp_path) as at, jammed(at) as link:
+        links = at.portal.running.peering.links
+        while links.is_up(at.board.id):
+            at.portal.running.engine.received(at.board, [Ping(1)], int(time.time() * 1000))
+            at.portal.running.stepping.poke()
+            await at.portal.running.stepping.settled()
+        assert len(link.queue) <= 102
+        assert "does not read them" in caplog.text
+
+
+@in_loop
+async def test_a_stop_waits_for_nobody_who_does_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.links.GOODBYE_S", 0.02)
+    async with two(tmp_path) as at, jammed(at):
+        await at.portal.running.peering.links.close_all()
+        assert not at.board.open

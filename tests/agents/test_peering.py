@@ -246,3 +246,26 @@ async def test_a_wish_that_is_not_legal_changes_nothing(tmp_path: Path) -> None:
                 await portal.running.peering.invite(wish)
         assert portal.running.peering.listed() == []
         assert portal.running.book.invitations == ()
+
+
+@in_loop
+async def test_how_soon_a_lost_link_is_dialled_again_can_be_set(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "hopboard.peers")
+    async with memory_mesh(tmp_path) as mesh:
+        portal = mesh.agent("portal")
+        cluster = mesh.agent("cluster", more="[limits]\nredial_s = 0.03\nredial_max_s = 0.04\n")
+        await portal.start()
+        await cluster.start()
+        await mesh.join(portal, cluster)
+        mesh.network.cut("portal", "cluster")
+        async with asyncio.timeout(5):
+            await cluster.running.peering.until(lambda: len(pauses(caplog)) >= 4)
+    # A tenth of the longest pause each time, as the fixture says.
+    assert pauses(caplog)[:4] == pytest.approx([0.003, 0.004, 0.004, 0.004])
+
+
+def pauses(caplog: pytest.LogCaptureFixture) -> list[float]:
+    """The pauses of diallers, in seconds, in their order."""
+    return [record.args[1] for record in caplog.records if "again in" in record.msg]  # type: ignore[index, misc]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -17,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from agents import offline
 from agents.calls import Calls, open_calls
@@ -133,8 +135,9 @@ class Said:
 class MeshProcess:
     """One agent: its folder, and the process that runs it, if one does."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, program: Sequence[str] = MESH) -> None:
         self.home = home
+        self.program = tuple(program)
         self.name = home.name
         self.out = Said()
         self.log = Said()
@@ -149,7 +152,7 @@ class MeshProcess:
         """
         before = len(self.out.lines)
         process = self._process = await asyncio.create_subprocess_exec(
-            *(*MESH, "-C", str(self.home), "run"),
+            *(*self.program, "-C", str(self.home), "run"),
             env=environment(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -196,6 +199,11 @@ class MeshProcess:
         assert status == 0, f"{self.name} ended with status {status}"
         return took
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal, such as SIGSTOP, which no process can refuse, or SIGCONT after it."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     async def _gone(self) -> None:
         if self._process is not None:
             await self._process.wait()
@@ -221,6 +229,40 @@ class MeshProcess:
         found = re.search(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE)
         assert found is not None
         return int(found[1]) / 1024
+
+    def times_woken(self) -> int:
+        """How often a thread of the process went to sleep and was woken by something it had waited for."""
+        assert self._process is not None
+        found = 0
+        for status in Path(f"/proc/{self._process.pid}/task").glob("*/status"):
+            woken = re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status.read_text(), re.MULTILINE)
+            assert woken is not None
+            found += int(woken[1])
+        return found
+
+    def cpu_s(self) -> float:
+        """Seconds of processor time it has used in this life."""
+        assert self._process is not None
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    async def get(self, page: str) -> tuple[int, str]:
+        """What its port answers to a plain GET: status and body."""
+        async with await self.calls() as calls:
+            address = urlsplit((await calls.request("info"))["address"])
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        writer.write(f"GET {page} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+        return int(head.split()[1]), body
+
+    async def metrics(self) -> dict[str, float]:
+        """The samples of `/metrics`, by name and label."""
+        status, text = await self.get("/metrics")
+        assert status == 200, text
+        samples = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+        return {name.removeprefix("hopboard_"): float(value) for name, _, value in samples}
 
     async def calls(self) -> Calls:
         """A connection to its local door."""
@@ -307,17 +349,26 @@ class Mesh:
                 print(f"--- {agent.home}", *agent.log.lines[-60:], *agent.out.lines[-10:], sep="\n")
 
     def make(
-        self, name: str, kind: str, *, handlers: str | None = None, limits: str = "", folder: str | None = None
+        self,
+        name: str,
+        kind: str,
+        *,
+        handlers: str | None = None,
+        limits: str = "",
+        folder: str | None = None,
+        listen: str | None = None,
+        program: Sequence[str] = MESH,
     ) -> MeshProcess:
-        """An agent that does not run yet; `limits` are lines of that table of its configuration."""
+        """An agent that does not run yet; `limits` are lines of that table of its configuration, `program` is what is
+        started with its folder."""
         home = self.root / (folder or name)
-        make_home(home, name, kind=kind)
+        make_home(home, name, kind=kind, listen=listen)
         if handlers is not None:
             (home / "handlers.py").write_text(handlers)
         if limits:
             with (home / "mesh.toml").open("a") as configuration:
                 configuration.write(f"\n[limits]\n{limits}\n")
-        agent = MeshProcess(home)
+        agent = MeshProcess(home, program=program)
         self.agents.append(agent)
         return agent
 

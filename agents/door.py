@@ -147,8 +147,6 @@ class Door:
         except asyncio.CancelledError:
             # The agent stops, and waits for nobody who does not read. The task ends here; nobody awaits its result.
             writer.transport.abort()
-        except ConnectionError:
-            pass
         finally:
             call.end()
             writer.close()
@@ -187,20 +185,24 @@ class _Call:
 
     async def serve(self) -> None:
         """Answer until the caller hangs up."""
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            telling = tasks.create_task(self._tell())
-            waiting = set[asyncio.Task[None]]()
-            try:
-                while line := await self._line():
-                    await self._room.acquire()
-                    task = tasks.create_task(self._take(line))
-                    waiting.add(task)
-                    task.add_done_callback(waiting.discard)
-            finally:
-                telling.cancel()
-                for task in waiting:
-                    task.cancel()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                telling = tasks.create_task(self._tell())
+                waiting = set[asyncio.Task[None]]()
+                try:
+                    while line := await self._line():
+                        await self._room.acquire()
+                        task = tasks.create_task(self._take(line))
+                        waiting.add(task)
+                        task.add_done_callback(waiting.discard)
+                finally:
+                    telling.cancel()
+                    for task in waiting:
+                        task.cancel()
+        except* ConnectionError:
+            # The caller hung up while something was being read or told: whichever task saw it first.
+            pass
 
     async def _line(self) -> bytes:
         try:
@@ -281,7 +283,8 @@ class _Call:
             view = self.running.lookup.look(job_id)
             if view is None:
                 elsewhere.append(job_id)
-            elif not view.live:
+            elif not view.live and self.running.lookup.is_durable(job_id):
+                # One that ends in this very step is told with its commit.
                 self._changed(number, job_id, view)
         if elsewhere and self._tasks is not None:
             self._tasks.create_task(self._look_up(number, elsewhere))

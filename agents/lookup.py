@@ -1,7 +1,8 @@
 """Looking jobs up at one running agent: one by its id, by the characters that people type, or lists of them.
 
-What is in memory is newer than the store and is shown instead. Lists and searches are read beside the writer, so they
-hold up no commit.
+What is in memory is newer than the store and is shown instead; only an end that this agent alone knows of waits for
+its commit, since a crash before that would take it back. Lists and searches are read beside the writer, so they hold up
+no commit.
 """
 
 from __future__ import annotations
@@ -11,15 +12,14 @@ from functools import partial
 from typing import Final
 
 from agents.settings import Settings
-from agents.stepping import Clock
+from agents.stepping import Stepping
 from agents.views import JobView, view_of
-from agents.watching import Watching
 from mesh.effects import ById, ByKey
 from mesh.engine import Engine
 from mesh.errors import NoSuchJob
 from mesh.facts import ID_BYTES, id_text
 from mesh.job import Job, Row
-from mesh.lifecycle import State
+from mesh.lifecycle import Role, State
 from mesh.origin import retry_key
 from mesh.storage.beside import Beside
 from mesh.storage.columns import ORIGIN
@@ -38,30 +38,36 @@ class Lookup:
     """The jobs of one running agent, to be looked at.
 
     Args:
-        settings, engine: of the agent.
+        settings, engine, stepping: of the agent.
         beside: reads its store.
-        watching: knows what was told ahead of its commit.
-        clock: milliseconds of Unix time.
     """
 
-    def __init__(self, settings: Settings, engine: Engine, beside: Beside, watching: Watching, clock: Clock) -> None:
+    def __init__(self, settings: Settings, engine: Engine, stepping: Stepping, beside: Beside) -> None:
         self._settings = settings
         self._engine = engine
+        self._stepping = stepping
         self._beside = beside
-        self._watching = watching
-        self._clock = clock
 
     def look(self, job_id: bytes) -> JobView | None:
         """A resident job as it is now, None if it is not in memory. An Outcome that was told already counts."""
         job = self._engine.ledger.find(job_id)
         return None if job is None else self._view(job)
 
+    def is_durable(self, job_id: bytes) -> bool:
+        """Whether what is shown of a job is committed, here or, if it was told ahead, at its destination."""
+        ledger = self._engine.ledger
+        job = ledger.find(job_id)
+        if job is None or (job.live and job.ahead is not None):
+            return True
+        return job_id not in ledger.dirty and job.step <= ledger.durable_step
+
     def _view(self, job: Job) -> JobView | None:
         boards = {board.id: board.name for board in self._engine.ledger.boards.values()}
         overdue_ms = int(self._settings.limits.overdue_s * 1000)
-        watch = self._watching.find(job.id)
-        told = None if watch is None else watch.outcome
-        return view_of(job, boards, self._settings.name, now_ms=self._clock(), overdue_ms=overdue_ms, told=told)
+        # Whoever asks is told what the first one was, who may have gone.
+        told = job.ahead if job.live and job.role is Role.ORIGIN else None
+        now_ms = self._stepping.now_ms()
+        return view_of(job, boards, self._settings.name, now_ms=now_ms, overdue_ms=overdue_ms, told=told)
 
     def _view_row(self, row: Row) -> JobView | None:
         # A stored job as it was committed; a resident one as it is.
@@ -75,6 +81,8 @@ class Lookup:
             NoSuchJob: it is not known here, or only its id is kept.
         """
         found = self.look(job_id)
+        if found is not None and not found.live and not self.is_durable(job_id):
+            await self._stepping.settled()
         if found is None:
             answer = await self._beside.call(lambda store: store.read(ById((job_id,))))
             found = self._view_row(answer.rows[0]) if answer.rows else None
@@ -140,13 +148,19 @@ class Lookup:
         numbers = tuple(_STATES.index(State(state)) for state in states)
         rows = await self._beside.call(partial(_page, live=live, states=numbers, after=after, limit=limit))
         views = [view for row in rows if (view := self._view_row(row)) is not None and view.state != State.DELETED]
+        await self._durable(views)
         return views, rows[-1].seq if len(rows) == limit else 0
 
     async def dead(self, *, after: int = 0, limit: int = PAGE) -> tuple[list[JobView], int]:
         """A page of the dead letters: jobs of this agent's own that failed and were not put again since."""
         rows, following = await self._beside.call(partial(dead_rows, after=after, limit=limit))
         views = [view for row in rows if (view := self._view_row(row)) is not None and view.state in DEAD]
+        await self._durable(views)
         return views, following
+
+    async def _durable(self, views: Sequence[JobView]) -> None:
+        if not all(view.live or self.is_durable(bytes.fromhex(view.id)) for view in views):
+            await self._stepping.settled()
 
 
 def dead_rows(store: Reads, *, after: int, limit: int) -> tuple[list[Row], int]:

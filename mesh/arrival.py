@@ -355,10 +355,10 @@ class Arrival:
     def pass_ahead(self, job: Job, fact: Fact) -> None:
         """An Outcome is durable at its destination: pass it on, or tell the waiter, before our own commit (R1)."""
         ledger = self._ledger
-        if job.ahead == fact.body:
+        if job.ahead is not None and job.ahead.body == fact.body:
             # It came ahead of its record, which brings it once more.
             return
-        job.ahead = fact.body
+        job.ahead = fact
         if job.role is Role.ORIGIN:
             ledger.effects.told.append(Told(job.id, fact))
         elif job.up is not None:

@@ -115,7 +115,7 @@ class Job:
         self.started_ms = 0
         self.crashes = 0
         self.alone = 0
-        self.ahead = b""
+        self.ahead: Fact | None = None
         self.doubtful = False
         self.arrived = 0
         self.step = 0

@@ -365,7 +365,9 @@ class Ledger:
         if spare > 0:
             oldest = list(islice(self.jobs.values(), spare + len(self.pinned)))
             for job in oldest:
-                if job.step <= durable and job.id not in self.pinned:
+                # What was told ahead of its record is told to whoever asks until then.
+                told = job.live and job.ahead is not None
+                if job.step <= durable and job.id not in self.pinned and not told:
                     del self.jobs[job.id]
 
     def alarm(self, text: str) -> None:

@@ -50,8 +50,8 @@ ORDER = MappingProxyType(
         """,
         "agents": """
             errors doorway settings plugins views watching stepping context handlers executor handle children pairing
-            handshake metrics links peering lookup jobs running exports logs calls records wire trusted api door program agent
-            offline client measuring __init__
+            handshake metrics links peering lookup jobs running exports logs calls records wire trusted api door program
+            agent offline client measuring __init__
             cli/showing cli/session cli/streaming cli/instructions cli/parsing cli/processes cli/demo cli/loopback
             cli/bench cli/knowing cli/looking cli/making cli/meeting cli/stopping cli/retrying cli/language cli/putting
             cli/codes cli/serving cli/program cli/__init__

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -252,3 +253,23 @@ async def test_a_door_that_cannot_open_says_why(tmp_path: Path) -> None:
         with pytest.raises(AgentError, match="local door"):
             await Door(house.cluster.running).open()
         assert path.read_text() == "a file"
+
+
+@in_loop
+async def test_a_caller_that_hangs_up_while_it_is_told_something_is_no_fault(tmp_path: Path) -> None:
+    """Both the reading and the telling task of the call notice; nothing of it reaches the log as a bug."""
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    async with two_agents(tmp_path) as house:
+        for _ in range(3):
+            async with raw(house) as caller:
+                # Answers are on their way and unread: the kernel resets the line.
+                caller.writer.write(b"".join(json.dumps(request("info", n)).encode() + b"\n" for n in range(2_000)))
+                await caller.reader.read(1)
+                caller.writer.transport.abort()
+            async with raw(house) as caller:
+                assert (await caller.ask(request("info")))["result"]["name"] == "portal"
+        # Their tasks are over, and nobody holds one that failed.
+        await asyncio.gather(*house.portal.door._calls, return_exceptions=True)
+        gc.collect()
+    assert faults == []

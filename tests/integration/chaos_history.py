@@ -149,13 +149,19 @@ class _Check:
         self._history = history
         puts = [one for one in history.operations if one.kind == "put"]
         self._puts = {one.job: one for one in puts if one.job}
+        wishes: dict[str, list[Operation]] = defaultdict(list)
+        for one in puts:
+            wishes[one.key].append(one)
         self._made = {
             job: _Made(
-                min(one.invoked for one in puts if one.key == put.key),
-                min(one.ended for one in puts if one.key == put.key and one.ended is not None and one.job),
+                min(one.invoked for one in wishes[put.key]),
+                min(one.ended for one in wishes[put.key] if one.ended is not None and one.job),
             )
             for job, put in self._puts.items()
         }
+        self._effects: Counter[str] = Counter()
+        for (_, job), count in history.effects.items():
+            self._effects[job] += count
         self._deletes = _by_job(history.operations, "delete")
         self._cancels = _by_job(history.operations, "cancel")
         self._starts: dict[str, list[Start]] = defaultdict(list)
@@ -226,7 +232,7 @@ class _Check:
         for one in starts:
             if one.agent != destination:
                 yield f"4: {job} for {destination} was started at {one.agent}"
-        effects = sum(count for (_, of), count in self._history.effects.items() if of == job)
+        effects = self._effects[job]
         if effects > 1:
             yield f"3: the effect of {job} happened {effects} times"
         if len({one.attempt for one in starts}) < len(starts):
@@ -249,7 +255,7 @@ class _Check:
     # -- what callers were told ---------------------------------------------------------------------------------
 
     def _told(self, job: str, put: Operation) -> Iterator[str]:
-        effects = sum(count for (_, of), count in self._history.effects.items() if of == job)
+        effects = self._effects[job]
         started = any(one.what == "start" for one in self._starts.get(job, ()))
         finals = [view for view in self._seen[job] if not _live(view)]
         for agent in sorted({view.agent for view in finals}):

@@ -142,6 +142,7 @@ class Running:
             links.traffic,
             self.handled,
             queued=links.queued,
+            blocked=links.blocked,
             steps=self.stepping.steps,
             started_s=self.started_ms / 1000,
         )

@@ -13,7 +13,7 @@ from tests.integration.mesh_process import CHUNK, COUNTING, QUICK, Mesh, MeshPro
 
 FIRST, JOBS, OTHERS, STUCK = 4_000, 10_000, 200, 4_000
 GROWTH_MIB: Final = 16.0
-"""What ten thousand queued jobs may add to memory: some room between objects. Keeping the jobs would take twice that."""
+"""What ten thousand queued jobs may add to memory: room between objects. Keeping the jobs would take twice that."""
 WINDOW_RECORDS: Final = 256
 WINDOW_BYTES: Final = 131_072
 BESIDE: Final = 16_384
@@ -80,7 +80,7 @@ async def test_ten_thousand_jobs_for_a_peer_that_never_reads_cost_disk_and_not_m
 async def test_an_agent_dials_again_though_what_it_wrote_is_stuck_in_a_dead_link(mesh: Mesh) -> None:
     """The host of its peer has vanished, and its socket is full: it gives the link up by what it hears, and does not
     wait for what it wrote."""
-    limits = "ping_s = 0.3\ndead_s = 1.0\nredial_s = 0.05\nredial_max_s = 0.1\nwindow_bytes = 16777216\n"
+    limits = "ping_s = 1.0\ndead_s = 5.0\nredial_s = 0.05\nredial_max_s = 0.1\nwindow_bytes = 16777216\n"
     portal = mesh.make("portal", "portal", limits=limits)
     store = mesh.make("store", "instance", handlers=COUNTING.format(seconds=0), limits=limits)
     await mesh.invite(store, "somebody")
@@ -89,13 +89,17 @@ async def test_an_agent_dials_again_though_what_it_wrote_is_stuck_in_a_dead_link
         address = (await calls.request("info"))["address"]
     async with FaultProxy(address) as wire:
         await mesh.join(portal, await mesh.invite(store, "portal", wire.url))
+        await mesh.invite(portal, "nobody")  # which gives it a port, and so its numbers
         await portal.start()
         await portal.linked_to("store")
+        warm = await portal.put(["portal.store add_user warm.proj.org"])
+        await portal.finished(warm)
         wire.vanish()
         # More than kernels take between two sockets on one machine.
         filler = "x" * 1_500
         ids = await portal.put([f"portal.store add_user {filler}{n}.proj.org" for n in range(STUCK)])
+        assert (await portal.metrics())["links_blocked"] == 1, "its socket is full"
         await portal.log.matching("nothing heard for")
         done = await portal.finished(ids)
     assert Counter(job["state"] for job in done) == {"complete": STUCK}
-    assert Counter(job for what, job, _ in store.runs if what == "start") == dict.fromkeys(ids, 1)
+    assert Counter(job for what, job, _ in store.runs if what == "start") == dict.fromkeys([*warm, *ids], 1)

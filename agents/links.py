@@ -111,8 +111,13 @@ class Links:
 
     @property
     def queued(self) -> int:
-        """Messages that wait for room in a socket, over all links."""
+        """Messages that wait behind those that are being written, over all links."""
         return sum(len(link.queue) for link in self._live.values())
+
+    @property
+    def blocked(self) -> int:
+        """Links whose socket takes no more at the moment: the other side does not read, or not as fast."""
+        return sum(link.flushing for link in self._live.values())
 
     def close(self, board_id: int, reason: str) -> None:
         """Close the present link of a board, saying why."""

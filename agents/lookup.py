@@ -1,7 +1,8 @@
 """Looking jobs up at one running agent: one by its id, by the characters that people type, or lists of them.
 
-What is in memory is newer than the store and is shown instead. Lists and searches are read beside the writer, so they
-hold up no commit.
+What is in memory is newer than the store and is shown instead; only an end that this agent alone knows of waits for
+its commit, since a crash before that would take it back. Lists and searches are read beside the writer, so they hold up
+no commit.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from agents.settings import Settings
-from agents.stepping import Clock, Stepping
+from agents.stepping import Stepping
 from agents.views import JobView, view_of
 from mesh.effects import ById, ByKey
 from mesh.engine import Engine
@@ -37,18 +38,15 @@ class Lookup:
     """The jobs of one running agent, to be looked at.
 
     Args:
-        settings, engine: of the agent.
-        stepping: drives the engine.
+        settings, engine, stepping: of the agent.
         beside: reads its store.
-        clock: milliseconds of Unix time.
     """
 
-    def __init__(self, settings: Settings, engine: Engine, stepping: Stepping, beside: Beside, clock: Clock) -> None:
+    def __init__(self, settings: Settings, engine: Engine, stepping: Stepping, beside: Beside) -> None:
         self._settings = settings
         self._engine = engine
         self._stepping = stepping
         self._beside = beside
-        self._clock = clock
 
     def look(self, job_id: bytes) -> JobView | None:
         """A resident job as it is now, None if it is not in memory. An Outcome that was told already counts."""
@@ -56,8 +54,7 @@ class Lookup:
         return None if job is None else self._view(job)
 
     def is_durable(self, job_id: bytes) -> bool:
-        """Whether what is shown of a job is committed, here or at its destination: an end that only this agent knows
-        of, and may yet forget in a crash, is told to nobody before that."""
+        """Whether what is shown of a job is committed, here or, if it was told ahead, at its destination."""
         ledger = self._engine.ledger
         job = ledger.find(job_id)
         if job is None or (job.live and job.ahead is not None):
@@ -67,8 +64,10 @@ class Lookup:
     def _view(self, job: Job) -> JobView | None:
         boards = {board.id: board.name for board in self._engine.ledger.boards.values()}
         overdue_ms = int(self._settings.limits.overdue_s * 1000)
+        # Whoever asks is told what the first one was, who may have gone.
         told = job.ahead if job.live and job.role is Role.ORIGIN else None
-        return view_of(job, boards, self._settings.name, now_ms=self._clock(), overdue_ms=overdue_ms, told=told)
+        now_ms = self._stepping.now_ms()
+        return view_of(job, boards, self._settings.name, now_ms=now_ms, overdue_ms=overdue_ms, told=told)
 
     def _view_row(self, row: Row) -> JobView | None:
         # A stored job as it was committed; a resident one as it is.

@@ -73,14 +73,22 @@ class Metric:
 
 
 def families(
-    boards: Iterable[Board], traffic: Traffic, handled: Handled, *, queued: int, steps: int, started_s: float
+    boards: Iterable[Board],
+    traffic: Traffic,
+    handled: Handled,
+    *,
+    queued: int,
+    blocked: int,
+    steps: int,
+    started_s: float,
 ) -> list[Metric]:
     """Everything the page shows.
 
     Args:
         boards: those of the agent.
         traffic, handled: its counters.
-        queued: messages that wait for room in a socket, over all links.
+        queued: messages that wait behind those that are being written, over all links.
+        blocked: links whose socket takes no more.
         steps: turns of the agent's loop so far.
         started_s: when the process started, Unix time.
     """
@@ -110,7 +118,8 @@ def families(
         _ways("frame_bytes_total", "Bytes of frames.", traffic.bytes_in, traffic.bytes_out),
         _ways("messages_total", "Messages in frames.", traffic.messages_in, traffic.messages_out),
         _one("passed_over_total", "counter", "Outcomes not passed ahead on a link without room.", traffic.passed_over),
-        _one("queued_messages", "gauge", "Messages that wait for room in a socket.", queued),
+        _one("links_blocked", "gauge", "Links whose socket takes no more at the moment.", blocked),
+        _one("queued_messages", "gauge", "Messages behind those that are being written.", queued),
         _one(
             "window_records",
             "gauge",

@@ -91,7 +91,7 @@ class Running:
         self.stepping = Stepping(self.engine, writer, self, clock_ms)
         writer.watch_room(self._room_changed)
         self.watching = Watching()
-        self.lookup = Lookup(settings, self.engine, self.stepping, beside, clock_ms)
+        self.lookup = Lookup(settings, self.engine, self.stepping, beside)
         self.jobs = Jobs(settings, handlers, self.engine, self.stepping, self.lookup, self.watching, clock_ms)
         self.executor = Executor(handlers, settings.limits, self._ended)
         self.handled = Handled()
@@ -142,6 +142,7 @@ class Running:
             links.traffic,
             self.handled,
             queued=links.queued,
+            blocked=links.blocked,
             steps=self.stepping.steps,
             started_s=self.started_ms / 1000,
         )

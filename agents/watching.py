@@ -19,7 +19,7 @@ class Watch:
     """What is known of one job here.
 
     Attributes:
-        outcome: the destination's last word, maybe ahead of its commit here. `Jobs` remembers it for who asks later.
+        outcome: the destination's last word, maybe ahead of its commit here. The job keeps it for who asks later.
         view: the last view that somebody asked for, or that ended the job.
         over: whether the job is over.
     """

@@ -306,6 +306,7 @@ async def test_what_is_passed_ahead_does_not_pile_up_on_a_link_without_room(tmp_
         links = at.portal.running.peering.links
         async with jammed(at) as link:
             before = len(link.queue)
+            assert links.blocked == 1
             links.pass_ahead(at.board.id, [bytes(40_000)] * 1_000)
             assert len(link.queue) == before
             assert links.traffic.passed_over == 1_000

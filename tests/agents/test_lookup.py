@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from mesh.effects import Batch
 from mesh.errors import NoSuchJob
+from mesh.storage.memory import MemoryStore
 from mesh.storage.sqlite import SqliteStore
 from tests.agents.doors import in_loop
 from tests.agents.memory_mesh import memory_mesh
@@ -115,3 +119,83 @@ async def test_long_lists_hold_up_no_commit(tmp_path: Path, monkeypatch: pytest.
         finally:
             going.set()
         assert await listed == []
+
+
+class Held(MemoryStore):
+    """A store whose commits wait while the gate is shut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def apply(self, batches: Sequence[Batch]) -> None:
+        assert self.gate.wait(10)
+        super().apply(batches)
+
+
+@in_loop
+async def test_an_end_that_was_told_ahead_of_its_commit_is_told_to_everybody(tmp_path: Path) -> None:
+    """The first caller is told, and goes; whoever asks next is told the same, though nothing is committed yet."""
+    async with memory_mesh(tmp_path) as mesh:
+        held = Held()
+        portal, hop, cluster = mesh.agent("portal"), mesh.agent("hop", store=held), mesh.agent("cluster")
+
+        @cluster.handler
+        async def work(name: str) -> str:
+            if name == "second":
+                held.gate.clear()
+            return name
+
+        for agent in (portal, hop, cluster):
+            await agent.start()
+        await mesh.join(portal, hop)
+        await mesh.join(hop, cluster)
+        # The first job makes the cluster's card known on the way up.
+        assert await (await portal.put("portal.hop.cluster work first")).result(5) == "first"
+
+        try:
+            job = await portal.put("portal.hop.cluster work second")
+            assert await job.result(5) == "second"
+            job_id = job.job_id
+            del job
+            gc.collect()
+            assert portal.running.watching.find(job_id) is None
+            assert not held.gate.is_set()
+            held_here = portal.running.engine.ledger.find(job_id)
+            assert held_here is not None
+            assert held_here.live, "the record did not come yet"
+            view = await portal.running.lookup.view(job_id)
+            assert (view.state, view.result) == ("complete", "second")
+            assert [one.state for one in await portal.jobs(live=None)] == ["complete", "complete"]
+        finally:
+            held.gate.set()
+
+
+@in_loop
+async def test_an_end_that_only_this_agent_knows_of_is_shown_once_it_is_durable(tmp_path: Path) -> None:
+    """A crash before the commit would take it back: the job would go on, and end otherwise."""
+    async with memory_mesh(tmp_path) as mesh:
+        held = Held()
+        portal = mesh.agent("portal", store=held)
+        await portal.start()
+        await portal.invite("cluster")
+        job = await portal.put(f"{WORK} x")
+        held.gate.clear()
+        cancel = asyncio.create_task(job.cancel())
+        jobs = portal.running.lookup
+        while (shown := jobs.look(job.job_id)) is not None and shown.live:
+            await asyncio.sleep(0)
+        look = asyncio.create_task(jobs.view(job.job_id))
+        page = asyncio.create_task(portal.jobs(live=None))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not cancel.done()
+        assert not look.done()
+        assert not page.done()
+        assert not jobs.is_durable(job.job_id)
+        held.gate.set()
+        assert (await look).state == "cancelled"
+        assert [one.state for one in await page] == ["cancelled"]
+        await cancel
+        assert jobs.is_durable(job.job_id)

@@ -36,7 +36,7 @@ def test_a_family_has_its_help_its_type_and_its_samples() -> None:
 
 
 def test_a_time_keeps_its_digits() -> None:
-    page = page_of(families([], Traffic(), Handled(), queued=0, steps=0, started_s=1_700_000_000.125))
+    page = page_of(families([], Traffic(), Handled(), queued=0, blocked=0, steps=0, started_s=1_700_000_000.125))
     assert page["start_time_seconds"] == 1_700_000_000.125
 
 
@@ -48,13 +48,13 @@ def test_boards_are_added_up_and_never_named() -> None:
     boards[1].waiting = {"0:": 5}
     boards[1].accepted = {"0:": 4}
     boards[1].inbox.refuse(3, "life", "no")
-    metrics = families(boards, Traffic(frames_out=9), Handled(), queued=6, steps=1, started_s=0.0)
+    metrics = families(boards, Traffic(frames_out=9), Handled(), queued=6, blocked=1, steps=1, started_s=0.0)
     page = page_of(metrics)
     assert (page["peers"], page["links"]) == (2, 1)
     assert [page[f'jobs{{state="{state}"}}'] for state in ("waiting", "offered", "accepted", "running")] == [5, 3, 4, 0]
     assert (page["window_records"], page["window_bytes"], page["queued_messages"]) == (1, 100, 6)
     assert page['frames_total{direction="out"}'] == 9
-    assert page["refusals_open"] == 1
+    assert (page["links_blocked"], page["refusals_open"]) == (1, 1)
     assert "secret" not in exposition(metrics)
 
 
@@ -62,7 +62,7 @@ def test_handlers_that_run_are_those_that_did_not_end() -> None:
     handled = Handled(started=3)
     handled.end("complete")
     handled.end("complete")
-    page = page_of(families([], Traffic(), handled, queued=0, steps=0, started_s=0.0))
+    page = page_of(families([], Traffic(), handled, queued=0, blocked=0, steps=0, started_s=0.0))
     assert page['handlers_ended_total{state="complete"}'] == 2
     assert page['jobs{state="running"}'] == 1
 

@@ -144,6 +144,33 @@ def violations(history: History) -> list[str]:
     return list(_Check(history).sentences())
 
 
+def story(history: History, job: str) -> list[str]:
+    """Everything that is known of one job, in the order of time, for people who look for the cause."""
+    lines: list[tuple[float, str]] = []
+    path = ""
+    for one in history.operations:
+        if one.job == job:
+            path = path or one.path
+            lines.append((one.invoked, f"{one.agent} is asked to {one.kind} it: {one.answer} at {one.ended}"))
+    lines += [
+        (one.at, f"{one.agent}: {one.what} of attempt {one.attempt} {one.result}")
+        for one in history.starts
+        if one.job == job
+    ]
+    shown = [*history.seen, *(views[job] for views in history.final.values() if job in views)]
+    lines += [
+        (
+            one.at,
+            f"{one.agent} shows {one.state} {one.version} {one.result}{one.error}, asked {one.asked}, line {one.line}",
+        )
+        for one in shown
+        if one.job == job
+    ]
+    names = path.split(".")
+    lines += [(one.at, f"{one.agent}: {one.what} until {one.until}") for one in history.blows if one.agent in names]
+    return [f"{job} on {path}", *(f"  {at:.3f} {line}" for at, line in sorted(lines))]
+
+
 class _Check:
     def __init__(self, history: History) -> None:
         self._history = history
@@ -242,8 +269,9 @@ class _Check:
         for before, after in pairwise(starts):
             if not any(before.at <= death.until and death.at <= after.at for death in self._deaths[before.agent]):
                 yield f"3: {job} started again although {before.agent} had not died"
+        # An attempt may be durable, and its agent die before the handler is entered: only the first one tells.
         late = starts[0].at - self._made[job].latest - put.life_s if starts else 0.0
-        if late > SKEW_S:
+        if late > SKEW_S and starts[0].attempt == 1:
             yield f"12: {job} was first started {late:.1f} s after its time"
         completes = [view for view in self._seen[job] if view.state == "complete"]
         if completes and not effects:

@@ -29,7 +29,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 MESH: Final = (sys.executable, "-c", "from agents.cli import main; main()")
 CHUNK: Final = 500
 """Commands put with one call."""
-START_S: Final = 20.0
+START_S: Final = 60.0
 
 COUNTING: Final = """
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Five real agents under load, in a chain and in a tree, killed, paused and restarted: one, some, all.
 
-`MESH_TEST_KILLS` says how many SIGKILLs each of the two gets, `MESH_TEST_SEED` which plan is the first; a round that
-fails names the seed of its own.
+`CHAOS_KILLS` says how many SIGKILLs there are over both, `CHAOS_FIRST` which seed is the first; a round that fails
+names its own.
 """
 
 from __future__ import annotations
 
-import os
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -14,38 +14,44 @@ from typing import Final
 
 import pytest
 
-from tests.integration.chaos import SETTLE_S, Chaos
-from tests.integration.chaos_history import Answer, History, violations
+from tests.integration.chaos import LINKS, SETTLE_S, Chaos
+from tests.integration.chaos_history import Answer, History, story, violations
 from tests.integration.mesh_process import Mesh, in_mesh
+from tests.totals import Totals, number
 
-KILLS: Final = int(os.environ.get("MESH_TEST_KILLS", "10"))
+KILLS: Final = number("CHAOS_KILLS", 20)
+FIRST: Final = number("CHAOS_FIRST", 1)
+JOB: Final = re.compile("[0-9a-f]{52}")
 ROUND: Final = 25
 """Kills of one mesh; after that a new one is made, with the next seed."""
-SEED: Final = int(os.environ.get("MESH_TEST_SEED", "20260101"))
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("shape", ["chain", "tree"])
-def test_no_promise_is_broken_whoever_is_struck_when(shape: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shape", LINKS)
+def test_no_promise_is_broken_whoever_is_struck_when(shape: str, tmp_path: Path, totals: Totals) -> None:
+    wanted = KILLS // len(LINKS)
     total: Counter[str] = Counter()
     answers: Counter[Answer] = Counter()
-    while total["kills"] < KILLS:
-        seed = SEED + total["rounds"]
-        history = one_round(shape, seed, min(ROUND, KILLS - total["kills"]), tmp_path / str(seed))
+    seed = FIRST
+    while total["kills"] < wanted:
+        print(f"{shape}: CHAOS_FIRST={seed}", dict(total), flush=True)
+        history = one_round(shape, seed, min(ROUND, wanted - total["kills"]), tmp_path / str(seed))
         found = violations(history)
         answers.update(one.answer for one in history.operations)
-        total.update({**history.tally(), "rounds": 1, "violations": len(found)})
-        print(f"shape={shape} seed={seed}", line_of(total), flush=True)
-        assert found == [], f"MESH_TEST_SEED={seed} repeats the plan"
+        total.update(history.tally())
+        totals.add("chaos", **history.tally(), violations=len(found))
+        for sentence in found:
+            print(sentence, *(line for job in JOB.findall(sentence) for line in story(history, job)), sep="\n")
+        assert found == [], f"CHAOS_FIRST={seed} repeats the plan"
         shutil.rmtree(tmp_path / str(seed))
-    print(line_of(total))
+        seed += 1
     # The run was worth it: callers were answered, many times between two kills.
-    assert answers[Answer.OK] > 5 * KILLS
+    assert answers[Answer.OK] > 5 * wanted
 
 
 def one_round(shape: str, seed: int, kills: int, folder: Path) -> History:
-    """A mesh of its own, struck so many times."""
+    """What happened to a mesh of its own that was struck so many times."""
     made: list[History] = []
 
     @in_mesh(60 + SETTLE_S + 10 * kills)
@@ -55,9 +61,3 @@ def one_round(shape: str, seed: int, kills: int, folder: Path) -> History:
     folder.mkdir()
     scenario(folder)
     return made[0]
-
-
-def line_of(total: Counter[str]) -> str:
-    """The closing line."""
-    names = ("kills", "stops", "restarts", "jobs", "violations")
-    return " ".join(f"{name}={total[name]}" for name in names)

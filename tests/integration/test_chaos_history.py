@@ -150,6 +150,13 @@ def _expired_in_time(history: History) -> None:
     history.effects.clear()
 
 
+def _killed_between_the_attempt_and_its_handler(history: History) -> None:
+    """The first attempt was in time, and nobody but the store knows."""
+    history.operations[0].life_s = 0.5
+    start, end = history.starts
+    history.starts = [start._replace(at=AT + 8, attempt=2), end._replace(at=AT + 8.5, attempt=2)]
+
+
 def _shown_as_deleted(history: History) -> None:
     history.operations.append(asked("delete"))
     history.seen.append(shown("deleted", 2, at=AT + 4))
@@ -177,6 +184,7 @@ def _collected_at_a_hop(history: History) -> None:
         _stopped_while_it_ran,
         _interrupted_and_unknown,
         _expired_in_time,
+        _killed_between_the_attempt_and_its_handler,
         _shown_as_deleted,
         _collected_at_a_hop,
     ],

@@ -41,7 +41,7 @@ async def _measure(report: Report, folder: Path) -> tuple[list[float], list[floa
     async with driven_row(folder / "full", 1) as filled:
         await filled.ask("put", path=FAR, instruction=PING, jobs=sizes.waiting)
         await filled.rate(NEAR, sizes.history, outstanding=FILL_OUTSTANDING)
-        for number in range(sizes.rounds):
+        for number in range(sizes.close_rounds):
             home = folder / f"empty{number}"
             prepare_row(home, 1)
             async with driven_row(home, 1) as fresh:

@@ -45,7 +45,7 @@ async def _measure(report: Report, folder: Path) -> dict[int, list[float]]:
             homes = make_crowd(folder / f"{count}", count)
             rows[count] = await running.enter_async_context(driven_row(folder / f"{count}", 1))
             await running.enter_async_context(idling(homes))
-        for number in range(sizes.rounds):
+        for number in range(sizes.close_rounds):
             turn = sizes.idle_links[number % len(rows) :] + sizes.idle_links[: number % len(rows)]
             for count in turn:
                 await rows[count].rate(PATH, min(sizes.flat_jobs, WARM_UP))

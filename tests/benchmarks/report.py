@@ -65,8 +65,8 @@ class Report:
 
     @property
     def verdicts(self) -> list[Verdict]:
-        """Of the parts that were measured, in the order of TARGETS."""
-        return [self._verdicts[key] for key in TARGETS if key in self._verdicts]
+        """On every one of TARGETS, in their order; of what was not measured there is no figure."""
+        return [self._verdicts.get(key) or Verdict(target, None, "not measured") for key, target in TARGETS.items()]
 
     def written(self, part: str) -> str:
         """One section, whole."""

@@ -33,6 +33,11 @@ class Sizes:
     memory_jobs: int = 100_000
     idle_links: tuple[int, ...] = (1, 10, 200)
 
+    @property
+    def close_rounds(self) -> int:
+        """Rounds where a ratio close to 1 is wanted."""
+        return 2 * self.rounds
+
 
 QUICK = Sizes(
     quick=True,

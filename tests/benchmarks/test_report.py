@@ -83,3 +83,13 @@ def test_sizes() -> None:
     assert QUICK.quick
     both = sizes_of({"BENCH_ROUNDS": "7", "BENCH_MEMORY_JOBS": "1000000"})
     assert (both.rounds, both.memory_jobs, both.quick) == (7, 1_000_000, False)
+
+
+def test_every_target_has_a_verdict_and_what_was_not_measured_is_not_met() -> None:
+    made = report(hops="hops 1")
+    made.target("one-hop-p50", 1.2)
+    assert [verdict.target for verdict in made.verdicts] == list(TARGETS.values())
+    assert [verdict.met for verdict in made.verdicts].count(True) == 1
+    assert "| three hops, 1,000 outstanding | at least 6,000 jobs/s | none (not measured) | not met |" in made.written(
+        "hops"
+    )

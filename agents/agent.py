@@ -148,6 +148,7 @@ class Agent:
             keep_jobs=kept.keep_jobs,
             max_bytes=kept.max_bytes,
             ballast_bytes=limits.ballast_bytes,
+            owner=settings.identity.fingerprint,
         )
         try:
             self._running = await open_agent(settings, self._handlers, store, network)

@@ -156,7 +156,7 @@ def trust(home: Path) -> list[Record]:
     settings = load_settings(home)
     if not settings.store_path.exists():
         return trust_records((), (), (), settings.portals)
-    store = SqliteStore(settings.store_path)
+    store = SqliteStore(settings.store_path, owner=settings.identity.fingerprint)
     snapshot = store.open()
     try:
         return trust_records(store.peers(), snapshot.pins, snapshot.portals, settings.portals)
@@ -174,7 +174,9 @@ def _writing(settings: Settings) -> Iterator[tuple[Engine, PeerBook, Callable[[]
     Raises:
         StoreLocked: another process has it: the agent runs, or begins to.
     """
-    store = SqliteStore(settings.store_path, keep_jobs=settings.config.store.keep_jobs)
+    store = SqliteStore(
+        settings.store_path, keep_jobs=settings.config.store.keep_jobs, owner=settings.identity.fingerprint
+    )
     snapshot = store.open()
     try:
         book = PeerBook(store.peers(), store.invitations())

@@ -39,8 +39,8 @@ ORDER = MappingProxyType(
             lane job board trust refusals access lineage effects ending ledger dispatch hop destination
             clocks greeting arrival exchange origin revocation opening shortage engine __init__
             storage/contract storage/columns storage/memory storage/statements storage/checks storage/faults
-            storage/lock storage/database storage/queries storage/snapshot storage/sweep storage/space storage/sqlite
-            storage/reader storage/writer storage/beside storage/__init__
+            storage/log storage/lock storage/database storage/queries storage/snapshot storage/sweep storage/space
+            storage/sqlite storage/reader storage/writer storage/beside storage/__init__
             simulation/world simulation/wires simulation/history simulation/failpoints simulation/setting
             simulation/program simulation/host simulation/simulation simulation/life simulation/verdict
             simulation/__init__

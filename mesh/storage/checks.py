@@ -4,8 +4,8 @@ Three kinds of hashes and one walk:
 
 * A job's row carries its own (`mesh.job`); it is checked when the row is read, and a damaged row is fetched again.
 * Each row of the small tables carries one over its table's name and its columns; it is checked when the row is read.
-* The seal is a hash over all of those but the boards', so that no row goes missing or comes back old, a revoked peer
-  for one. Boards change with every commit and are left out: an old one is noticed by its positions (R4).
+* The seal is a hash over all of those, so that no row goes missing or comes back old, a revoked peer for one. What
+  changes of a board with every commit is left out of it: an old board is noticed by its positions (R4).
 * At each opening SQLite walks its trees and compares every index with its table: an old or foreign page among new ones
   hardly agrees with both.
 
@@ -57,6 +57,24 @@ def seal(connection: sqlite3.Connection) -> None:
     connection.execute(statements.PUT_SEAL, (_sealed(connection),))
 
 
+def owner_of(connection: sqlite3.Connection) -> bytes | None:
+    """The fingerprint of the agent whose store this is, None while none has taken it.
+
+    Raises:
+        sqlite3.DatabaseError: its row does not match its hash.
+    """
+    rows = checked(connection, "owner", statements.OWNER)
+    return rows[0][0] if rows else None
+
+
+def take(connection: sqlite3.Connection, owner: bytes) -> None:
+    """Make a store nobody else's."""
+    connection.execute("BEGIN IMMEDIATE")
+    connection.executemany(statements.PUT_OWNER, with_check("owner", [(owner,)]))
+    seal(connection)
+    connection.execute("COMMIT")
+
+
 def check_store(connection: sqlite3.Connection, schema: str) -> None:
     """Look for damage in a store that was just opened.
 
@@ -77,12 +95,16 @@ def check_store(connection: sqlite3.Connection, schema: str) -> None:
         if found != "ok":
             raise _damage(found)
     written = connection.execute(statements.SEAL).fetchall()
-    if written != [(_sealed(connection),)] and (written or connection.execute(statements.SEALED).fetchone()):
+    sealed = [statements.SEALED, statements.NAMED]
+    if written != [(_sealed(connection),)] and (written or any(connection.execute(one).fetchone() for one in sealed)):
         raise _damage("peers, pins or cards are missing, or come from an older copy")
 
 
 def _sealed(connection: sqlite3.Connection) -> bytes:
-    return blake2b(b"".join(sorted(check for (check,) in connection.execute(statements.SEALED)))).digest()
+    found = [check for (check,) in connection.execute(statements.SEALED)]
+    return blake2b(
+        b"".join(sorted(found + [check_of("", *board) for board in connection.execute(statements.NAMED)]))
+    ).digest()
 
 
 def _bytes(connection: sqlite3.Connection) -> int:

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 from mesh.errors import StoreError
 from mesh.storage.checks import check_store
-from mesh.storage.faults import faults_explained
+from mesh.storage.faults import RESTORE, faults_explained
+from mesh.storage.log import lost_commits
 
 APPLICATION: Final = int.from_bytes(b"Hopb", "big")
 """`PRAGMA application_id` of our files, so that no other program's database is taken for ours."""
@@ -22,6 +23,8 @@ SCHEMA: Final = 1
 PAGE_BYTES: Final = 4096
 
 _STATEMENTS: Final = 128
+_LOG_HEAD: Final = 32
+"""Bytes of a write-ahead log before its first frame."""
 # Measured on rows of 700 bytes, median of five interleaved rounds. Pages of 8 or 16 KiB and a memory mapping made no
 # difference beyond the noise, so the pages are SQLite's own, and there is no mapping: under one, a failing disk ends
 # the process by SIGBUS where it could have said what happened. A checkpoint each 4,000 pages (16 MB) rather than each
@@ -47,10 +50,14 @@ def connect_writer(path: Path) -> sqlite3.Connection:
             file was changed.
     """
     _make_private(path)
+    _check_not_emptied(path)
+    if lost_commits(path):
+        raise StoreError(f"{path}-wal is damaged: commits in it cannot be read any more", fix=RESTORE)
     with faults_explained(path):
         connection = sqlite3.connect(path, isolation_level=None, cached_statements=_STATEMENTS)
         try:
             if _is_empty(connection):
+                _check_new(path)
                 _create(connection)
             _check_format(connection, path)
             check_store(connection, _schema())
@@ -113,6 +120,17 @@ def _make_private(path: Path) -> None:
         ) from error
 
 
+def _check_not_emptied(path: Path) -> None:
+    # SQLite would remove the log of an empty file. Its first frame is never written before the file's first page is
+    # durable, so this is no store that was being made when its process died.
+    log = Path(f"{path}-wal")
+    if not path.stat().st_size and log.exists() and log.stat().st_size > _LOG_HEAD:
+        raise StoreError(
+            f"{path} is empty, and {log.name} beside it is not: the store was cut off",
+            fix=RESTORE,
+        )
+
+
 def _pragma(connection: sqlite3.Connection, name: str) -> int:
     value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
     return value
@@ -122,6 +140,12 @@ def _is_empty(connection: sqlite3.Connection) -> bool:
     # Also one that was being made when its process died: nothing is in it before everything is.
     (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
     return not tables and not _pragma(connection, "application_id") and not _pragma(connection, "user_version")
+
+
+def _check_new(path: Path) -> None:
+    # A first page that knows of no table, before other pages, is an old copy of itself.
+    if path.stat().st_size > PAGE_BYTES:
+        raise StoreError(f"{path} is damaged: it has pages and no tables", fix=RESTORE)
 
 
 def _create(connection: sqlite3.Connection) -> None:

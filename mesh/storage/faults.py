@@ -10,6 +10,11 @@ from typing import Final
 
 from mesh.errors import StoreError, StoreFull
 
+RESTORE: Final = (
+    "move it and the files beside it away and restore a copy, however old: the neighbours send what it lacks. Without "
+    "a copy, start empty and pair again; lost are the jobs put here that were not yet sent"
+)
+"""What to do about a damaged store (rules R4 and R5 make an old copy, or none, safe to start on)."""
 _PRIMARY: Final = 0xFF
 _FULL: Final = frozenset(
     {
@@ -31,12 +36,7 @@ def explained(error: sqlite3.Error, path: Path) -> StoreError:
     match code & _PRIMARY:
         # SQLITE_ERROR: our statements are right, so the tables are not.
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_ERROR:
-            return StoreError(
-                f"{path} is damaged or is no store: {error}",
-                fix=f"move {path} and the files beside it away and restore a copy, however old: the neighbours send "
-                "what it lacks. Without a copy, start empty and pair again; lost are the jobs put here that were not "
-                "yet sent",
-            )
+            return StoreError(f"{path} is damaged or is no store: {error}", fix=RESTORE)
         case sqlite3.SQLITE_IOERR:
             return StoreError(
                 f"the disk under {path} failed ({_name(error)}): what was not acknowledged may be lost, and this "

@@ -100,7 +100,14 @@ CREATE TABLE invitations (
     "check" BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Over the checks of all these tables but the boards, so that a row that is gone or old is noticed too.
+-- Whose store this is.
+CREATE TABLE owner (
+    place INTEGER PRIMARY KEY,
+    fingerprint BLOB NOT NULL,
+    "check" BLOB NOT NULL
+) STRICT;
+
+-- Over the checks of all these tables, and what names the boards, so that a row that is gone or old is noticed too.
 CREATE TABLE seal (
     place INTEGER PRIMARY KEY,
     "check" BLOB NOT NULL

@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from invitations.fingerprint import fingerprint_text
 from invitations.peers import InvitationRow, PeerRow
 from mesh.codec import STORED, pack
 from mesh.effects import Answer, Batch, Query
@@ -20,7 +21,7 @@ from mesh.job import Row
 from mesh.opening import Snapshot
 from mesh.room import Room
 from mesh.storage import statements
-from mesh.storage.checks import seal, with_check
+from mesh.storage.checks import owner_of, seal, take, with_check
 from mesh.storage.database import SCARCE_CHECKPOINTS, USUAL_CHECKPOINTS, connect_reader, connect_writer
 from mesh.storage.faults import explained, faults_explained
 from mesh.storage.lock import StoreLock
@@ -38,6 +39,8 @@ class SqliteStore:
         keep_jobs: finished jobs of our own that stay after their horizon, for people to look up, while there is room.
         max_bytes: size of the database from which `room` says that it is full; jobs past their time go before that.
         ballast_bytes: the most that is kept in reserve on the disk; see `space`.
+        owner: fingerprint of the agent whose store it is: it takes a new one, and no other opens it any more; None to
+            open it whosever it is.
     """
 
     def __init__(
@@ -47,13 +50,17 @@ class SqliteStore:
         keep_jobs: int = 100_000,
         max_bytes: int = 4 * 1024**3,
         ballast_bytes: int = 33_554_432,
+        owner: bytes | None = None,
     ) -> None:
         self._path = path
+        self._owner = owner
         self._space = Space(path, ballast_bytes=ballast_bytes, max_bytes=max_bytes)
         self._lock = StoreLock(Path(f"{path}.lock"))
         self._connection: sqlite3.Connection | None = None
         self._failed: StoreError | None = None
         self._sweep = Sweep(keep_jobs)
+        # What the seal covers of each board.
+        self._named: dict[int, tuple[object, ...]] = {}
 
     @property
     def path(self) -> Path:
@@ -66,11 +73,24 @@ class SqliteStore:
             self._sweep = self._sweep.begun()
             connection = self._connection = connect_writer(self._path)
             with faults_explained(self._path):
+                self._check_owner(connection)
                 boards = Queries(connection).boards()
+                self._named = {board.id: board[:4] for board in boards}
                 return take_snapshot(connection, boards, self._connect_reader)
         except BaseException:
             self.close()
             raise
+
+    def _check_owner(self, connection: sqlite3.Connection) -> None:
+        holder = owner_of(connection)
+        if self._owner is None or holder == self._owner:
+            return
+        if holder is not None:
+            raise StoreError(
+                f"{self._path} is the store of another agent ({fingerprint_text(holder)})",
+                fix="put this agent's own store there, or move this one away to start without one",
+            )
+        take(connection, self._owner)
 
     def _connect_reader(self) -> sqlite3.Connection:
         return connect_reader(self._path)
@@ -99,8 +119,10 @@ class SqliteStore:
         sweep = self._sweep
         try:
             connection.execute("BEGIN IMMEDIATE")
-            for batch in batches:
-                _write(connection, batch)
+            named = {board.id: board[:4] for batch in batches for board in batch.boards}
+            changed = [_write(connection, batch) for batch in batches]
+            if any(changed) or not named.items() <= self._named.items():
+                seal(connection)
             _write_rows(connection, {row.seq: row for batch in batches for row in batch.rows})
             sweep = sweep.asked(connection, batches, tight=self._space.tight).advanced(connection)
             connection.execute("COMMIT")
@@ -114,6 +136,7 @@ class SqliteStore:
             self._roll_back(connection)
             raise
         self._sweep = sweep
+        self._named |= named
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
         # On a full disk SQLite has done so itself, as a rule.
@@ -169,7 +192,8 @@ def _write_rows(connection: sqlite3.Connection, rows: dict[int, Row]) -> None:
             start += size
 
 
-def _write(connection: sqlite3.Connection, batch: Batch) -> None:
+def _write(connection: sqlite3.Connection, batch: Batch) -> bool:
+    """Write all but the jobs; whether a table under the seal changed."""
     if batch.boards:
         connection.executemany(statements.PUT_BOARD, with_check("boards", batch.boards))
     tables: tuple[tuple[str, str, Sequence[tuple[Any, ...]]], ...] = (
@@ -181,12 +205,12 @@ def _write(connection: sqlite3.Connection, batch: Batch) -> None:
         ("invitations", statements.PUT_INVITATION, [_kept(made, made.id) for made in batch.invitations]),
     )
     if not any(rows for _, _, rows in tables):
-        return
+        return False
     if batch.incarnations is not None:
         connection.execute(statements.FORGET_INCARNATIONS)
     for table, statement, rows in tables:
         connection.executemany(statement, with_check(table, rows))
-    seal(connection)
+    return True
 
 
 def _kept(row: PeerRow | InvitationRow, *key: object) -> tuple[object, ...]:

@@ -49,6 +49,7 @@ PUT_CARD: Final = 'INSERT OR REPLACE INTO cards (fingerprint, card, "check") VAL
 PUT_PIN: Final = 'INSERT OR REPLACE INTO pins (zone, route, fingerprint, "check") VALUES (?, ?, ?, ?)'
 PUT_PORTAL: Final = 'INSERT OR REPLACE INTO portals (zone, portal, fingerprint, "check") VALUES (?, ?, ?, ?)'
 PUT_PEER: Final = 'INSERT OR REPLACE INTO peers (fingerprint, zone, record, "check") VALUES (?, ?, ?, ?)'
+PUT_OWNER: Final = 'INSERT INTO owner (place, fingerprint, "check") VALUES (1, ?, ?)'
 PUT_SEAL: Final = 'INSERT OR REPLACE INTO seal (place, "check") VALUES (1, ?)'
 PUT_INVITATION: Final = 'INSERT OR REPLACE INTO invitations (id, record, "check") VALUES (?, ?, ?)'
 
@@ -163,9 +164,12 @@ PINS: Final = 'SELECT zone, route, fingerprint, "check" FROM pins'
 PORTALS: Final = 'SELECT zone, portal, fingerprint, "check" FROM portals'
 PEERS: Final = 'SELECT fingerprint, zone, record, "check" FROM peers'
 INVITATIONS: Final = 'SELECT id, record, "check" FROM invitations'
+OWNER: Final = 'SELECT fingerprint, "check" FROM owner'
 SEAL: Final = 'SELECT "check" FROM seal'
 SEALED: Final = """
 SELECT "check" FROM incarnations UNION ALL SELECT "check" FROM cards UNION ALL SELECT "check" FROM pins
 UNION ALL SELECT "check" FROM portals UNION ALL SELECT "check" FROM peers UNION ALL SELECT "check" FROM invitations
+UNION ALL SELECT "check" FROM owner
 """
+NAMED: Final = "SELECT id, zone, name, fingerprint FROM boards ORDER BY id"
 TABLES: Final = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"

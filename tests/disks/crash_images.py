@@ -14,10 +14,9 @@ from mesh.access import Access
 from mesh.engine import Engine
 from mesh.errors import CorruptRow
 from mesh.job import Job
-from mesh.storage.sqlite import SqliteStore
 from tests.disks.images import Disk
 from tests.disks.recording import Event, Mark, recorded
-from tests.disks.workload import ACKNOWLEDGED, BEGUN, KEEP, LIMITS, Content, Twin, content_of, live
+from tests.disks.workload import ACKNOWLEDGED, BEGUN, LIMITS, Content, Twin, content_of, live, store_of
 from tests.mesh.pair import START_MS, VOCABULARY, card_of, identity_of
 
 ACTS: Final = 60
@@ -112,7 +111,7 @@ def look(path: Path, name: str, twin: Twin, acknowledged: int, begun: int) -> tu
     Returns:
         What is wrong, and whether a commit is missing that nobody was told of.
     """
-    store = SqliteStore(path, keep_jobs=KEEP)
+    store = store_of(path)
     try:
         snapshot = store.open()
         content = content_of(snapshot, store.list_jobs(live=None, states=(), after=0, limit=10_000), store)
@@ -120,7 +119,7 @@ def look(path: Path, name: str, twin: Twin, acknowledged: int, begun: int) -> tu
         engine = Engine(card_of(name), identity_of(name).sign, Random(name).randbytes, LIMITS, Access(name, VOCABULARY))
         engine.open(snapshot)
         for row in content.rows:
-            Job.from_row(row, engine.ledger.names_of)
+            Job.from_row(row, engine.ledger.place_on)
         batch = engine.end_step(START_MS).batch
         store.apply([batch])
         store.close()

@@ -1,16 +1,20 @@
-"""Planted bugs of the store: each loses or mixes up something in a power cut, and the crash images have to show it."""
+"""Planted bugs of the store, each to be shown by the crash images or by the corruptions."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from hashlib import blake2b
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 from unittest.mock import patch
 
 import mesh.storage.sqlite
 from mesh.effects import Batch
-from mesh.storage import database
+from mesh.job import Job, PlaceOn, Row
+from mesh.storage import checks, database, queries, snapshot, statements
 from mesh.storage.sqlite import SqliteStore
 from tests.disks.crash_images import IMAGE, Plant
 from tests.disks.recording import Recording
@@ -86,7 +90,7 @@ def leftovers_removed() -> Iterator[None]:
         yield
 
 
-PLANTED: Mapping[str, Plant] = MappingProxyType(
+LOSING: Mapping[str, Plant] = MappingProxyType(
     {
         plant.__name__: plant
         for plant in (
@@ -99,3 +103,60 @@ PLANTED: Mapping[str, Plant] = MappingProxyType(
         )
     }
 )
+"""Bugs by which a power cut loses or mixes up something."""
+
+
+@contextmanager
+def rows_believed() -> Iterator[None]:
+    """Rows of jobs are read without a look at their hash."""
+    read = Job.from_row
+
+    def believed(row: Row, place_on: PlaceOn) -> Job:
+        return read(row._replace(check=blake2b(row.id + row.record, digest_size=16).digest()), place_on)
+
+    with patch.object(Job, "from_row", believed):
+        yield
+
+
+@contextmanager
+def tables_believed() -> Iterator[None]:
+    """Rows of the small tables are read without a look at theirs."""
+
+    def believed(connection: sqlite3.Connection, table: str, statement: str) -> list[tuple[Any, ...]]:
+        return [tuple(columns) for *columns, _ in connection.execute(statement)]
+
+    with patch.object(queries, "checked", believed), patch.object(snapshot, "checked", believed):
+        yield
+
+
+@contextmanager
+def trees_believed() -> Iterator[None]:
+    """No walk through the store at its opening."""
+    with patch.object(checks, "WALKED_BYTES", -1):
+        yield
+
+
+@contextmanager
+def seal_believed() -> Iterator[None]:
+    """The seal is taken to be right, whatever it says."""
+
+    def believed(connection: sqlite3.Connection) -> bytes:
+        found = connection.execute(statements.SEAL).fetchone()
+        return b"" if found is None else bytes(found[0])
+
+    with patch.object(checks, "_sealed", believed):
+        yield
+
+
+BELIEVED: Mapping[str, tuple[Plant, str]] = MappingProxyType(
+    {
+        plant.__name__: (plant, damage)
+        for plant, damage in (
+            (rows_believed, "row_flipped"),
+            (tables_believed, "name_flipped"),
+            (trees_believed, "page_from_before"),
+            (seal_believed, "page_from_before"),
+        )
+    }
+)
+"""Bugs by which damage is not noticed, and the kind of damage that hits them most often."""

@@ -14,7 +14,7 @@ import time
 import pytest
 
 from tests.disks.crash_images import Result, cut_everywhere
-from tests.disks.planted import PLANTED
+from tests.disks.planted import LOSING
 from tests.simulation.parallel import spread
 
 IMAGES = int(os.environ.get("CRASH_IMAGES", "1000"))
@@ -32,7 +32,7 @@ def _played(seed: int) -> Result:
 def _hunted(name: str) -> tuple[str, int, str]:
     """The name of a planted bug, the seeds it took to be seen, and the sentence that showed it."""
     for seed in range(BUDGET):
-        found = cut_everywhere(seed, PLANTED[name], first=True).violations
+        found = cut_everywhere(seed, LOSING[name], first=True).violations
         if found:
             return name, seed + 1, found[0]
     return name, BUDGET, ""
@@ -55,7 +55,7 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(capsys: pytest.CaptureF
 
 
 def test_every_planted_bug_is_found(capsys: pytest.CaptureFixture[str]) -> None:
-    verdicts = list(spread(_hunted, list(PLANTED)))
+    verdicts = list(spread(_hunted, list(LOSING)))
     with capsys.disabled():
         print()
         for name, seeds, shown in verdicts:

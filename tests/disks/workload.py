@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -26,7 +27,7 @@ from mesh.origin import Put
 from mesh.storage.memory import MemoryStore
 from mesh.storage.sqlite import SqliteStore
 from tests.disks.recording import Recording
-from tests.mesh.pair import TEXT, ZONE, Mesh
+from tests.mesh.pair import TEXT, ZONE, Mesh, card_of
 from tests.mesh.storage.rows import invitation
 
 CHAIN: Final = ("origin", "hop", "end")
@@ -58,6 +59,11 @@ def content_of(snapshot: Snapshot, rows: Iterable[Row], store: SqliteStore | Mem
     )
 
 
+def store_of(path: Path) -> SqliteStore:
+    """The store of the agent that its file is named for."""
+    return SqliteStore(path, keep_jobs=KEEP, owner=card_of(path.stem).fingerprint)
+
+
 EMPTY: Final = Content((), (), (), ())
 
 
@@ -76,7 +82,7 @@ class Twin(MemoryStore):
     def __init__(self, path: Path, recording: Recording, random: Random) -> None:
         super().__init__(keep_jobs=KEEP)
         self.path = path
-        self.durable = SqliteStore(path, keep_jobs=KEEP)
+        self.durable = store_of(path)
         self.states: list[Content] = [EMPTY]
         self._recording = recording
         self._random = random
@@ -90,7 +96,7 @@ class Twin(MemoryStore):
             # A process that dies writes nothing back and removes nothing.
             self.durable._lock.release()
             self._left.append(self.durable)
-            self.durable = SqliteStore(self.path, keep_jobs=KEEP)
+            self.durable = store_of(self.path)
         elif self.opened:
             self.durable.close()
         snapshot = self.durable.open()
@@ -119,7 +125,11 @@ class Twin(MemoryStore):
         self._committed = list(batches)
 
     def _commit(self, batches: list[Batch]) -> None:
-        super().apply(batches)
+        # As the contract lets it, what a group lets go of is let go of at its end.
+        times = [batch.collect_ms for batch in batches if batch.collect_ms is not None]
+        trims = [trim for batch in batches for trim in batch.trims]
+        super().apply([replace(batch, trims=[], collect_ms=None) for batch in batches])
+        super().apply([Batch(trims=trims, collect_ms=times[-1] if times else None)])
         self.states.append(content_of(super().open(), self.rows.values(), self))
         number = len(self.states) - 1
         self._recording.mark(str(self.path), BEGUN, number)

@@ -79,7 +79,7 @@ def test_a_changed_row_refuses_the_store(change: Change, path: Path, table: str)
     assert f"a row of its table {table}" in refusal(path)
 
 
-@pytest.mark.parametrize("table", [table for table in TABLES if table != "boards"])
+@pytest.mark.parametrize("table", TABLES)
 def test_a_row_that_is_gone_refuses_the_store(change: Change, path: Path, table: str) -> None:
     change(f"DELETE FROM {table}")
     assert "missing" in refusal(path)
@@ -131,7 +131,35 @@ def test_a_store_too_large_to_walk_through_is_opened(change: Change, path: Path)
         store.close()
 
 
-def test_boards_change_without_a_new_seal(sqlite: SqliteStore, path: Path) -> None:
+def test_a_board_changes_without_a_new_seal(sqlite: SqliteStore, path: Path) -> None:
     put(sqlite, boards=[board(1, last=9)])
     sqlite.close()
     assert sqlite.open().boards[0] == board(1, last=9)
+
+
+def test_a_store_belongs_to_the_agent_that_took_it(path: Path) -> None:
+    for _ in range(2):
+        store = SqliteStore(path, owner=FINGERPRINT)
+        store.open()
+        store.close()
+    other = SqliteStore(path, owner=b"g" * 20)
+    with pytest.raises(StoreError, match="store of another agent"):
+        other.open()
+    whoever = SqliteStore(path)
+    whoever.open()
+    whoever.close()
+
+
+def test_a_first_page_from_before_its_tables_is_refused(path: Path) -> None:
+    store = SqliteStore(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL").fetchall()
+    path.chmod(0o600)
+    first = path.read_bytes()
+    store.open()
+    store.close()
+    whole = path.read_bytes()
+    path.write_bytes(first + whole[len(first) :])
+    with pytest.raises(StoreError, match="no tables"):
+        store.open()
+    assert path.read_bytes() == first + whole[len(first) :]

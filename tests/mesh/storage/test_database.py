@@ -127,3 +127,14 @@ def test_a_truncated_store_says_so(filled: Path, length: int) -> None:
     store = SqliteStore(filled)
     with pytest.raises(StoreError, match="damaged"):
         store.open()
+
+
+def test_an_emptied_store_with_a_log_is_refused(path: Path) -> None:
+    connection = connect_writer(path)
+    log = Path(f"{path}-wal").read_bytes()
+    connection.close()
+    path.write_bytes(b"")
+    Path(f"{path}-wal").write_bytes(log)
+    with pytest.raises(StoreError, match="cut off"):
+        connect_writer(path)
+    assert Path(f"{path}-wal").read_bytes() == log

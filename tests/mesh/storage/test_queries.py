@@ -16,7 +16,7 @@ from mesh.storage.database import connect_writer
 SCANS = frozenset({"FIND_SHORT", "LIST_ALL", "LIST_FINISHED", "IDS", "KEYS", "COUNT_UP", "COUNT_DOWN"})
 SMALL = frozenset(
     {"BOARDS", "INCARNATIONS", "FORGET_INCARNATIONS", "CARDS", "PINS", "PORTALS", "PEERS", "INVITATIONS"}
-    | {"SEAL", "SEALED", "TABLES"}
+    | {"NAMED", "OWNER", "SEAL", "SEALED", "TABLES"}
 )
 NAMES = sorted(
     name

@@ -96,6 +96,8 @@ class IdentityFile(Document):
     version: Literal[1]
     fingerprint: str
     words: str = ""
+    link_public: Key | None = None
+    """What the fingerprint does not cover: a link key that is another one would be refused by every peer."""
     signing_key: Key | None = None
     link_key: Key | None = None
     sealed: Sealed | None = None
@@ -129,6 +131,7 @@ def save_identity(
         "version": 1,
         "fingerprint": fingerprint_text(identity.fingerprint),
         "words": fingerprint_words(identity.fingerprint),
+        "link_public": to_base64(identity.link_public),
     }
     private = identity.private_bytes()
     if passphrase is None:
@@ -171,6 +174,13 @@ def load_identity(path: Path, passphrase: str | None = None) -> Identity:
             f"{path}: the keys are not those of the fingerprint beside them",
             path=path,
             key="fingerprint",
+            fix="restore the file from a backup",
+        )
+    if file.link_public not in {None, identity.link_public}:
+        raise IdentityError(
+            f"{path}: the link key is not that of the public one beside it",
+            path=path,
+            key="link_public",
             fix="restore the file from a backup",
         )
     return identity

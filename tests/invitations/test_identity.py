@@ -132,3 +132,16 @@ def test_refuses_a_sealed_table_of_something_else(
     save_identity(path, identity, "open sesame", memory_bytes=LEAST_MEMORY_BYTES)
     with pytest.raises(IdentityError, match="neither"):
         load_identity(path, "open sesame")
+
+
+def test_a_link_key_that_is_another_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "identity.toml"
+    save_identity(path, Identity.generate(Random(1).randbytes))
+    other = tmp_path / "other.toml"
+    save_identity(other, Identity.generate(Random(2).randbytes))
+    strange = next(line for line in other.read_text().splitlines() if line.startswith("link_key"))
+    lines = [strange if line.startswith("link_key") else line for line in path.read_text().splitlines()]
+    path.write_text("\n".join(lines))
+    with pytest.raises(IdentityError, match="link key") as raised:
+        load_identity(path)
+    assert raised.value.key == "link_public"

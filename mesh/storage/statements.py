@@ -172,4 +172,4 @@ UNION ALL SELECT "check" FROM portals UNION ALL SELECT "check" FROM peers UNION 
 UNION ALL SELECT "check" FROM owner
 """
 NAMED: Final = "SELECT id, zone, name, fingerprint FROM boards ORDER BY id"
-TABLES: Final = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
+TABLES: Final = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY sql"

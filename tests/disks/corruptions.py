@@ -107,12 +107,12 @@ def first_life(folder: Path, seed: int) -> _Lives:
             chain.connect(*ends)
         for _ in range(ACTS // 2):
             chain.act()
-        older = {name: Files.read(twin.path) for name, twin in twins.items()}
+        older = {name: Files.read(twin.file) for name, twin in twins.items()}
         for _ in range(ACTS // 2):
             chain.act()
         for name in CHAIN:
             chain.release(name)
-        files = {name: Files.read(twin.path) for name, twin in twins.items()}
+        files = {name: Files.read(twin.file) for name, twin in twins.items()}
     finally:
         for twin in twins.values():
             twin.close()

@@ -63,7 +63,7 @@ def cut_everywhere(seed: int, plant: Plant = nullcontext, *, first: bool = False
         folder = Path(made)
         with recorded() as recording:
             twins = live(folder, recording, seed, ACTS)
-        by_path = {str(twin.path): (name, twin) for name, twin in twins.items()}
+        by_path = {str(twin.file): (name, twin) for name, twin in twins.items()}
         images = short = 0
         violations: list[str] = []
         for number, name, counts, image in _cuts(recording.events, by_path, seed, folder):

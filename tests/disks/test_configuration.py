@@ -18,6 +18,7 @@ from invitations.config import Config, load_config
 from invitations.identity import Identity, load_identity, save_identity
 from invitations.invitation import load_invitation, make_invitation
 from tests.mesh.pair import START_MS, card_of, identity_of
+from tests.totals import Totals
 
 NOW = START_MS / 1000
 CONFIG = """# Configuration of an agent.
@@ -89,7 +90,7 @@ def damaged(content: bytes, random: Random) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("name", ["mesh", "identity", "invitation"])
 def test_a_damaged_file_is_refused_or_says_the_same(
-    files: dict[str, tuple[Path, Callable[[Path], object]]], name: str, capsys: pytest.CaptureFixture[str]
+    files: dict[str, tuple[Path, Callable[[Path], object]]], name: str, totals: Totals
 ) -> None:
     path, load = files[name]
     whole, content = load(path), path.read_bytes()
@@ -107,8 +108,7 @@ def test_a_damaged_file_is_refused_or_says_the_same(
             counts["harmless"] += 1
             if found != whole:
                 violations.append(f"damage {number}: the file says something else, and is believed")
-    told = " ".join(f"{fate}={number}" for fate, number in sorted(counts.items()))
-    with capsys.disabled():
-        print(f"\ncorruptions={counts.total()} {told} violations={len(violations)} ({name}.toml)")
+    fates = {fate: counts[fate] for fate in sorted(counts)}
+    totals.add("corruptions", corruptions=counts.total(), **fates, violations=len(violations))
     assert violations[:5] == []
     assert counts["refused"] > 100

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections import Counter
 
 import pytest
@@ -14,9 +12,10 @@ import pytest
 from tests.disks.corruptions import Tally, damage_much
 from tests.disks.planted import BELIEVED
 from tests.simulation.parallel import spread
+from tests.totals import Totals, number
 
-CORRUPTIONS = int(os.environ.get("CORRUPTIONS", "500"))
-FIRST = int(os.environ.get("CORRUPTIONS_FIRST", "0"))
+CORRUPTIONS = number("CORRUPTIONS", 500)
+FIRST = number("CORRUPTIONS_FIRST", 0)
 EACH = 25
 """Damages of one seed."""
 BUDGET = 40
@@ -36,17 +35,14 @@ def _hunted(name: str) -> tuple[str, int, str]:
     return name, BUDGET, ""
 
 
-def test_damage_is_noticed_and_never_used(capsys: pytest.CaptureFixture[str]) -> None:
-    began = time.monotonic()
+def test_damage_is_noticed_and_never_used(totals: Totals) -> None:
     counts: Counter[str] = Counter()
     violations: list[str] = []
     for tally in spread(_damaged, range(FIRST, FIRST + -(-CORRUPTIONS // EACH))):
         counts += tally.counts
         violations += tally.violations
-    told = " ".join(f"{fate}={number}" for fate, number in sorted(counts.items()))
-    with capsys.disabled():
-        rate = counts.total() / (time.monotonic() - began)
-        print(f"\ncorruptions={counts.total()} {told} violations={len(violations)} ({rate:.0f}/s)")
+    fates = {fate: counts[fate] for fate in sorted(counts)}
+    totals.add("corruptions", corruptions=counts.total(), **fates, violations=len(violations))
     assert violations[:10] == []
     assert counts.total() >= CORRUPTIONS
     # Silence counts only if most of the damage hits something, and rows do come back.
@@ -54,10 +50,12 @@ def test_damage_is_noticed_and_never_used(capsys: pytest.CaptureFixture[str]) ->
     assert counts["refetched"] + counts["told"] > 0
 
 
-def test_every_planted_bug_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_planted_bug_is_found(capsys: pytest.CaptureFixture[str], totals: Totals) -> None:
     verdicts = list(spread(_hunted, list(BELIEVED)))
     with capsys.disabled():
         print()
         for name, seeds, shown in verdicts:
             print(f"{name:32} {seeds:3}  {shown or 'ALIVE'}"[:140])
-    assert [name for name, _, shown in verdicts if not shown] == []
+    alive = [name for name, _, shown in verdicts if not shown]
+    totals.add("disk mutants", mutants=len(verdicts), killed=len(verdicts) - len(alive), violations=len(alive))
+    assert alive == []

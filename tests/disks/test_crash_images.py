@@ -8,17 +8,15 @@ of the unsynced sectors are lost, torn or nonsense, and the store on it is opene
 
 from __future__ import annotations
 
-import os
-import time
-
 import pytest
 
 from tests.disks.crash_images import Result, cut_everywhere
 from tests.disks.planted import LOSING
 from tests.simulation.parallel import spread
+from tests.totals import Totals, number
 
-IMAGES = int(os.environ.get("CRASH_IMAGES", "1000"))
-FIRST = int(os.environ.get("CRASH_FIRST", "0"))
+IMAGES = number("CRASH_IMAGES", 1_000)
+FIRST = number("CRASH_FIRST", 0)
 FEWEST = 400
 """Images that every seed gives at least."""
 BUDGET = 20
@@ -38,26 +36,25 @@ def _hunted(name: str) -> tuple[str, int, str]:
     return name, BUDGET, ""
 
 
-def test_a_power_cut_loses_nothing_that_was_acknowledged(capsys: pytest.CaptureFixture[str]) -> None:
-    began = time.monotonic()
+def test_a_power_cut_loses_nothing_that_was_acknowledged(totals: Totals) -> None:
     images = commits = short = 0
     violations: list[str] = []
     for result in spread(_played, range(FIRST, FIRST + -(-IMAGES // FEWEST))):
         images, commits, short = images + result.images, commits + result.commits, short + result.short
         violations += result.violations
-    with capsys.disabled():
-        rate = images / (time.monotonic() - began)
-        print(f"\ncrash_images={images} commits={commits} felt={short} violations={len(violations)} ({rate:.0f}/s)")
+    totals.add("images", crash_images=images, commits=commits, felt=short, violations=len(violations))
     assert violations[:10] == []
     assert images >= IMAGES
     # Silence counts only if the cuts are felt.
     assert short > images // 10
 
 
-def test_every_planted_bug_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_planted_bug_is_found(capsys: pytest.CaptureFixture[str], totals: Totals) -> None:
     verdicts = list(spread(_hunted, list(LOSING)))
     with capsys.disabled():
         print()
         for name, seeds, shown in verdicts:
             print(f"{name:32} {seeds:3}  {shown or 'ALIVE'}"[:140])
-    assert [name for name, _, shown in verdicts if not shown] == []
+    alive = [name for name, _, shown in verdicts if not shown]
+    totals.add("disk mutants", mutants=len(verdicts), killed=len(verdicts) - len(alive), violations=len(alive))
+    assert alive == []

@@ -81,7 +81,7 @@ class Twin(MemoryStore):
 
     def __init__(self, path: Path, recording: Recording, random: Random) -> None:
         super().__init__(keep_jobs=KEEP)
-        self.path = path
+        self.file = path
         self.durable = store_of(path)
         self.states: list[Content] = [EMPTY]
         self._recording = recording
@@ -96,7 +96,7 @@ class Twin(MemoryStore):
             # A process that dies writes nothing back and removes nothing.
             self.durable._lock.release()
             self._left.append(self.durable)
-            self.durable = store_of(self.path)
+            self.durable = store_of(self.file)
         elif self.opened:
             self.durable.close()
         snapshot = self.durable.open()
@@ -132,9 +132,9 @@ class Twin(MemoryStore):
         super().apply([Batch(trims=trims, collect_ms=times[-1] if times else None)])
         self.states.append(content_of(super().open(), self.rows.values(), self))
         number = len(self.states) - 1
-        self._recording.mark(str(self.path), BEGUN, number)
+        self._recording.mark(str(self.file), BEGUN, number)
         self.durable.apply(batches)
-        self._recording.mark(str(self.path), ACKNOWLEDGED, number)
+        self._recording.mark(str(self.file), ACKNOWLEDGED, number)
 
     def read(self, query: Query) -> Answer:
         return self.durable.read(query)

@@ -273,7 +273,7 @@ class _Trial:
                 continue
             told = True
             # A job to which nothing happens is found damaged when somebody asks for it.
-            unread = ends.get(job_id) == DAMAGED and self._before[job_id] == self._expected[job_id]
+            unread = ends.get(job_id) == DAMAGED and self._before.get(job_id) == self._expected.get(job_id)
             if not unread and job_id[6:10].hex() not in alarms:
                 wrong.append(f"{job_id[6:10].hex()} ends as {ends.get(job_id)} and not as {self._expected.get(job_id)}")
         for sender in CHAIN:

@@ -1,7 +1,6 @@
-"""How soon things go on: a link that was cut, with 10,000 jobs on its board; an agent started on 100,000 jobs.
+"""How soon things go on: a link that was cut, with many jobs on its board; an agent started on many more.
 
-Run it by `make bench`; it prints a table and asserts nothing, since these machines are shared. The pause before a lost
-link is dialled again is drawn by lot in real life, and set to almost nothing here.
+The pause before a lost link is dialled again is drawn by lot in real life, and set to almost nothing here.
 """
 
 from __future__ import annotations
@@ -9,13 +8,17 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from tests.benchmarks.figures import HEAD, row
+from tests.benchmarks.report import Report, markdown_table
+from tests.benchmarks.rounds import Spread
 from tests.integration.fault_proxy import FaultProxy
 from tests.integration.mesh_process import CHUNK, COUNTING, Mesh, MeshProcess, in_mesh
 from tests.integration.test_resume import claimed
 
-BOARD, CUTS, STORED = 10_000, 5, 100_000
-RESUME_S, START_S = 1.0, 2.0
+BOARD, STORED = 10_000, 100_000
+QUICK_BOARD, QUICKLY_STORED = 500, 2_000
+REPORTED_S = 0.1
+"""A job is reported upstream when it has been at its destination for so long (`report_after_s`)."""
+HASTY = "handlers = 1\nredial_s = 0.01\nredial_max_s = 0.01\nhandshakes_burst = 1000"
 
 
 async def fill(agent: MeshProcess, command: str, many: int) -> list[str]:
@@ -26,12 +29,15 @@ async def fill(agent: MeshProcess, command: str, many: int) -> list[str]:
     return ids
 
 
-def test_resume(tmp_path: Path) -> None:
+def test_resume(report: Report, tmp_path: Path) -> None:
+    board, stored = (QUICK_BOARD, QUICKLY_STORED) if report.sizes.quick else (BOARD, STORED)
+    resumes: list[float] = []
+    starts: dict[str, list[float]] = {"stop": [], "SIGKILL": []}
+
     @in_mesh(300)
-    async def scenario(mesh: Mesh) -> None:
+    async def cut_links(mesh: Mesh) -> None:
         portal = mesh.make("portal", "portal")
-        limits = "handlers = 1\nredial_s = 0.01\nredial_max_s = 0.01\nhandshakes_burst = 1000"
-        cluster = mesh.make("cluster", "instance", handlers=COUNTING.format(seconds=3_600), limits=limits)
+        cluster = mesh.make("cluster", "instance", handlers=COUNTING.format(seconds=3_600), limits=HASTY)
         await mesh.invite(portal, "somebody")
         await portal.start()
         async with await portal.calls() as calls:
@@ -40,38 +46,37 @@ def test_resume(tmp_path: Path) -> None:
             await mesh.join(cluster, await mesh.invite(portal, "cluster", wire.url))
             await cluster.start()
             await portal.linked_to("cluster")
-            ids = await fill(portal, "portal.cluster add_user u", BOARD)
+            ids = await fill(portal, "portal.cluster add_user u", board)
             await claimed(portal, ids[-1])
-            times = []
-            for cut in range(CUTS):
+            for number in range(report.sizes.rounds):
                 began = time.perf_counter()
                 wire.reset()
-                (late,) = await portal.put([f"portal.cluster add_user late{cut}.proj.org"])
+                (late,) = await portal.put([f"portal.cluster add_user late{number}.proj.org"])
                 await claimed(portal, late)
-                # It is reported when it has been there for so long.
-                times.append(time.perf_counter() - began - 0.1)
-        print(HEAD)
-        times.sort()
-        print(row(f"from a cut to a new job at the other end, {BOARD:,} on the board", times[CUTS // 2], RESUME_S, "s"))
+                resumes.append(time.perf_counter() - began - REPORTED_S)
 
-    scenario(tmp_path)
-
-
-def test_start(tmp_path: Path) -> None:
     @in_mesh(600)
-    async def scenario(mesh: Mesh) -> None:
-        portal = mesh.make("portal", "portal", limits=f"waiting_jobs = {STORED + 1}")
+    async def start_again(mesh: Mesh) -> None:
+        portal = mesh.make("portal", "portal", limits=f"waiting_jobs = {stored + 1}")
         await mesh.invite(portal, "cluster")
         await portal.start()
-        await fill(portal, "portal.cluster add_user u", STORED)
-        times = []
-        for way in (portal.stop, portal.kill, portal.stop):
-            await way()
-            began = time.perf_counter()
-            await portal.start()
-            times.append(time.perf_counter() - began)
-        print(HEAD)
-        print(row(f"start of the process on {STORED:,} unfinished jobs", min(times), START_S, "s"))
-        print(row("the same after SIGKILL", times[1], START_S, "s"))
+        await fill(portal, "portal.cluster add_user u", stored)
+        for _ in range(report.sizes.rounds):
+            for name, end in (("stop", portal.stop), ("SIGKILL", portal.kill)):
+                await end()
+                began = time.perf_counter()
+                await portal.start()
+                starts[name].append(time.perf_counter() - began)
 
-    scenario(tmp_path)
+    for folder, scenario in (("cut", cut_links), ("start", start_again)):
+        (tmp_path / folder).mkdir()
+        scenario(tmp_path / folder)
+    resume = Spread(tuple(resumes))
+    rows = [[f"from a cut to a new job at the other end, {board:,} unfinished on the board", resume.text(3)]]
+    rows += [
+        [f"start of the process with {stored:,} jobs in its store, after {name}", Spread(tuple(times)).text(2)]
+        for name, times in starts.items()
+    ]
+    report.section("resume", "Going on", markdown_table(("what", "seconds"), rows))
+    report.target("resume", resume.median)
+    report.target("start", Spread(tuple(starts["stop"] + starts["SIGKILL"])).median, "process, interpreter included")

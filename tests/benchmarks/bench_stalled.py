@@ -1,6 +1,5 @@
-"""What a peer that never reads costs the others: latency beside 10,000 jobs queued for it, and without it.
-
-Run it by `make bench`; it prints a table and asserts nothing, since these machines are shared.
+"""What a peer that never reads costs the others: the latency of an agent that has thousands of jobs queued for one, by
+that of an agent that has none, jobs of both in turn.
 """
 
 from __future__ import annotations
@@ -9,49 +8,64 @@ import asyncio
 import signal
 import time
 from pathlib import Path
+from statistics import median
 
 from agents import Agent
-from tests.benchmarks.figures import HEAD, median_ms, row
+from tests.benchmarks.report import Report, markdown_table
+from tests.benchmarks.rounds import Spread, ratios, spread_of
 from tests.integration.mesh_process import CHUNK, QUICK, Mesh, in_mesh
 
-QUEUED, SAMPLES, ROUNDS = 10_000, 150, 4
-MOST = 1.10
+QUEUED, QUICKLY_QUEUED = 10_000, 500
+PATIENT = "ping_s = 300\ndead_s = 900"
 
 
-async def latency(origin: Agent, name: str) -> list[float]:
-    """Seconds of jobs to the peer that reads, one at a time."""
-    times = []
-    for n in range(SAMPLES):
-        began = time.perf_counter()
-        await (await origin.put(f"portal.other add_user {name}{n}.proj.org")).result()
-        times.append(time.perf_counter() - began)
-    return times
+async def in_turn(origins: dict[str, Agent], samples: int, name: str) -> dict[str, float]:
+    """The median latency, in ms, of jobs of each origin to its own reader, one after the other."""
+    times: dict[str, list[float]] = {path: [] for path in origins}
+    for n in range(samples):
+        for path, origin in origins.items():
+            began = time.perf_counter()
+            await (await origin.put(f"{path} add_user {name}{n}.proj.{path.partition('.')[0]}")).result()
+            times[path].append((time.perf_counter() - began) * 1000)
+    return {path: median(one) for path, one in times.items()}
 
 
-def test_stalled(tmp_path: Path) -> None:
-    @in_mesh(300)
+def test_stalled(report: Report, tmp_path: Path) -> None:
+    queued = QUICKLY_QUEUED if report.sizes.quick else QUEUED
+    found: dict[str, list[float]] = {"free.reader": [], "laden.friend": []}
+
+    @in_mesh(600)
     async def scenario(mesh: Mesh) -> None:
-        portal = mesh.make("portal", "portal", limits="ping_s = 300\ndead_s = 900")
-        stalled, other = (mesh.make(name, "instance", handlers=QUICK) for name in ("stalled", "other"))
-        for peer in (stalled, other):
-            await mesh.join(peer, await mesh.invite(portal, peer.name))
-        await asyncio.gather(stalled.start(), other.start())
-        async with Agent.load(portal.home) as origin:
-            for peer in (stalled, other):
-                await origin.wait_for_peer(peer.name, timeout=30)
-                await (await origin.put(f"portal.{peer.name} add_user warm.proj.org")).result(30)
-            await latency(origin, "warm")
-            alone = [time for n in range(ROUNDS) for time in await latency(origin, f"alone{n}-")]
+        free, laden = (mesh.make(name, "portal", limits=PATIENT) for name in ("free", "laden"))
+        reader, friend, stalled = (
+            mesh.make(name, "instance", handlers=QUICK) for name in ("reader", "friend", "stalled")
+        )
+        for upper, lower in ((free, reader), (laden, friend), (laden, stalled)):
+            await mesh.join(lower, await mesh.invite(upper, lower.name))
+        await asyncio.gather(*(agent.start() for agent in (reader, friend, stalled)))
+        async with Agent.load(free.home) as one, Agent.load(laden.home) as other:
+            origins = {"free.reader": one, "laden.friend": other}
+            await one.wait_for_peer("reader", timeout=60)
+            for name in ("friend", "stalled"):
+                await other.wait_for_peer(name, timeout=60)
+            await (await other.put("laden.stalled add_user warm.proj.laden")).result(60)
+            await in_turn(origins, report.sizes.singles, "warm")
             stalled.send_signal(signal.SIGSTOP)
-            for first in range(0, QUEUED, CHUNK):
+            for first in range(0, queued, CHUNK):
                 await asyncio.gather(
-                    *(origin.put(f"portal.stalled add_user q{n}.proj.org") for n in range(first, first + CHUNK))
+                    *(other.put(f"laden.stalled add_user q{n}.proj.laden") for n in range(first, first + CHUNK))
                 )
-            beside = [time for n in range(ROUNDS) for time in await latency(origin, f"beside{n}-")]
+            for number in range(report.sizes.rounds):
+                for path, figure in (await in_turn(origins, report.sizes.singles, f"r{number}x")).items():
+                    found[path].append(figure)
             stalled.send_signal(signal.SIGCONT)
-        print(HEAD)
-        without, with_it = median_ms(alone), median_ms(beside)
-        print(row(f"p50 beside {QUEUED:,} jobs for a peer that never reads", with_it, without * MOST, "ms"))
-        print(row("the same as a multiple of the p50 without it", with_it / without, MOST, "times"))
 
     scenario(tmp_path)
+    without, beside = (spread_of(found[path]) for path in ("free.reader", "laden.friend"))
+    times = ratios(found["laden.friend"], found["free.reader"])
+    assert isinstance(without, Spread)
+    assert isinstance(beside, Spread)
+    assert isinstance(times, Spread)
+    rows = [["no such peer", without.text(2)], [f"{queued:,} jobs queued for one", beside.text(2)]]
+    report.section("stalled", "Beside a peer that never reads", markdown_table(("agent", "p50, ms"), rows))
+    report.target("stalled", times.median, f"rounds from {times.low:.2f} to {times.high:.2f}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from agents.handshake import REFUSED, Agreed, Handshake, Local, messages_of
+from agents.handshake import REFUSED, Agreed, Handshake, Local, PeerRefused, messages_of
 from agents.metrics import Traffic
 from invitations.errors import CardError
 from invitations.peers import PeerRow
@@ -197,6 +197,8 @@ class Links:
             while not messages:
                 messages = messages_of(session.open(await connection.receive()))
             hello, rest = messages[0], messages[1:]
+            if isinstance(hello, Bye):
+                raise self._refused_by(board, hello)
             if not isinstance(hello, Hello):
                 raise MessageError("the other side did not greet")
             if self._live.get(board.id) is not link:
@@ -213,6 +215,13 @@ class Links:
         log.info("link to %s is up", board.name)
         self._changed(board)
         return link
+
+    def _refused_by(self, board: Board, bye: Bye) -> PeerRefused:
+        """The side that dialled does not want the link after all: people find the reason here, too."""
+        cause, _, fix = bye.reason.partition(" | ")
+        event = self.event(board.name, board.zone)
+        event.trouble, event.fix = f'"{board.name}" refused the link: {cause}', fix
+        return PeerRefused(event.trouble, fix=fix)
 
     async def _serve(self, link: Link) -> None:
         writing = asyncio.get_running_loop().create_task(self._write(link))

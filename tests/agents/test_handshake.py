@@ -306,7 +306,7 @@ async def test_a_refusal_without_a_word_is_explained_as_well_as_can_be(
 
 def test_unknown_optional_messages_are_passed_over_and_others_are_not() -> None:
     packer = FramePacker()
-    packer.extend([encode(Type.PING, Ping(7)), pack([OPTIONAL, 1, "later"]), encode(Type.PING, Ping(8))])
+    packer.extend([encode(Type.PING, Ping(7)), pack([OPTIONAL + 99, 1, "later"]), encode(Type.PING, Ping(8))])
     (found,) = packer.take()
     assert messages_of(found) == [Ping(7), Ping(8)]
     packer.extend([pack([OPTIONAL - 1])])

@@ -335,3 +335,15 @@ async def test_a_stop_waits_for_nobody_who_does_not_read(tmp_path: Path, monkeyp
     async with two(tmp_path) as at, jammed(at):
         await at.portal.running.peering.links.close_all()
         assert not at.board.open
+
+
+@in_loop
+async def test_a_dialler_that_does_not_want_the_link_is_heard_and_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with alone(tmp_path) as (at, connection, session):
+        await connection.send(session.seal(one(Type.BYE, Bye("your clock is wrong | set it"))))
+        await end_of(connection)
+        event = at.portal.running.peering.links.event("cluster", "default")
+        assert (event.trouble, event.fix) == ('"cluster" refused the link: your clock is wrong', "set it")
+        assert event.trouble in caplog.text

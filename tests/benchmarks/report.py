@@ -20,7 +20,7 @@ from tests.benchmarks.sizes import Sizes
 from tests.benchmarks.targets import TARGETS, Verdict
 
 RESULTS: Final = Path(__file__).with_name("RESULTS.md")
-ORDER: Final = ("hops", "peers", "flat", "memory", "links", "resume", "bulk")
+ORDER: Final = ("hops", "peers", "flat", "memory", "links", "resume", "stalled", "idle", "bulk")
 """The parts in the order in which they are shown; others come after them."""
 
 _HEAD: Final = """\

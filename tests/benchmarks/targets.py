@@ -45,6 +45,10 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
         "links": Target("links", "rate with most idle links, by the rate with fewest", 0.9, "", least=True),
         "start": Target("resume", "start with 100,000 jobs in the store", 2, "s"),
         "resume": Target("resume", "reconnect and resume with 10,000 unfinished", 1, "s"),
+        "stalled": Target("stalled", "p50 beside a peer that never reads, by the p50 without one", 1.1, ""),
+        "idle-wakes": Target("idle", "wake-ups of a linked agent with nothing to do", 1, "a second"),
+        "idle-processor": Target("idle", "processor with 1,000 jobs behind a handler of 100 ms", 5, "%", digits=1),
+        "door": Target("idle", "a job through the local door and back, p50", 50, "ms", digits=1),
         "bulk": Target("bulk", "a result of 4 MiB over loopback, median", 100, "ms", digits=1),
         "bulk-delay": Target("bulk", "what it adds to a small job on the same link, p99", 10, "ms", digits=1),
     }

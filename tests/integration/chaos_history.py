@@ -333,8 +333,11 @@ class _Check:
         """Whether the agent died after it had shown `before`, and perhaps before that was durable.
 
         An agent commits in order: once it has answered an operation that was asked for after it had shown something,
-        that is durable too."""
+        that is durable too. But an end that a hop passed ahead is durable at its destination, and maybe only there."""
         deaths = [one.at for one in self._deaths[before.agent] if before.asked <= one.until and one.at <= after.at]
+        put = self._puts[before.job]
+        if deaths and not _live(before) and before.agent == put.agent and put.path.count(".") > 1:
+            return True
         return bool(deaths) and not any(
             before.at < invoked and ended < min(deaths) for invoked, ended in self._answered[before.agent]
         )

@@ -37,7 +37,8 @@ class Way:
         bytes_per_s: how much passes in a second; 0 for as much as comes.
         silent: what comes is read and thrown away.
         blocked: nothing is read any more.
-        carried: bytes that were passed on.
+        carried: how many bytes were passed on.
+        recorded: the bytes themselves, once the wire has been told to record.
     """
 
     delay_s: float = 0.0
@@ -45,6 +46,7 @@ class Way:
     silent: bool = False
     blocked: bool = False
     carried: int = 0
+    recorded: bytearray | None = None
 
 
 @dataclass(eq=False)
@@ -134,6 +136,11 @@ class FaultProxy:
         for name in ways:
             self.ways[name].blocked = True
 
+    def record(self) -> None:
+        """Keep all that goes through from now on."""
+        for way in self.ways.values():
+            way.recorded = bytearray()
+
     def reset(self) -> None:
         """Every connection that stands ends with RST, at both ends."""
         for carried in self._taken():
@@ -215,6 +222,8 @@ class FaultProxy:
                 if way.silent or carried.gone:
                     continue
                 way.carried += len(data)
+                if way.recorded is not None:
+                    way.recorded += data
                 sink.write(data)
                 if carried.shadow is not None and way is self.ways[UP]:
                     carried.shadow.write(data)

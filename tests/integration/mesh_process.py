@@ -172,7 +172,8 @@ class MeshProcess:
         except TimeoutError:
             pass
         if not any("ready" in line for line in self.out.lines[before:]):
-            raise RuntimeError(f"{self.name} did not get ready")
+            status = "it still tries" if process.returncode is None else f"it ended with status {process.returncode}"
+            raise RuntimeError(f"{self.name} did not get ready; {status}: {self.log.lines[-3:]}")
         return self
 
     async def kill(self) -> None:

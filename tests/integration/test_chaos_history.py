@@ -157,6 +157,13 @@ def _killed_between_the_attempt_and_its_handler(history: History) -> None:
     history.starts = [start._replace(at=AT + 8, attempt=2), end._replace(at=AT + 8.5, attempt=2)]
 
 
+def _told_ahead_and_forgotten(history: History) -> None:
+    """A hop passed the end on, ahead of the record that never came before the origin died."""
+    history.operations.append(asked("cancel", at=AT + 3.05))
+    history.blows.append(Blow(AT + 3.5, AT + 3.5, "portal", "kill"))
+    history.seen.append(shown("running", 1, at=AT + 4))
+
+
 def _shown_as_deleted(history: History) -> None:
     history.operations.append(asked("delete"))
     history.seen.append(shown("deleted", 2, at=AT + 4))
@@ -185,6 +192,7 @@ def _collected_at_a_hop(history: History) -> None:
         _interrupted_and_unknown,
         _expired_in_time,
         _killed_between_the_attempt_and_its_handler,
+        _told_ahead_and_forgotten,
         _shown_as_deleted,
         _collected_at_a_hop,
     ],
@@ -269,7 +277,7 @@ BAD = {
         "8",
         change(
             good(),
-            operations=[put(), asked("cancel", at=AT + 3.05)],
+            operations=[put(path="portal.cluster"), asked("cancel", at=AT + 3.05)],
             seen=[*good().seen, shown("running", 1, at=AT + 4)],
             blows=[Blow(AT + 3.5, AT + 3.5, "portal", "kill")],
         ),

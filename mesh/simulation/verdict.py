@@ -62,7 +62,8 @@ class _Verdict:
         self._unread: list[str] = []
         for name, host in run.hosts.items():
             try:
-                self._held[name] = host.jobs()
+                # One that has just died, by a bug of its own or by chance, is asked when it is back.
+                self._held[name] = host.jobs() if host.up else {}
             except CorruptRow as error:
                 self._held[name] = {}
                 self._unread.append(f"23: {name}: {error.message}")

@@ -13,6 +13,7 @@ import pytest
 from mesh.access import Rule
 from mesh.facts import VERSION, Cancel, Delete, Fact, Kind, Outcome, Progress, Reject, Request
 from mesh.job import Job
+from mesh.lane import HAS
 from mesh.lifecycle import State
 from mesh.limits import Limits
 from mesh.messages import END, REISSUED, Ahead, CardMessage, FactMessage
@@ -558,6 +559,58 @@ def test_a_reissued_job_with_a_cancel_has_an_unknown_effect() -> None:
     pair.record("portal", "cluster", fact, cancel(fact.job_id, "portal"), flags=REISSUED)
     job = pair.cluster.job(fact.job_id)
     assert (job.state, job.outcome and job.outcome.unknown_effect) == (State.CANCELLED, True)
+
+
+def test_a_reissued_job_with_a_cancel_and_a_report_of_its_lost_life_has_an_unknown_effect() -> None:
+    """The report moves the job to claimed, and the Cancel then ended it as if it had never run."""
+    pair = Pair()
+    fact = asked()
+    claimed = Progress(VERSION, fact.job_id, fp("cluster"), 2, "claimed", 0, None, None, START_MS)
+    facts = (cancel(fact.job_id, "portal"), signed("cluster", Kind.PROGRESS, claimed))
+    pair.record("portal", "cluster", fact, *facts, flags=REISSUED)
+    job = pair.cluster.job(fact.job_id)
+    assert (job.state, job.outcome and job.outcome.unknown_effect) == (State.CANCELLED, True)
+
+
+def test_a_destination_that_lost_its_store_counts_on_from_what_the_origin_knows() -> None:
+    """The hop lost its store too, and passes on what it has from the origin."""
+    mesh = Mesh(*CHAIN)
+    job_id = mesh.put("a.b.c")
+    mesh.settle()
+    for number in range(3):
+        mesh["c"].engine.progress(job_id, f"step {number}", None, mesh.now_ms)
+        mesh.step("c")
+        mesh.settle()
+    before = mesh["a"].job(job_id).version
+    for name in "bc":
+        mesh.restore(name, MemoryStore())
+    mesh.connect("a", "b")
+    mesh.connect("b", "c")
+    mesh.settle()
+    mesh["c"].engine.progress(job_id, "again", None, mesh.now_ms)
+    mesh.step("c")
+    mesh.settle()
+    reports = [mesh[name].job(job_id).progress for name in "abc"]
+    assert reports[0] == reports[1] == reports[2]
+    assert reports[0] is not None
+    assert (reports[0].message, reports[0].number > before) == ("again", True)
+
+
+def test_an_end_that_the_agent_above_brought_itself_is_home_though_it_comes_again_from_below() -> None:
+    mesh = Mesh(*CHAIN)
+    job_id = mesh.put("a.b.c")
+    mesh.settle()
+    mesh.run_all("c")
+    job = mesh["b"].engine.ledger.find(job_id)
+    fact = mesh["c"].job(job_id).facts[Kind.OUTCOME]
+    assert job is not None
+    assert job.up is not None
+    assert fact is not None
+    # As after an exchange: a record for `a` that turned out to hold nothing it had not brought itself.
+    job.up.sent[Kind.OUTCOME] = HAS
+    job.up.number = mesh["b"].board("a").outbox.home + 5
+    mesh.record("c", "b", fact)
+    assert not mesh["b"].board("c").inbox.away
 
 
 def test_a_fact_is_no_larger_than_what_it_may_carry() -> None:

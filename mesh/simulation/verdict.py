@@ -70,6 +70,9 @@ class _Verdict:
 
     def sentences(self) -> Iterator[str]:
         yield from self._unread
+        if down := [name for name, host in self._run.hosts.items() if not host.up]:
+            yield f"2: {', '.join(down)} fell over though nothing was done to it any more"
+            return
         for job_id, told in self._history.told.items():
             if told.path:
                 yield from self._callers(job_id, told)

@@ -88,7 +88,7 @@ class Arrival:
         for fact in known:
             lane.sent[fact.kind] = HAS
             if fact.kind in (Kind.OUTCOME, Kind.REJECT) and lane is job.down:
-                self._still_away(job, board, number)
+                self._still_away(job, fact.kind, board, number)
         if first.kind is Kind.REQUEST and lane is job.down and not lane.offered:
             self._was_offered(job, lane, board)
         if reissued and first.kind is Kind.REQUEST:
@@ -103,7 +103,7 @@ class Arrival:
             self._ledger.touch(job)
         return None
 
-    def _still_away(self, job: Job, board: Board, number: int) -> None:
+    def _still_away(self, job: Job, kind: Kind, board: Board, number: int) -> None:
         """The end of a job came again, under another number, and is not yet known to be home."""
         if job.role is not Role.HOP or job.up is None:
             return
@@ -112,7 +112,8 @@ class Arrival:
             board.inbox.away.pop(job.arrived, None)
             job.arrived = number
             board.inbox.away[number] = None
-        elif job.up.number > outbox.home:
+        elif job.up.number > outbox.home and job.up.sent[kind] != HAS:
+            # (Who brought the end itself has it: nothing is carried there that could come home.)
             before = outbox.relayed.get(job.up.number)
             if before is not None:
                 self._ledger.boards[before[0]].inbox.came_home(before[1])
@@ -182,6 +183,8 @@ class Arrival:
             lane.offered = lane.counted = True
             count(board.offered, place.branch(depth), 1)
             self._restore_up(job, place, request.zone)
+        # The store that knew it is lost: whatever ends it here, a Cancel in this record too, cannot say more than that.
+        job.doubtful = reissued and place.role is Role.DESTINATION
         job.merge(fact, lane, now_ms)
         ledger.changed(job)
         self._merge(job, lane, facts[1:], number, now_ms)

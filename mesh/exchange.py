@@ -222,19 +222,20 @@ class Exchange:
         self._greeting.exchanged(board)
 
     def _refused(self, board: Board, refused: list[list[object]], now_ms: int) -> None:
-        unknown: list[tuple[int, str, str]] = []
-        for number, reason, detail in refused:
-            assert isinstance(number, int)
+        told = [(int(number), str(reason), str(detail)) for number, reason, detail in refused]  # type: ignore[call-overload]
+        fetch = False
+        for number, reason, detail in told:
             flown = board.outbox.flight.get(number)
             job = None if flown is None else self._ledger.find(flown[0])
             if job is None:
-                unknown.append((number, str(reason), str(detail)))
+                fetch = True
             else:
-                self.refused(board, job, (number, str(reason), str(detail)), board.credits, now_ms)
-        if unknown:
-            self._ledger.effects.queries.append(AtNumber(board.id, board.credits, tuple(unknown)))
+                self.refused(board, job, (number, reason, detail), board.credits, now_ms)
+        if fetch:
+            # With those that are dealt with already: one CONFIRM is for all, and comes when all are.
+            self._ledger.effects.queries.append(AtNumber(board.id, board.credits, tuple(told)))
         else:
-            self.confirm(board, refused)
+            self.confirm(board, told)
 
     def confirm(self, board: Board, refused: Iterable[Sequence[object]]) -> None:
         """Say, after the commit of this step, that refusals are taken note of."""

@@ -62,6 +62,9 @@ class Hop:
             self.refuse(job, "lost", message, "look at the destination whether it was done", now_ms)
             return
         job.down = self._onward(job, board)
+        if job.facts[Kind.PROGRESS] is not None:
+            # A destination that lost its store goes on counting from what it once said.
+            job.down.sent[Kind.PROGRESS] = NEVER
         job.down.offered = job.down.reissued = job.down.counted = True
         count(board.offered, job.branch, 1)
         ledger.changed(job)

@@ -62,13 +62,17 @@ class _Verdict:
         self._unread: list[str] = []
         for name, host in run.hosts.items():
             try:
-                self._held[name] = host.jobs()
+                # One that has just died, by a bug of its own or by chance, is asked when it is back.
+                self._held[name] = host.jobs() if host.up else {}
             except CorruptRow as error:
                 self._held[name] = {}
                 self._unread.append(f"23: {name}: {error.message}")
 
     def sentences(self) -> Iterator[str]:
         yield from self._unread
+        if down := [name for name, host in self._run.hosts.items() if not host.up]:
+            yield f"2: {', '.join(down)} fell over though nothing was done to it any more"
+            return
         for job_id, told in self._history.told.items():
             if told.path:
                 yield from self._callers(job_id, told)

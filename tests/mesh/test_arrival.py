@@ -5,7 +5,6 @@ Much of it is said by a peer with a good key of its own that lies: forged facts 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,12 +12,13 @@ import pytest
 from mesh.access import Rule
 from mesh.facts import VERSION, Cancel, Delete, Fact, Kind, Outcome, Progress, Reject, Request
 from mesh.job import Job
+from mesh.lane import HAS
 from mesh.lifecycle import State
 from mesh.limits import Limits
 from mesh.messages import END, REISSUED, Ahead, CardMessage, FactMessage
 from mesh.refusals import REASONS, Consequence
 from mesh.storage.memory import MemoryStore
-from tests.mesh.pair import DONE, START_MS, TEXT, ZONE, Mesh, Pair, card_of, identity_of, signed
+from tests.mesh.pair import DONE, START_MS, TEXT, ZONE, Mesh, Pair, card_of, facts_in, identity_of, signed
 
 CHAIN = (("a", "b"), ("b", "c"))
 
@@ -560,6 +560,58 @@ def test_a_reissued_job_with_a_cancel_has_an_unknown_effect() -> None:
     assert (job.state, job.outcome and job.outcome.unknown_effect) == (State.CANCELLED, True)
 
 
+def test_a_reissued_job_with_a_cancel_and_a_report_of_its_lost_life_has_an_unknown_effect() -> None:
+    """The report moves the job to claimed, and the Cancel then ended it as if it had never run."""
+    pair = Pair()
+    fact = asked()
+    claimed = Progress(VERSION, fact.job_id, fp("cluster"), 2, "claimed", 0, None, None, START_MS)
+    facts = (cancel(fact.job_id, "portal"), signed("cluster", Kind.PROGRESS, claimed))
+    pair.record("portal", "cluster", fact, *facts, flags=REISSUED)
+    job = pair.cluster.job(fact.job_id)
+    assert (job.state, job.outcome and job.outcome.unknown_effect) == (State.CANCELLED, True)
+
+
+def test_a_destination_that_lost_its_store_counts_on_from_what_the_origin_knows() -> None:
+    """The hop lost its store too, and passes on what it has from the origin."""
+    mesh = Mesh(*CHAIN)
+    job_id = mesh.put("a.b.c")
+    mesh.settle()
+    for number in range(3):
+        mesh["c"].engine.progress(job_id, f"step {number}", None, mesh.now_ms)
+        mesh.step("c")
+        mesh.settle()
+    before = mesh["a"].job(job_id).version
+    for name in "bc":
+        mesh.restore(name, MemoryStore())
+    mesh.connect("a", "b")
+    mesh.connect("b", "c")
+    mesh.settle()
+    mesh["c"].engine.progress(job_id, "again", None, mesh.now_ms)
+    mesh.step("c")
+    mesh.settle()
+    reports = [mesh[name].job(job_id).progress for name in "abc"]
+    assert reports[0] == reports[1] == reports[2]
+    assert reports[0] is not None
+    assert (reports[0].message, reports[0].number > before) == ("again", True)
+
+
+def test_an_end_that_the_agent_above_brought_itself_is_home_though_it_comes_again_from_below() -> None:
+    mesh = Mesh(*CHAIN)
+    job_id = mesh.put("a.b.c")
+    mesh.settle()
+    mesh.run_all("c")
+    job = mesh["b"].engine.ledger.find(job_id)
+    fact = mesh["c"].job(job_id).facts[Kind.OUTCOME]
+    assert job is not None
+    assert job.up is not None
+    assert fact is not None
+    # As after an exchange: a record for `a` that turned out to hold nothing it had not brought itself.
+    job.up.sent[Kind.OUTCOME] = HAS
+    job.up.number = mesh["b"].board("a").outbox.home + 5
+    mesh.record("c", "b", fact)
+    assert not mesh["b"].board("c").inbox.away
+
+
 def test_a_fact_is_no_larger_than_what_it_may_carry() -> None:
     pair = Pair(limits={"portal": Limits(result_bytes=100, request_bytes=1_000)})
     job_id = pair.put("portal.cluster")
@@ -652,7 +704,7 @@ def test_a_hop_that_lost_its_store_learns_of_a_job_from_both_sides(first: str, s
         mesh.settle()
     if state == "cancelled":
         assert mesh["c"].stops == [job_id]
-        mesh.finish("c", job_id, replace(DONE, state=State.CANCELLED, result=None, result_type=None))
+        mesh.finish("c", job_id, DONE._replace(state=State.CANCELLED, result=None, result_type=None))
         mesh.settle()
     elif state == "live":
         mesh.run_all("c")
@@ -660,3 +712,74 @@ def test_a_hop_that_lost_its_store_learns_of_a_job_from_both_sides(first: str, s
     assert [mesh[name].state(job_id) for name in "abc"] == [wanted] * 3
     assert len({tuple(content(mesh[name].job(job_id))) for name in "abc"}) == 1
     assert mesh["b"].board("a").accepted == mesh["b"].board("c").offered == {}
+
+
+# -- a Cancel or Delete before its Request (rule R9) --------------------------------------------------------------
+#
+# It does not wait here. Until the Request is acknowledged each record carries it too; afterwards a receiver that does
+# not know it refuses the record as `unknown_job`, and its sender sends everything again. So a Request never comes
+# without the Delete or Cancel that its sender holds: what waits, waits there, durably and without a cap.
+
+
+def early(pair: Pair, verb: str) -> bytes:
+    """A job whose Cancel or Delete arrives alone: the cluster never took its Request, though that is acknowledged."""
+    job_id = pair.put("portal.cluster")
+    pair.wire["portal", "cluster"].clear()
+    number = pair.portal.board("cluster").outbox.last
+    # As after the answer to a refusal that the store was still asked about.
+    pair.cluster.board("portal").inbox.take(number, pair.portal.engine.ledger.incarnations.current)
+    pair.portal.board("cluster").outbox.acknowledge(number)
+    getattr(pair, verb)("portal", job_id)
+    assert facts_in(pair.waiting("portal", "cluster")) == [verb]
+    pair.down(99)
+    assert pair.refusals("portal", "cluster") == ["unknown_job"]
+    assert not pair.cluster.knows(job_id)
+    return job_id
+
+
+@pytest.mark.parametrize("verb", ["cancel", "delete"])
+@pytest.mark.parametrize("struck", ["", "portal", "cluster", "both"])
+def test_a_job_stopped_before_its_request_came_never_starts(verb: str, struck: str) -> None:
+    """Nor does it after a crash of either side, in between or afterwards."""
+    pair = Pair()
+    job_id = early(pair, verb)
+    for name in ("portal", "cluster"):
+        if struck in (name, "both"):
+            pair.crash(name)
+    if struck:
+        pair.join()
+    pair.settle()
+    wanted = State.DELETED if verb == "delete" else State.CANCELLED
+    assert pair.states(job_id) == (wanted, wanted)
+    pair.crash("cluster")
+    pair.join()
+    assert not pair.cluster.starts
+    assert pair.states(job_id) == (wanted, wanted)
+
+
+@pytest.mark.parametrize("verb", ["cancel", "delete"])
+def test_a_full_exchange_never_brings_a_request_without_its_delete_or_cancel(verb: str) -> None:
+    """The destination lost its store with the job in it; who holds the wish sends it in the record of the Request."""
+    pair = Pair(limits={"cluster": Limits(handlers=1)})
+    pair.put("portal.cluster")
+    job_id = pair.put("portal.cluster")
+    pair.settle()
+    pair.cluster.starts.clear()
+    pair.part()
+    getattr(pair, verb)("portal", job_id)
+    pair.restore("cluster", MemoryStore())
+    pair.join()
+    pair.run_all("cluster")
+    records = [one for one in pair.sent("portal", "cluster", FactMessage) if one.kind in (Kind.DELETE, Kind.CANCEL)]
+    assert records, "it was sent"
+    wanted = State.DELETED if verb == "delete" else State.CANCELLED
+    assert pair.states(job_id) == (wanted, wanted)
+    assert job_id not in {start.job_id for start in pair.cluster.starts}
+
+
+def test_a_stranger_cannot_make_anything_wait() -> None:
+    """A Delete of a job that is not known takes no room here, however many come: nothing of it is stored."""
+    pair = Pair()
+    for number in range(50):
+        pair.record("portal", "cluster", delete(bytes([number]) * 26, "portal"))
+    assert not pair.cluster.store.rows

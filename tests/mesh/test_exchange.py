@@ -172,6 +172,19 @@ def test_a_refusal_is_repeated_at_connect_and_after_a_crash() -> None:
     assert pair.refusals("portal", "cluster") == []
 
 
+def test_refusals_are_confirmed_together_though_some_concern_jobs_on_disk() -> None:
+    """The highest one is confirmed: one CONFIRM is all that an idle link ever carries."""
+    pair = Pair()
+    for _ in range(2):
+        pair.put("portal.cluster")
+    pair.wire["portal", "cluster"].clear()
+    del pair.portal.board("cluster").outbox.flight[1]
+    pair.inject("cluster", "portal", Ack(2, 0, [[1, "life", "too long"], [2, "life", "too long"]]))
+    confirmed = [one.number for one in pair.waiting("portal", "cluster") if isinstance(one, Confirm)]
+    assert confirmed == [2]
+    assert {row.state for row in pair.portal.store.rows.values()} == {tuple(State).index(State.REJECTED)}
+
+
 def refused_by_cluster(limits: Limits, **wishes: Any) -> tuple[Pair, bytes]:
     """A job that the portal's limits allow and the cluster's do not."""
     pair = Pair(limits={"cluster": limits})

@@ -166,6 +166,8 @@ class Exchange:
             case Confirm():
                 if board.inbox.confirmed(message.number):
                     ledger.touch_board(board)
+                    # A refusal held `home` back; without this it would be told with the next record only.
+                    ledger.acks[board.id] = board
             case Want():
                 self._wanted(board, message.job_id)
             case Ping():

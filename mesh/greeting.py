@@ -132,6 +132,10 @@ class Greeting:
         board.proved = True
         ledger = self._ledger
         ledger.next_due_ms = 0
+        for other in ledger.by_name.values():
+            # What waits there may have waited for this.
+            other.held.clear()
+            ledger.pumped[other.id] = other
         if not board.recovered:
             board.recovered = True
             ledger.effects.queries.append(Unfinished(board.id, 0, PAGE))

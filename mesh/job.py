@@ -208,7 +208,8 @@ class Job:
             self.evidence = self.evidence or [fact.body, fact.proof]
             return Merge.CONFLICT
         if not self._replaces(fact, held):
-            if source is not None and kind is Kind.REJECT and held is not None:
+            stale = kind is Kind.REJECT or (kind is Kind.PROGRESS and source is self.up)
+            if source is not None and held is not None and stale:
                 # Both sides keep the same one: the peer is told ours.
                 source.sent[kind] = NEVER
                 return Merge.KEPT

@@ -41,8 +41,9 @@ ORDER = MappingProxyType(
             storage/contract storage/columns storage/memory storage/statements storage/checks storage/faults
             storage/log storage/lock storage/database storage/queries storage/snapshot storage/sweep storage/space
             storage/sqlite storage/reader storage/writer storage/beside storage/__init__
-            simulation/world simulation/wires simulation/history simulation/failpoints simulation/setting
-            simulation/program simulation/host simulation/simulation simulation/life simulation/verdict
+            simulation/world simulation/wires simulation/history simulation/disk simulation/failpoints
+            simulation/setting simulation/program simulation/steps simulation/host simulation/stores
+            simulation/simulation simulation/life simulation/excuses simulation/leftovers simulation/verdict
             simulation/__init__
             transport/contract transport/errors transport/route transport/accepting transport/admission
             transport/connection transport/listener transport/websocket transport/dialer transport/memory
@@ -66,8 +67,8 @@ TESTED_ELSEWHERE: MappingProxyType[str, str] = MappingProxyType(
         **{
             f"mesh/simulation/{name}.py": _BY_MUTANTS
             for name in (
-                *("failpoints", "history", "host", "life", "program", "setting"),
-                *("simulation", "verdict", "wires", "world"),
+                *("disk", "excuses", "failpoints", "history", "host", "leftovers", "life", "program", "setting"),
+                *("simulation", "steps", "stores", "verdict", "wires", "world"),
             )
         },
         "mesh/refusals.py": "tests/mesh/test_protocol_document.py compares its table with PROTOCOL.md",

@@ -55,7 +55,7 @@ def settled(run: Simulation, seconds: float = 60.0) -> Simulation:
 
 def lost_and_back(run: Simulation, name: str) -> None:
     """Take an agent's store away, and wait until it is back."""
-    run.lose(name)
+    run.stores.lose(name)
     run.run(8)
 
 
@@ -164,7 +164,7 @@ def test_a_clock_ten_minutes_off_is_named_and_no_job_is_lost(skew_s: int) -> Non
     run.run(30)
     assert state(run, "a", job_id) is State.PENDING
     assert run.history.starts[job_id] == 0
-    assert "set them right" in run.hosts["a"].board("b").credit_reason
+    assert "set them right" in run.hosts["a"].board(run.wires.between("a", "b")).credit_reason
     assert any("the clock of" in alarm.text for alarm in run.history.alarms)
     run.hosts["b"].skew_ms = 0
     run.cut("a", "b", down_s=1)
@@ -232,10 +232,10 @@ def test_a_deleted_job_stays_deleted_whatever_comes_back() -> None:
     run = made()
     job_id = put(run)
     run.run(5)
-    run.keep_copy("c")
+    run.stores.keep_copy("c")
     run.delete(job_id)
     run.run(5)
-    run.restore("c")
+    run.stores.restore("c")
     run.run(10)
     settled(run)
     assert {state(run, name, job_id) for name in run.hosts} == {State.DELETED}
@@ -291,20 +291,20 @@ def test_a_store_that_comes_back_beside_its_restored_copy_is_noticed() -> None:
     run = made((("a", "b"),))
     put(run, "a.b")
     run.run(5)
-    run.keep_copy("b")
+    run.stores.keep_copy("b")
     run.crash("b", down_s=1)
     run.run(10)
     put(run, "a.b", "add_user g.proj.org")
     run.run(5)
     newer = run.hosts["b"].disk.copy()
-    run.restore("b")
+    run.stores.restore("b")
     run.run(10)
     missed = [alarm for alarm in run.history.alarms if "lost what" in alarm.text and alarm.name == "a"]
     assert len(missed) == 1
     put(run, "a.b", "add_user h.proj.org")
     run.run(5)
     run.hosts["b"].copies.append((run.world.now_ms, newer))
-    run.restore("b")
+    run.stores.restore("b")
     run.run(10)
     missed = [alarm for alarm in run.history.alarms if "lost what" in alarm.text and alarm.name == "a"]
     assert len(missed) == 2

@@ -17,6 +17,7 @@ from mesh.simulation.wires import GREETING_MS, Wire
 
 LOST: Final = "lost what the other side had committed"
 CLOCK: Final = "the clock of"
+FULL: Final = "no new jobs are taken"
 CLONE: Final = "a clone"
 
 
@@ -72,6 +73,8 @@ class _Leftovers:
             return any(loss.name in near and loss.lost_ms <= alarm.at_ms for loss in history.losses) or any(
                 one in history.clones for one in near
             )
+        if FULL in alarm.text:
+            return bool(history.faults["full"])
         if CLONE in alarm.text:
             return any(one in history.clones for one in near)
         if CLOCK in alarm.text:

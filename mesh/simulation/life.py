@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final
 
 from grammar.errors import MeshError
+from mesh.room import Room
 from mesh.simulation.program import CHARGE, POISON, SPLIT
 from mesh.simulation.simulation import Simulation
 
@@ -37,6 +38,7 @@ class Habits:
         damages: how many stored rows have a bit flipped.
         clones: how many agents run on two copies of one store for a while.
         clocks: how many agents restart with a clock that is off beyond the limit, and are set right later.
+        fulls: how many disks have no room for new jobs for a while.
         revokes: how many keys are revoked.
         slows: share of the links that carry little, from `slow_bytes_s` up to ten times that in a second.
     """
@@ -62,6 +64,7 @@ class Habits:
     damages: int = 0
     clones: int = 0
     clocks: int = 0
+    fulls: int = 0
     revokes: int = 0
     slows: float = 0.0
     slow_bytes_s: int = 1_000
@@ -119,6 +122,9 @@ class _Life:
             name, skew_ms = draw.choice(self._names), draw.choice((-1, 1)) * draw.randint(130_000, 500_000)
             self._at_random(partial(run.set_clock, name, skew_ms))
             self._at_random(partial(run.set_clock, name, 0))
+        for _ in range(habits.fulls):
+            fill = partial(run.fill, draw.choice(self._names), Room.DISK_FULL, seconds=draw.uniform(1.0, 8.0))
+            self._at_random(fill)
         for _ in range(habits.revokes):
             wire = draw.choice(run.wires.all)
             by, whom = wire.ends if draw.random() < 0.5 else wire.ends[::-1]

@@ -24,9 +24,11 @@ from typing import Final
 
 from grammar.errors import MeshError
 from invitations.identity import verify
+from mesh.errors import DiskFull, StoreAtLimit
 from mesh.limits import Limits
 from mesh.origin import Put
 from mesh.proof import Verifier
+from mesh.room import Room
 from mesh.simulation.history import History, Revocation
 from mesh.simulation.host import Host
 from mesh.simulation.setting import SKEW_MS, Setting
@@ -119,6 +121,7 @@ class Simulation:
                 self.stores.unclone(name)
                 if abs(host.skew_ms) > SKEW_MS:
                     self.set_clock(name, 0)
+                self._empty(name)
                 for _, invited in tuple(host.strangers):
                     self.admit(name, invited)
         self.world.calm = True
@@ -150,7 +153,7 @@ class Simulation:
         origin = path.partition(".")[0]
 
         def reply(result: bytes | MeshError) -> None:
-            if isinstance(result, MeshError):
+            if isinstance(result, MeshError) and not isinstance(result, DiskFull | StoreAtLimit):
                 self.history.problem("put", f"{origin} refused {path} {text}: {result}")
             if on_reply is not None:
                 on_reply(result)
@@ -241,6 +244,17 @@ class Simulation:
     def slow(self, one: str, other: str, bytes_s: int) -> None:
         """Let a link carry so many bytes in a second, until the mesh is healed."""
         self.wires.between(one, other).bytes_s = bytes_s
+
+    def fill(self, name: str, room: Room, *, seconds: float) -> None:
+        """Let the store of an agent have no room for new jobs for `seconds`; a restart finds out anew."""
+        host, world = self.hosts[name], self.world
+        if not world.calm:
+            self.history.faults["full"] += host.up
+            host.input(lambda engine, now_ms: engine.room(room, now_ms))
+            world.later(int(seconds * 1000), lambda: self._empty(name))
+
+    def _empty(self, name: str) -> None:
+        self.hosts[name].input(lambda engine, now_ms: engine.room(Room.ENOUGH, now_ms))
 
     # -- who is whose peer --------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from random import Random
 from types import MappingProxyType
 
 from tests.simulation.planted.endings import (
@@ -34,6 +35,19 @@ from tests.simulation.planted.losses import (
     reissued_not_marked,
     rows_act_before_they_are_proved,
     what_comes_back_counts_as_new,
+)
+from tests.simulation.planted.rarer import (
+    children_draw_on_the_credit_of_their_parents,
+    clone_is_let_in,
+    damaged_rows_are_believed,
+    effect_and_outcome_in_two_transactions,
+    invited_peer_gets_another_board,
+    replay_accepted,
+    revoked_key_starts_jobs,
+    suspects_restart_in_mass,
+    who_waits_keeps_its_slot,
+    whoever_was_there_is_poison,
+    zone_not_looked_at,
 )
 from tests.simulation.planted.sequences import (
     acknowledged_facts_left_out,
@@ -63,7 +77,7 @@ from tests.simulation.planted.steps import (
     start_before_commit,
     watermark_before_data,
 )
-from tests.simulation.schedules import Schedule, Slant, as_drawn
+from tests.simulation.schedules import Schedule, Slant, as_drawn, rarer
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +110,46 @@ def restored_often(schedule: Schedule) -> Schedule:
     )
 
 
-SLANTS = MappingProxyType({"second_outcome_overwrites": restored_often})
+def much_of(rare: str) -> Slant:
+    """One rarer fault comes in every schedule."""
+
+    def slant(schedule: Schedule) -> Schedule:
+        return rarer(schedule, rare, Random(schedule.seed))
+
+    return slant
+
+
+def nested_and_scarce(schedule: Schedule) -> Schedule:
+    """Two agents with one slot and a credit of one, whose jobs put jobs at each other."""
+    scarce = replace(schedule.limits, handlers=1, handlers_per_peer=1, credit_jobs=1)
+    habits = replace(schedule.habits, splits=0.8, charges=0.0, poisons=0.0, jobs=8)
+    return replace(schedule, limits=scarce, habits=habits, links=(("a", "b"),), strangers=(), smugglers=())
+
+
+def crowded_and_killed(schedule: Schedule) -> Schedule:
+    """Many handlers run long, and their agents die often."""
+    return replace(
+        schedule,
+        limits=replace(schedule.limits, handlers=16, handlers_per_peer=16, credit_jobs=20),
+        habits=replace(schedule.habits, jobs=30, charges=0.0, crash_every_s=3.0, seconds=20.0),
+        faults=replace(schedule.faults, handler_ms=20_000, down_s=0.5),
+    )
+
+
+SLANTS = MappingProxyType(
+    {
+        "second_outcome_overwrites": restored_often,
+        "zone_not_looked_at": much_of("smugglers"),
+        "damaged_rows_are_believed": much_of("damages"),
+        "clone_is_let_in": much_of("clones"),
+        "who_waits_keeps_its_slot": nested_and_scarce,
+        "children_draw_on_the_credit_of_their_parents": nested_and_scarce,
+        "suspects_restart_in_mass": crowded_and_killed,
+        "whoever_was_there_is_poison": crowded_and_killed,
+        "revoked_key_starts_jobs": much_of("revokes"),
+        "invited_peer_gets_another_board": much_of("strangers"),
+    }
+)
 BACKGROUNDS = MappingProxyType(
     {"refusal_said_once": forgetful, "refusal_ignored": forgetful, "refused_keeps_its_credit": stingy}
 )
@@ -127,6 +180,10 @@ MUTANTS = MappingProxyType(
                     *(acknowledged_facts_left_out, refusal_said_once, refusal_ignored, refused_keeps_its_credit),
                     *(numbers_used_again, attempt_not_counted, interrupted_runs_again, cancel_ignored_before_start),
                     slot_leaks,
+                    *(zone_not_looked_at, damaged_rows_are_believed, clone_is_let_in, who_waits_keeps_its_slot),
+                    *(children_draw_on_the_credit_of_their_parents, suspects_restart_in_mass),
+                    *(whoever_was_there_is_poison, revoked_key_starts_jobs, invited_peer_gets_another_board),
+                    *(effect_and_outcome_in_two_transactions, replay_accepted),
                 ),
             ),
             (

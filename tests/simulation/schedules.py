@@ -22,9 +22,21 @@ from mesh.simulation.world import Faults
 
 NAMES = "abcdefgh"
 SHAPES = ("chain", "star", "tree")
-RARE = ("zones", "smugglers", "strangers", "splits", "poisons", "damages", "clones", "clocks", "revokes", "slows")
+RARE = (
+    "zones",
+    "smugglers",
+    "strangers",
+    "splits",
+    "poisons",
+    "damages",
+    "clones",
+    "clocks",
+    "fulls",
+    "revokes",
+    "slows",
+)
 """Faults of which a schedule has one or two, or none."""
-HARMLESS = frozenset({"zones", "smugglers", "strangers", "splits", "poisons", "slows"})
+HARMLESS = frozenset({"zones", "smugglers", "strangers", "splits", "poisons", "fulls", "slows"})
 """Those that excuse nothing; the others come only where stores may be lost too."""
 APART = ({"zones", "smugglers"}, {"splits", "revokes"}, {"smugglers", "revokes"})
 """Pairs that do not go together: a parent whose child can never come home waits for ever."""
@@ -153,7 +165,9 @@ def rarer(schedule: Schedule, rare: str, draw: Random) -> Schedule:
         case "slows":
             return replace(schedule, habits=replace(habits, slows=0.7, slow_bytes_s=draw.choice((500, 5_000))))
         case _:
-            return replace(schedule, habits=replace(habits, **{rare: draw.randint(1, 4 if rare == "damages" else 1)}))
+            return replace(
+                schedule, habits=replace(habits, **{rare: draw.randint(1, 4 if rare in ("damages", "fulls") else 1)})
+            )
 
 
 def run_schedule(schedule: Schedule) -> Simulation:

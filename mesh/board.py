@@ -47,6 +47,7 @@ class Board:
         credits: how many CREDITs came since this store was opened.
         halted: branches whose last Request was refused for lack of room; tried again at the next CREDIT.
         held: branches of which all that waits was found in the store, and another neighbour has not proved itself yet.
+        refusals: numbers that the peer refused and repeats, with how many CREDITs had come when it first said so.
         cards: fingerprints whose card went out on this link.
         keywords: the instructions the peer says it runs; None when it did not say.
         own_loss: this store is an old copy, as the positions on this board showed; kept until its jobs are taken up.
@@ -100,6 +101,7 @@ class Board:
         "pinged_ms",
         "proved",
         "recovered",
+        "refusals",
         "refusing",
         "retired",
         "skew_error_ms",
@@ -151,6 +153,7 @@ class Board:
         self.refusing = ""
         self.halted: set[str] = set()
         self.held: set[str] = set()
+        self.refusals: dict[int, int] = {}
         self.cards: set[bytes] = set()
         self.facts: list[Fact | FactError] = []
         self.facts_number = 0

@@ -89,6 +89,10 @@ class Greeting:
         self.watch_ms = first_ping if self.watch_ms is None else min(self.watch_ms, first_ping)
         self._clocks.greeted(board, hello.now_ms, now_ms)
         self.give_credit(board)
+        if board.inbox.refused:
+            # They are repeated behind this CREDIT, which must not look older than they are: it is said again.
+            board.owes_credit = True
+            ledger.roomier[board.id] = board
         for job_id in board.wanted:
             ledger.effects.send.setdefault(board.id, []).append(encode(Type.WANT, Want(job_id)))
         ledger.acks[board.id] = board
@@ -169,7 +173,8 @@ class Greeting:
             board.told_all = True
             packed = encode(Type.ALL_SENT, AllSent(outbox.acked))
             self._ledger.effects.send.setdefault(board.id, []).append(packed)
-        if board.peer_all_sent is not None and board.inbox.number >= board.peer_all_sent:
+        # It is told after everything before it was acknowledged, under whatever number that was.
+        if board.peer_all_sent is not None:
             board.exchanging = False
             self._ledger.touch_board(board)
             self._prove(board)

@@ -51,6 +51,7 @@ class Simulation:
         limits: what the agents accept.
         skews_ms: by agent, how far its clock is off the true time.
         smugglers: agents that forward jobs into any zone, as no honest agent does.
+        tell: called with a readable line about every message, commit, start and fault.
         strangers: (inviter, invited) in every zone that they share: the inviter refuses the other one until `admit`.
 
     Attributes:
@@ -70,11 +71,12 @@ class Simulation:
         skews_ms: Mapping[str, int] | None = None,
         smugglers: Sequence[str] = (),
         strangers: Sequence[tuple[str, str]] = (),
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self.seed = seed
         self.faults = faults or Faults()
         self.limits = limits or Limits()
-        self.world = World(seed)
+        self.world = World(seed, tell)
         self.history = History()
         self.wires = Wires(links, self.world, self.faults)
         setting = Setting(self.world, self.wires, self.history, self.faults, self.limits, Verifier(verify))

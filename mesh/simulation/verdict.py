@@ -106,7 +106,7 @@ class _Verdict:
         # is told later says that the effect is unknown (or both outcomes met, and were flagged).
         back = excuses.lost(names[-1], told.put_ms) or excuses.damaged(names[-1], job_id)
         excused = back and (excuses.unknown(mine) or excuses.flagged(job_id))
-        if len(final) > 1 and not lost and not excused and not self._overridden(job_id, names, final):
+        if len(set(final)) > 1 and not lost and not excused and not self._overridden(job_id, names, final):
             yield f"6: the caller of {short} was told {', '.join(final)}"
         yield from self._effect(job_id, told, names, mine)
 
@@ -209,9 +209,17 @@ class _Verdict:
             names = mine[job_id].place.names
             beside = one in names and other in names and abs(names.index(one) - names.index(other)) == 1
             differ = beside and self._differ(mine[job_id], theirs[job_id]) and mine[job_id].request.zone == wire.zone
-            if differ and not self._excuses.flagged(job_id):
+            if differ and not self._excuses.flagged(job_id) and not self._outdated(job_id, wire):
                 kinds = f"{one} has {_kinds(mine[job_id])}, {other} has {_kinds(theirs[job_id])}"
                 yield f"9: of the live {short_text(job_id)} {kinds}"
+
+    def _outdated(self, job_id: bytes, wire: Wire) -> bool:
+        """Only the reports differ, and the destination lost the counter by which the later one is known."""
+        one, other = (self._held[name][job_id] for name in wire.ends)
+        facts = [{(fact.kind, fact.body) for fact in job.facts if fact is not None} for job in (one, other)]
+        reports = all(kind is Kind.PROGRESS for kind, _ in facts[0] ^ facts[1])
+        names = one.place.names
+        return reports and (self._excuses.lost(names[-1]) or self._excuses.damaged(names[-1], job_id))
 
     def _sides(self, job_id: bytes, copies: dict[str, Job], names: tuple[str, ...]) -> Iterator[str]:
         short = short_text(job_id)

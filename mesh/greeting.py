@@ -80,6 +80,9 @@ class Greeting:
             ledger.alarm(
                 f'the store of {lost} lost what the other side had committed: full exchange with "{board.name}"'
             )
+        if hello.exchanging and not board.exchanging and not board.recovered:
+            # The peer began an exchange of which this store knows nothing: it may be the one that lost something.
+            board.own_loss = True
         if lost or board.exchanging or hello.exchanging:
             self._exchange_all(board, theirs)
         else:

@@ -61,8 +61,8 @@ class Failpoints:
             before = self.disk.by_id.get(row.id)
             if before is None:
                 continue
-            # A damaged tombstone comes back from a neighbour, unless that one forgot it, too.
-            forgotten = row.id in self.disk.damaged and self._history.losses
+            # A damaged tombstone comes back from a neighbour, if that one had it yet, and did not forget it.
+            forgotten = row.id in self.disk.damaged
             if state_of(before) is State.DELETED and state_of(row) is not State.DELETED and not forgotten:
                 self._broken("10", f"brought the deleted {short_text(row.id)} back to {state_of(row)}")
         for board in batch.boards:
@@ -94,6 +94,7 @@ class Failpoints:
                 if request is not None:
                     told.path = request.path
                 self._history.tell(row.id, state)
+                told.durable.append(state)
 
     # -- after it -----------------------------------------------------------------------------------------------
 

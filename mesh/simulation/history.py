@@ -29,7 +29,7 @@ class Told:
             nor excluded.
         cancelling: a cancel was asked for.
         depth: how many parents it has.
-        states: every final state that was told, in order.
+        states: every final state that was told, in order; `durable` those that the origin had committed.
     """
 
     path: str = ""
@@ -43,6 +43,7 @@ class Told:
     cancelling: bool = False
     depth: int = 0
     states: list[State] = field(default_factory=list)
+    durable: list[State] = field(default_factory=list)
 
 
 class Loss(NamedTuple):

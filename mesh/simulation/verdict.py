@@ -30,7 +30,7 @@ from mesh.lifecycle import State
 from mesh.simulation.excuses import Excuses
 from mesh.simulation.history import Told
 from mesh.simulation.leftovers import leftovers
-from mesh.simulation.program import CHARGE, POISON
+from mesh.simulation.program import CHARGE, POISON, SPLIT
 from mesh.simulation.simulation import Simulation
 from mesh.simulation.wires import Wire
 
@@ -102,10 +102,10 @@ class _Verdict:
         if told.deleted and mine.state is not State.DELETED and not lost and not excuses.damaged(origin, job_id):
             yield f"10: the deleted {short} is {mine.state} at its origin"
         final = [state for state in told.states if state is not State.DELETED]
-        # Told ahead of the commit by an origin that then died, while the destination went back to an older copy: what
-        # is told later says that the effect is unknown (or both outcomes met, and were flagged).
+        # Told ahead of the commit by an origin that then died, while the destination went back to an older copy: nobody
+        # remembers it. Else what is told later says that the effect is unknown, or both outcomes met, and were flagged.
         back = excuses.lost(names[-1], told.put_ms) or excuses.damaged(names[-1], job_id)
-        excused = back and (excuses.unknown(mine) or excuses.flagged(job_id))
+        excused = back and (excuses.unknown(mine) or excuses.flagged(job_id) or final[0] not in told.durable)
         if len(set(final)) > 1 and not lost and not excused and not self._overridden(job_id, names, final):
             yield f"6: the caller of {short} was told {', '.join(final)}"
         yield from self._effect(job_id, told, names, mine)
@@ -157,10 +157,14 @@ class _Verdict:
         if outcome is None:
             return
         alone = self._history.alone[job_id]
-        if outcome.error is not None and outcome.error[0] == "poisoned" and alone < ALONE and not again:
+        if outcome.error is not None and outcome.error[0] == "poisoned" and alone < self._alone(told) and not again:
             yield f"R8: {short} ended as poisoned, and its agent died {alone} times while it ran alone"
         if told.text == POISON and outcome.state == State.COMPLETE:
             yield f"R8: {short} kills every agent that runs it, and is complete"
+
+    def _alone(self, told: Told) -> int:
+        # That a parent waits, and others run beside it, is known to the witness a commit earlier than to the engine.
+        return ALONE - 1 if told.text == SPLIT else ALONE
 
     # -- one job, everywhere ------------------------------------------------------------------------------------
 
@@ -168,7 +172,9 @@ class _Verdict:
         copies = {name: jobs[job_id] for name, jobs in self._held.items() if job_id in jobs}
         short = short_text(job_id)
         for name, job in copies.items():
-            if job.live and not self._excuses.crosses(job.place.names):
+            # Behind jobs that a revoked agent keeps, others wait for its credit.
+            behind = bool(self._history.revoked) and job.down is not None and job.down.waiting
+            if job.live and not behind and not self._excuses.crosses(job.place.names):
                 yield f"2: {short} is still {job.state} at {name}, its {job.role}"
         whole = next((job for job in copies.values() if job.facts[Kind.REQUEST] is not None), None)
         if whole is None:

@@ -78,6 +78,13 @@ SUITES: Final[Mapping[str, Suite]] = MappingProxyType(
             MappingProxyType({"CRASH_IMAGES": "1000"}),
             1_000,
         ),
+        "corruptions": Suite(
+            ("tests/disks/test_corruptions.py",),
+            "CORRUPTIONS_FIRST",
+            500,
+            MappingProxyType({"CORRUPTIONS": "500"}),
+            1_000_000,
+        ),
         "fuzz": Suite(
             ("tests/grammar", "tests/invitations", "tests/mesh", "tests/agents"),
             "HOPBOARD_FUZZ_SEED",

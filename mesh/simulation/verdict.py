@@ -105,7 +105,7 @@ class _Verdict:
         # Told ahead of the commit by an origin that then died, while the destination went back to an older copy: nobody
         # remembers it. Else what is told later says that the effect is unknown, or both outcomes met, and were flagged.
         back = excuses.lost(names[-1], told.put_ms) or excuses.damaged(names[-1], job_id)
-        excused = back and (excuses.unknown(mine) or excuses.flagged(job_id) or final[0] not in told.durable)
+        excused = back and (excuses.unknown(mine) or excuses.flagged(job_id) or final[:1] != told.durable[:1])
         if len(set(final)) > 1 and not lost and not excused and not self._overridden(job_id, names, final):
             yield f"6: the caller of {short} was told {', '.join(final)}"
         yield from self._effect(job_id, told, names, mine)

@@ -66,8 +66,10 @@ class Disk(MemoryStore):
                 self.by_id[row.id] = row
                 self.damaged.pop(row.id, None)
                 for number in (row.up_number, row.down_number):
-                    if number and number not in self.records:
-                        self.records[number] = (row.id, row.facts or b"")
+                    if number:
+                        before = self.records.get(number, (row.id, b""))
+                        # What else became durable under a number before it was sent goes out under it, too.
+                        self.records[number] = (before[0], before[1] + (row.facts or b""))
             for board in batch.boards:
                 self.boards[board.id] = board
                 # The engine's own document: what a peer's bytes are checked for is not in it.

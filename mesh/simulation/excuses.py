@@ -33,11 +33,6 @@ class Excuses:
         """The row of a job was damaged at an agent."""
         return (name, job_id) in self._history.damages
 
-    def out_of_bounds(self, name: str) -> bool:
-        """The store of an agent lost something while a clock was off by more than agents may be: what comes back from
-        its neighbours may be refused for being made in the future."""
-        return self.lost(name) and bool(self._history.faults["clocks"])
-
     def forgotten(self, names: Sequence[str], told: Told) -> bool:
         """The destination lost what its neighbour had not heard of, so that nobody can notice (14), or what the
         neighbour has lost as well; or it ran twice."""

@@ -102,10 +102,13 @@ class _Verdict:
         if told.deleted and mine.state is not State.DELETED and not lost and not excuses.damaged(origin, job_id):
             yield f"10: the deleted {short} is {mine.state} at its origin"
         final = [state for state in told.states if state is not State.DELETED]
-        # Told ahead of the commit by an origin that then died, while the destination went back to an older copy: nobody
-        # remembers it. Else what is told later says that the effect is unknown, or both outcomes met, and were flagged.
+        # Told ahead of the commit by an origin that then died, while the destination went back to an older copy, or was
+        # revoked: nobody remembers it. Else what is told later says that the effect is unknown, or both outcomes met,
+        # and were flagged.
         back = excuses.lost(names[-1], told.put_ms) or excuses.damaged(names[-1], job_id)
-        excused = back and (excuses.unknown(mine) or excuses.flagged(job_id) or final[:1] != told.durable[:1])
+        ahead = final[:1] != told.durable[:1]
+        excused = back and (excuses.unknown(mine) or excuses.flagged(job_id) or ahead)
+        excused |= ahead and excuses.crosses(names)
         if len(set(final)) > 1 and not lost and not excused and not self._overridden(job_id, names, final):
             yield f"6: the caller of {short} was told {', '.join(final)}"
         yield from self._effect(job_id, told, names, mine)
@@ -234,11 +237,11 @@ class _Verdict:
             if self._excuses.parted(above, below) or not self._run.smugglers.isdisjoint((above, below)):
                 continue
             if upper is None and lower is not None:
-                if not self._excuses.damaged(above, job_id) and not self._excuses.out_of_bounds(above):
+                if not self._excuses.damaged(above, job_id):
                     yield f"9: {below} holds {short}, and {above} does not"
             elif upper is not None and lower is None:
                 ended = upper.reject is not None and upper.reject.agent == above
-                gone = self._excuses.damaged(below, job_id) or self._excuses.out_of_bounds(below) or ended
+                gone = self._excuses.damaged(below, job_id) or ended
                 if upper.down is not None and upper.down.offered and not gone:
                     yield f"9: {above} offered {short}, and {below} does not hold it"
             elif upper is not None and lower is not None and self._differ(upper, lower):

@@ -38,8 +38,12 @@ RARE = (
 """Faults of which a schedule has one or two, or none."""
 HARMLESS = frozenset({"zones", "smugglers", "strangers", "splits", "poisons", "fulls", "slows"})
 """Those that excuse nothing; the others come only where stores may be lost too."""
-APART = ({"zones", "smugglers"}, {"splits", "revokes"}, {"smugglers", "revokes"})
-"""Pairs that do not go together: a parent whose child can never come home waits for ever."""
+APART = (
+    *({"zones", "smugglers"}, {"splits", "revokes"}, {"smugglers", "revokes"}),
+    *({one, other} for one in ("clocks", "revokes") for other in ("clones", "damages")),
+)
+"""Pairs that do not go together: a parent whose child can never come home waits for ever, and a store that lost
+something is mended by peers that it still has, whose clocks are as right as the mesh assumes."""
 MOST = 20
 """Sentences that are kept of a schedule that went wrong."""
 
@@ -137,7 +141,10 @@ def draw_schedule(seed: int, *, losses: bool | None = None) -> Schedule:
     skews_ms = {name: draw.randint(-skew_ms, skew_ms) for name in names}
     plain = Schedule(seed, links, limits(draw), faults, habits, skews_ms, shape)
     few = draw.choice((0, 0, 1, 1, 2))
-    allowed = [one for one in RARE if habits.restores or habits.losses or losses is None or one in HARMLESS]
+    if habits.restores or habits.losses:
+        allowed = [one for one in RARE if one not in ("clocks", "revokes")]
+    else:
+        allowed = [one for one in RARE if losses is None or one in HARMLESS]
     drawn = draw.sample(allowed, few)
     for rare in drawn if set(drawn) not in APART else drawn[:1]:
         plain = rarer(plain, rare, draw)

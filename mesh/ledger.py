@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Final
 
 from mesh.access import Access
+from mesh.blobs import Blobs
 from mesh.board import Board, BoardRow, count
 from mesh.effects import Effects, Query
 from mesh.errors import CorruptRow
@@ -67,6 +68,7 @@ class Ledger:
         self.first_seq = 1
         self.known = Known()
         self.keys = Known()
+        self.blobs = Blobs()
         self.jobs: dict[bytes, Job] = {}
         self.absent: set[bytes] = set()
         self.pinned: dict[bytes, int] = {}
@@ -328,9 +330,9 @@ class Ledger:
             self.effects.batch.boards.append(board.row())
 
     def trim(self, board: Board) -> None:
-        """Let go of the facts of jobs that are home, many at a time (R7)."""
+        """Let go of the facts of jobs that are home, many at a time (R7); sooner where that lets go of a blob."""
         outbox = board.outbox
-        if outbox.home - outbox.trimmed >= TRIM:
+        if outbox.home - outbox.trimmed >= TRIM or outbox.trimmed < self.blobs.results.get(board.id, 0) <= outbox.home:
             self.effects.batch.trims.append((board.id, outbox.trimmed, outbox.home))
             outbox.trimmed = outbox.home
 

@@ -124,7 +124,7 @@ class Arrival:
         outbox = self._ledger.boards[job.up.board].outbox
         came_again(self._ledger, job)
         if job.arrived:
-            board.inbox.away.pop(job.arrived, None)
+            board.inbox.came_home(job.arrived)
             job.arrived = number
             board.inbox.away[number] = None
         elif job.up.number > outbox.home:

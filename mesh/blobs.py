@@ -14,8 +14,8 @@ Where a blob lives, who drops it, and what a crash leaves:
 
 * *Ours* from the commit of the put, or of the Outcome, that made it; *arriving* from the first BLOB until a fact names
   it, kept per (board, job) so that no peer can spoil what another one sends; *named* from then on.
-* A payload goes when the job is over here, a result when it is home (with the facts of the job) or the job is deleted
-  or collected. What arrives and is named by no fact goes an hour after its last slice, earlier if its room is needed.
+* A payload goes when the job is over here, a result when it is home, or the job is deleted or
+  collected. What arrives and is named by no fact goes an hour after its last slice, earlier if its room is needed.
 * `owed` on its row says to which board it has yet to go, from the commit that finds so until the commit that numbers
   the fact: whoever restarts goes on. The receiver's row counts committed slices: a cut link or a crash on either side
   costs what was in flight. A hash that was being computed is computed anew from the disk.
@@ -81,7 +81,7 @@ class BlobRow(NamedTuple):
         board: by which board it came; 0 for one made here.
         held: bytes that are here; the blob is whole, and its hash was found right, when that is its length.
         named: 1 once a fact that is held names it.
-        counted: 1 while it is counted in the quota of its board.
+        counted: 1 if it is counted in the quota of its board for that kind.
         owed: the board it has yet to be sent to.
         at_ms: when it last grew.
     """
@@ -234,11 +234,14 @@ class Blobs:
         used: whether a blob was ever seen since the store was opened; while not, nobody need look for any.
         next_id: the next blob's number.
         arriving: by board and key.
-        counted: by board, bytes counted in its quota. May be too high: the store is asked before it is believed.
-        asking: boards whose count the store is asked for.
+        counted: by board and kind, bytes counted in its quota. May be too high: the store is asked before it is
+            believed.
+        asking: quotas whose count the store is asked for.
+        freed: boards in whose quotas this step made room.
         to: by board, what is owed.
         owing: by job, the boards to which blobs of it are owed.
-        results: by board, the highest number under which a result in a blob went up there.
+        results: by board and number of each Outcome that went up there with its result in a blob, until it is home:
+            the job, the board that brought it (0 if it was made here), and the length.
         settled: jobs that are being fetched since a peer has their blob, or nobody has.
         answers: what was offered or sent in this step, to be answered after its commit.
     """
@@ -247,13 +250,20 @@ class Blobs:
         self.used = False
         self.next_id = 1
         self.arriving: dict[tuple[int, Key], Arriving] = {}
-        self.counted: dict[int, int] = {}
-        self.asking: set[int] = set()
+        self.counted: dict[tuple[int, int], int] = {}
+        self.asking: set[tuple[int, int]] = set()
+        self.freed: set[int] = set()
         self.to: dict[int, Deliveries] = {}
         self.owing: dict[bytes, set[int]] = {}
-        self.results: dict[int, int] = {}
+        self.results: dict[int, dict[int, tuple[bytes, int, int]]] = {}
         self.settled: set[bytes] = set()
         self.answers: dict[tuple[int, Key], Arriving] = {}
+
+    def discount(self, board: int, kind: int, length: int) -> None:
+        """So many bytes less are in a quota."""
+        if board:
+            self.counted[board, kind] = max(0, self.counted.get((board, kind), 0) - length)
+            self.freed.add(board)
 
     def new_id(self) -> int:
         """A number for a new blob."""

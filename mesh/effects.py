@@ -41,7 +41,7 @@ class Batch:
         collect_ms: finished jobs whose horizon lies before this may be forgotten, or None.
         blobs, slices: blobs, to be inserted or replaced by `id`, and parts of them, to be added.
         owing: to whom blobs are owed from now on; after `blobs`.
-        unneeded: all blobs of a job that a fact of that kind names may go.
+        unneeded: all blobs of a job that a fact of that kind names may go, but those that are owed; after `owing`.
         dropped: blobs by number that may go.
     """
 
@@ -172,9 +172,10 @@ class Bytes(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """How many bytes of blobs are counted in the quota of a board; answered in `Answer.size`."""
+    """How many bytes of blobs of a kind are counted in the quota of a board; answered in `Answer.size`."""
 
     board: int
+    kind: int
 
 
 Query = ById | ByKey | Numbered | AtNumber | Waiting | Shared | Revoked | Unfinished | Due | Bytes | Usage

@@ -49,9 +49,11 @@ from mesh.messages import (
 )
 from mesh.receiving import Receiving
 from mesh.refusals import REASONS, Consequence
-from mesh.sending import forget_bytes, peer_holds
+from mesh.sending import came_home, forget_bytes, peer_holds
 
 VERSION: Final = 1
+STRAY: Final = -1
+"""Stands for the number of a record that came before the store was opened."""
 MAX_REFUSED: Final = 512
 """Refusals that may wait for their confirmation."""
 _OF_JOBS: Final = frozenset({Want, BlobMessage, Held})
@@ -263,6 +265,7 @@ class Exchange:
             ledger.acks[board_id] = downstream
         if outbox.home > before:
             ledger.trim(board)
+            came_home(ledger, board)
         ledger.lazy_boards[board.id] = board
         ledger.pumped[board.id] = board
         self._greeting.exchanged(board)
@@ -303,6 +306,8 @@ class Exchange:
         board.last_refusal = f"{reason}: {detail[:256]}"
         request_was_in_it = lane is job.down and lane.sent[Kind.REQUEST] == number
         consequence = REASONS.get(reason, Consequence.END)
+        if consequence is Consequence.SEND_AGAIN and lane is job.up:
+            self._away_again(board, job, number)
         if consequence is Consequence.SEND_AGAIN and (job.id, reason) not in board.tried:
             board.tried.add((job.id, reason))
             self._send_again(board, job, lane, reason)
@@ -327,6 +332,12 @@ class Exchange:
             else:
                 self._hop.refuse(job, reason, detail[:1024], "", now_ms)
         ledger.touch(job)
+
+    def _away_again(self, board: Board, job: Job, number: int) -> None:
+        """The end of a job goes up once more: what came from downstream for it is not home with the old number (R7)."""
+        relayed = board.outbox.relayed.pop(number, None)
+        if relayed is not None:
+            job.arrived = relayed[1] or STRAY
 
     def _send_again(self, board: Board, job: Job, lane: Lane, reason: str) -> None:
         if reason == "unknown_job":

@@ -330,9 +330,9 @@ class Ledger:
             self.effects.batch.boards.append(board.row())
 
     def trim(self, board: Board) -> None:
-        """Let go of the facts of jobs that are home, many at a time (R7); sooner where that lets go of a blob."""
+        """Let go of the facts of jobs that are home, many at a time (R7)."""
         outbox = board.outbox
-        if outbox.home - outbox.trimmed >= TRIM or outbox.trimmed < self.blobs.results.get(board.id, 0) <= outbox.home:
+        if outbox.home - outbox.trimmed >= TRIM:
             self.effects.batch.trims.append((board.id, outbox.trimmed, outbox.home))
             outbox.trimmed = outbox.home
 

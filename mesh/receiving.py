@@ -110,30 +110,44 @@ class Receiving:
 
     # -- room ---------------------------------------------------------------------------------------------------
 
-    def _grant(self, arriving: Arriving) -> None:
-        """Let a blob come if there is room for it; else it waits until there is."""
+    def _grant(self, arriving: Arriving, *, beyond: bool = False) -> bool:
+        """Let a blob come if there is room for it; else it waits until there is.
+
+        Args:
+            arriving: what is offered.
+            beyond: take it though its quota is full.
+
+        Returns:
+            Whether it may come now and might not before.
+        """
         ledger, blobs = self._ledger, self._ledger.blobs
         board = ledger.boards[arriving.board]
         if arriving.granted or not self._is_open(arriving, board):
-            return
-        if arriving.key.kind == Kind.REQUEST and ledger.room is not Room.ENOUGH:
+            return False
+        kind = arriving.key.kind
+        if kind == Kind.REQUEST and ledger.room is not Room.ENOUGH:
             # No new jobs are taken, and so no bytes for them (R10).
-            return
+            return False
         if not arriving.whole:
-            coming = sum(one.length for one in blobs.arriving.values() if one.granted and self._is_open(one, board))
-            counted = blobs.counted.get(board.id, 0) + coming
-            if counted and counted + arriving.length > ledger.limits.blob_quota_bytes:
-                if board.id not in blobs.asking:
-                    blobs.asking.add(board.id)
-                    ledger.effects.queries.append(Usage(board.id))
-                return
+            taken = blobs.counted.get((board.id, kind), 0) + self._coming(board, kind)
+            if taken and taken + arriving.length > ledger.limits.blob_quota_bytes and not beyond:
+                if (board.id, kind) not in blobs.asking:
+                    blobs.asking.add((board.id, kind))
+                    ledger.effects.queries.append(Usage(board.id, kind))
+                return False
             if not self._make_room(arriving, board):
-                return
+                return False
         arriving.granted = True
         if not arriving.id:
             arriving.id = blobs.new_id()
             ledger.effects.batch.blobs.append(arriving.row())
         self._catch_up(arriving)
+        return True
+
+    def _coming(self, board: Board, kind: int) -> int:
+        """Bytes that are let in and not yet counted."""
+        arriving = self._ledger.blobs.arriving.values()
+        return sum(one.length for one in arriving if one.granted and one.key.kind == kind and self._is_open(one, board))
 
     def _make_room(self, arriving: Arriving, board: Board) -> bool:
         """Drop what waits longest for a fact and is not being sent, as far as the newcomer needs its room. Should a
@@ -148,14 +162,25 @@ class Receiving:
         for one in sorted(others, key=lambda one: one.at_ms):
             if taken + wanted <= limit:
                 break
-            if one.whole or not (self._is_open(one, board) and one.granted):
-                taken -= self._room_of(one)
-                self._drop(one)
+            offered = self._is_open(one, board)
+            if (one.board, one.key) in self._ledger.blobs.answers or (offered and one.granted and not one.whole):
+                continue
+            taken -= self._room_of(one)
+            self._drop(one)
+            if offered and not one.granted:
+                # Its sender waits for a word; there is room for it later, from its beginning.
+                self._begin_anew(one)
         return not taken or taken + wanted <= limit
 
     def _room_of(self, arriving: Arriving) -> int:
         # A small one counts as a slice, so that there are not too many of them either.
         return max(arriving.length, self._ledger.limits.slice_bytes)
+
+    def _begin_anew(self, arriving: Arriving) -> Arriving:
+        fresh = Arriving(0, arriving.key, arriving.length, arriving.board, arriving.at_ms)
+        fresh.link = arriving.link
+        self._ledger.blobs.arriving[arriving.board, arriving.key] = fresh
+        return fresh
 
     def _drop(self, arriving: Arriving) -> None:
         blobs = self._ledger.blobs
@@ -167,9 +192,10 @@ class Receiving:
     def usage(self, query: Usage, size: int) -> None:
         """The store says how much of a quota is taken."""
         blobs = self._ledger.blobs
-        blobs.asking.discard(query.board)
-        asked = blobs.counted.get(query.board, 0)
-        blobs.counted[query.board] = size
+        quota = query.board, query.kind
+        blobs.asking.discard(quota)
+        asked = blobs.counted.get(quota, 0)
+        blobs.counted[quota] = size
         if size < asked:
             self._grant_more(query.board)
 
@@ -206,11 +232,8 @@ class Receiving:
             arriving.hashed += len(part.data)
         if arriving.hashed == query.offset:
             # Damaged: it begins anew.
-            fresh = Arriving(0, arriving.key, arriving.length, arriving.board, arriving.at_ms)
-            fresh.link = arriving.link
             self._drop(arriving)
-            self._ledger.blobs.arriving[arriving.board, arriving.key] = fresh
-            self._grant(fresh)
+            self._grant(self._begin_anew(arriving))
         else:
             self._catch_up(arriving)
 
@@ -259,7 +282,8 @@ class Receiving:
         # Results that this agent asked for are its own to keep.
         counted = job.role is not Role.ORIGIN
         if counted:
-            blobs.counted[board.id] = blobs.counted.get(board.id, 0) + name.length
+            quota = board.id, int(fact.kind)
+            blobs.counted[quota] = blobs.counted.get(quota, 0) + name.length
         self._ledger.effects.batch.blobs.append(arriving.row()._replace(named=1, counted=int(counted)))
         self._grant_more(board.id)
 
@@ -274,6 +298,9 @@ class Receiving:
         for job in ledger.dirty.values():
             if not job.live and job.holding:
                 self._over(job)
+        freed, blobs.freed = blobs.freed, set()
+        for board_id in sorted(freed):
+            self._grant_more(board_id)
         answers, blobs.answers = blobs.answers, {}
         for arriving in answers.values():
             board = ledger.boards[arriving.board]
@@ -292,12 +319,14 @@ class Receiving:
                 request = job.facts[kind]
                 name = None if request is None else blob_of(request.content)
                 if source is not None and name is not None:
-                    counted = self._ledger.blobs.counted
-                    counted[source.board] = max(0, counted.get(source.board, 0) - name.length)
-                    self._grant_more(source.board)
+                    self._ledger.blobs.discount(source.board, kind, name.length)
 
     def sweep(self, now_ms: int) -> None:
-        """Drop what no fact has named for an hour, and look again for room for what waits."""
+        """Drop what no fact has named for an hour, and look again for room for what waits.
+
+        One result of each board comes in though its quota is full: in a ring of hops each could wait for the next.
+        """
+        beyond: set[int] = set()
         blobs, orphan_ms = self._ledger.blobs, int(self._ledger.limits.blob_orphan_s * 1000)
         for arriving in list(blobs.arriving.values()):
             board = self._ledger.boards[arriving.board]
@@ -306,7 +335,9 @@ class Receiving:
             elif not arriving.id and not self._is_open(arriving, board):
                 del blobs.arriving[arriving.board, arriving.key]
             else:
-                self._grant(arriving)
+                late = arriving.key.kind == Kind.OUTCOME and board.id not in beyond
+                if not self._grant(arriving) and late and self._grant(arriving, beyond=True):
+                    beyond.add(board.id)
 
     def _say(self, board: Board, key: Key, held: int, reason: str = "") -> None:
         packed = encode(Type.HELD, Held(key.job, key.kind, key.hash, held, reason[:256]))

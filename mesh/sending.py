@@ -115,10 +115,10 @@ def came_again(ledger: Ledger, job: Job) -> None:
             if delivery.key.job == job.id and delivery.arrived is not None and not job.arrived:
                 board, number = delivery.arrived
                 delivery.arrived = None
-                if number:
+                if number > 0:
                     job.arrived = number
                 else:
-                    ledger.boards[board].inbox.came_home(0)
+                    ledger.boards[board].inbox.came_home(number)
 
 
 def numbered(ledger: Ledger, job: Job, lane: Lane, number: int) -> None:
@@ -126,7 +126,10 @@ def numbered(ledger: Ledger, job: Job, lane: Lane, number: int) -> None:
     if job.id not in ledger.blobs.owing or lane.sent[_carried(job, lane)] != number:
         return
     if lane is job.up:
-        ledger.blobs.results[lane.board] = number
+        source = OURS if job.down is None else job.down.board
+        for delivery in _owed(ledger, job, lane.board):
+            found = ledger.blobs.results.setdefault(lane.board, {})
+            found[number] = (job.id, source, delivery.length)
     for delivery in _owed(ledger, job, lane.board):
         arrived, delivery.arrived = delivery.arrived, None
         if delivery.key in ledger.blobs.to[lane.board].held:
@@ -141,6 +144,15 @@ def numbered(ledger: Ledger, job: Job, lane: Lane, number: int) -> None:
             ledger.boards[arrived[0]].inbox.came_home(arrived[1])
         else:
             outbox.relayed[number] = arrived
+
+
+def came_home(ledger: Ledger, board: Board) -> None:
+    """Results that went up to a board are at their origin: their bytes are not needed here any more."""
+    results = ledger.blobs.results.get(board.id, {})
+    for number in [number for number in results if number <= board.outbox.home]:
+        job_id, source, length = results.pop(number)
+        ledger.effects.batch.unneeded.append((job_id, Kind.OUTCOME))
+        ledger.blobs.discount(source, Kind.OUTCOME, length)
 
 
 def reconsider(ledger: Ledger) -> None:
@@ -255,8 +267,9 @@ def _gone(ledger: Ledger, board: Board, delivery: Delivery) -> None:
 
 def forget_bytes(ledger: Ledger, job: Job, kind: Kind) -> None:
     """The bytes that a fact of `job` names cannot be had or passed on: whoever waits for them waits no longer."""
-    if job.holding >> kind & 1:
-        job.holding &= ~(1 << kind)
+    home = job.up is not None and 0 < job.up.number <= ledger.boards[job.up.board].outbox.home
+    was, job.holding = job.holding, job.holding & ~(1 << kind)
+    if was != job.holding and not (kind is Kind.OUTCOME and home):
         word = "payload" if kind is Kind.REQUEST else "result"
         ledger.alarm(
             f"the {word} of {ledger.describe(job.id)} is lost here: its {kind.name.lower()} goes on without it"
@@ -320,19 +333,19 @@ def fetched(ledger: Ledger, job_id: bytes) -> None:
 # -- at the opening ---------------------------------------------------------------------------------------------------
 
 
-def take_up_blobs(ledger: Ledger, rows: Iterable[BlobRow], last: int, counted: Iterable[tuple[int, int]]) -> None:
+def take_up_blobs(ledger: Ledger, rows: Iterable[BlobRow], last: int, counted: Iterable[tuple[int, int, int]]) -> None:
     """Go on with what a store says is arriving or owed.
 
     Args:
         ledger: its boards are there already.
         rows: blobs that no fact names, and blobs that are owed.
         last: the highest number in use.
-        counted: (board, bytes in its quota).
+        counted: (board, kind, bytes in its quota).
     """
     blobs = ledger.blobs
     blobs.next_id = last + 1
     blobs.used = last > 0
-    blobs.counted = dict(counted)
+    blobs.counted = {(board, kind): size for board, kind, size in counted}
     for row in rows:
         key = Key(row.job, row.kind, row.hash)
         if not row.named and row.board in ledger.boards:

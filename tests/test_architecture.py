@@ -41,7 +41,8 @@ ORDER = MappingProxyType(
             storage/contract storage/columns storage/blobs storage/memory storage/statements storage/checks
             storage/faults storage/lock storage/database storage/queries storage/snapshot storage/sweep storage/space
             storage/sqlite storage/reader storage/writer storage/beside storage/__init__
-            simulation/world simulation/wires simulation/history simulation/failpoints simulation/setting
+            simulation/world simulation/wires simulation/history simulation/disk simulation/blob_points
+            simulation/failpoints simulation/setting
             simulation/program simulation/host simulation/simulation simulation/life simulation/verdict
             simulation/__init__
             transport/contract transport/errors transport/route transport/accepting transport/admission
@@ -66,7 +67,7 @@ TESTED_ELSEWHERE: MappingProxyType[str, str] = MappingProxyType(
         **{
             f"mesh/simulation/{name}.py": _BY_MUTANTS
             for name in (
-                *("failpoints", "history", "host", "life", "program", "setting"),
+                *("blob_points", "disk", "failpoints", "history", "host", "life", "program", "setting"),
                 *("simulation", "verdict", "wires", "world"),
             )
         },

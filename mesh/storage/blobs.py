@@ -24,7 +24,7 @@ ON CONFLICT (id) DO UPDATE SET
 _PUT_SLICE: Final = 'INSERT OR REPLACE INTO slices (id, data, "check") VALUES (?, ?, ?)'
 _OWE: Final = "UPDATE blobs INDEXED BY blobs_job SET owed = ? WHERE job = ? AND kind = ? AND hash = ? AND named = 1"
 # Their slices go with them: a trigger sees to it.
-_DROP_OF_JOB: Final = "DELETE FROM blobs INDEXED BY blobs_job WHERE job = ? AND kind = ?"
+_DROP_OF_JOB: Final = "DELETE FROM blobs INDEXED BY blobs_job WHERE job = ? AND kind = ? AND owed IS NULL"
 _DROP: Final = "DELETE FROM blobs WHERE id = ?"
 _FIND: Final = f"""
 SELECT {_ROW}, "check" FROM blobs INDEXED BY blobs_job
@@ -35,9 +35,11 @@ _UNDER_WAY: Final = f"""
 SELECT {_ROW}, "check" FROM blobs INDEXED BY blobs_under_way WHERE named = 0 OR owed IS NOT NULL ORDER BY id
 """  # noqa: S608 - as above
 _LAST: Final = "SELECT ifnull(max(id), 0) FROM blobs"
-_COUNTED: Final = "SELECT board, sum(length) FROM blobs INDEXED BY blobs_counted WHERE counted = 1 GROUP BY board"
+_COUNTED: Final = """
+SELECT board, kind, sum(length) FROM blobs INDEXED BY blobs_counted WHERE counted = 1 GROUP BY board, kind
+"""
 _COUNTED_OF: Final = """
-SELECT ifnull(sum(length), 0) FROM blobs INDEXED BY blobs_counted WHERE counted = 1 AND board = ?
+SELECT ifnull(sum(length), 0) FROM blobs INDEXED BY blobs_counted WHERE counted = 1 AND board = ? AND kind = ?
 """
 
 
@@ -84,14 +86,14 @@ def last_blob(connection: sqlite3.Connection) -> int:
     return number
 
 
-def counted_bytes(connection: sqlite3.Connection) -> tuple[tuple[int, int], ...]:
-    """Bytes in the quota of each board."""
+def counted_bytes(connection: sqlite3.Connection) -> tuple[tuple[int, int, int], ...]:
+    """Bytes in every quota: (board, kind, bytes)."""
     return tuple(connection.execute(_COUNTED).fetchall())
 
 
-def counted_of(connection: sqlite3.Connection, board: int) -> int:
-    """Bytes in the quota of one board."""
-    size: int = connection.execute(_COUNTED_OF, (board,)).fetchone()[0]
+def counted_of(connection: sqlite3.Connection, board: int, kind: int) -> int:
+    """Bytes in one quota."""
+    size: int = connection.execute(_COUNTED_OF, (board, kind)).fetchone()[0]
     return size
 
 

@@ -91,7 +91,7 @@ class MemoryStore:
             next_due_ms=min((row.due_ms for row in live if row.due_ms is not None), default=None),
             blobs=tuple(blob for blob in self.blobs.values() if not blob.named or blob.owed is not None),
             last_blob=max(self.blobs, default=0),
-            counted=tuple(self._counted_bytes().items()),
+            counted=tuple((board, kind, size) for (board, kind), size in self._counted_bytes().items()),
         )
 
     def apply(self, batches: Sequence[Batch]) -> None:
@@ -151,7 +151,8 @@ class MemoryStore:
                 if blob.named:
                     self.blobs[blob.id] = blob._replace(owed=board)
         for job, kind in batch.unneeded:
-            self._drop_blobs(blob for blob in self.blobs.values() if (blob.job, blob.kind) == (job, kind))
+            of_job = [blob for blob in self.blobs.values() if (blob.job, blob.kind) == (job, kind)]
+            self._drop_blobs(blob for blob in of_job if blob.owed is None)
         self._drop_blobs(self.blobs[number] for number in batch.dropped if number in self.blobs)
 
     def _drop_blobs(self, blobs: Iterable[BlobRow]) -> None:
@@ -164,11 +165,11 @@ class MemoryStore:
         found = [blob for blob in self.blobs.values() if (blob.job, blob.kind, blob.hash) == key]
         return sorted(found, key=lambda blob: (-blob.named, blob.id))
 
-    def _counted_bytes(self) -> Counter[int]:
-        counts: Counter[int] = Counter()
+    def _counted_bytes(self) -> Counter[tuple[int, int]]:
+        counts: Counter[tuple[int, int]] = Counter()
         for blob in self.blobs.values():
             if blob.counted:
-                counts[blob.board] += blob.length
+                counts[blob.board, blob.kind] += blob.length
         return counts
 
     def _read_slices(self, query: Bytes) -> tuple[Slice, ...]:
@@ -230,7 +231,7 @@ class MemoryStore:
             case Bytes():
                 return Answer(query, [], slices=self._read_slices(query))
             case Usage():
-                return Answer(query, [], size=self._counted_bytes()[query.board])
+                return Answer(query, [], size=self._counted_bytes()[query.board, query.kind])
         return Answer(query, found, next_ms)
 
     def list_jobs(self, *, live: bool | None, states: Sequence[int], after: int, limit: int) -> list[Row]:

@@ -126,7 +126,7 @@ CREATE INDEX blobs_job ON blobs (job, kind);
 -- What an agent has to know of at its start, and what has yet to go on.
 CREATE INDEX blobs_under_way ON blobs (job) WHERE named = 0 OR owed IS NOT NULL;
 CREATE INDEX blobs_owed ON blobs (job) WHERE owed IS NOT NULL;
-CREATE INDEX blobs_counted ON blobs (board, length) WHERE counted = 1;
+CREATE INDEX blobs_counted ON blobs (board, kind, length) WHERE counted = 1;
 
 CREATE TABLE slices (
     id INTEGER PRIMARY KEY,

@@ -212,7 +212,7 @@ def test_a_peer_fills_its_quota_and_no_more() -> None:
 def test_a_quota_is_looked_up_before_it_is_believed_to_be_full() -> None:
     mesh = chain("a", "b", blob_quota_bytes=2_500)
     board = mesh["b"].board("a")
-    mesh["b"].engine.ledger.blobs.counted[board.id] = 2_400
+    mesh["b"].engine.ledger.blobs.counted[board.id, Kind.REQUEST] = 2_400
     mesh.put("a.b", payload=PAYLOAD)
     mesh.settle()
     assert len(mesh["b"].starts) == 1

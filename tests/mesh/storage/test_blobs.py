@@ -91,14 +91,15 @@ def test_what_is_under_way_is_told_at_the_opening(store: Store) -> None:
     store.apply([Batch(owing=[Owing(key(1), 2), Owing(key(2), 2)])])
     snapshot = reopened(store)
     assert snapshot.blobs == (blob(1, 1, owed=2), blob(2, 2, named=0, held=64, counted=0))
-    assert (snapshot.last_blob, dict(snapshot.counted)) == (5, {1: 2 * NAME.length})
+    assert (snapshot.last_blob, sorted(snapshot.counted)) == (5, [(1, 1, NAME.length), (1, 5, NAME.length)])
     store.apply([Batch(owing=[Owing(key(1), None)])])
     assert [one.id for one in reopened(store).blobs] == [2]
 
 
 def test_a_quota_counts_what_counts(store: Store) -> None:
     keep(store, blob(1, 1), blob(2, 2, counted=0), blob(3, 2, board=2))
-    assert [store.read(Usage(number)).size for number in (1, 2, 3)] == [NAME.length, NAME.length, 0]
+    assert [store.read(Usage(number, 1)).size for number in (1, 2, 3)] == [NAME.length, NAME.length, 0]
+    assert store.read(Usage(1, 5)).size == 0
 
 
 def test_a_trimmed_job_lets_go_of_its_bytes_unless_they_are_owed(store: Store) -> None:

@@ -35,7 +35,7 @@ class Limits:
     blob_bytes: int = 4_194_304
     """One payload, or the JSON text of a result."""
     slice_bytes: int = 49_152
-    blob_window_bytes: int = 393_216
+    blob_window_bytes: int = 786_432
     """Bytes of slices on a link that are not acknowledged."""
     blob_quota_bytes: int = 1_073_741_824
     """Bytes of blobs kept for the unfinished jobs of one board."""

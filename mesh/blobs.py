@@ -243,6 +243,7 @@ class Blobs:
         results: by board and number of each Outcome that went up there with its result in a blob, until it is home:
             the job, the board that brought it (0 if it was made here), and the length.
         settled: jobs that are being fetched since a peer has their blob, or nobody has.
+        homed: jobs that are being fetched since their result is home.
         answers: what was offered or sent in this step, to be answered after its commit.
     """
 
@@ -257,6 +258,7 @@ class Blobs:
         self.owing: dict[bytes, set[int]] = {}
         self.results: dict[int, dict[int, tuple[bytes, int, int]]] = {}
         self.settled: set[bytes] = set()
+        self.homed: set[bytes] = set()
         self.answers: dict[tuple[int, Key], Arriving] = {}
 
     def discount(self, board: int, kind: int, length: int) -> None:

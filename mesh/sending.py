@@ -151,8 +151,22 @@ def came_home(ledger: Ledger, board: Board) -> None:
     results = ledger.blobs.results.get(board.id, {})
     for number in [number for number in results if number <= board.outbox.home]:
         job_id, source, length = results.pop(number)
-        ledger.effects.batch.unneeded.append((job_id, Kind.OUTCOME))
         ledger.blobs.discount(source, Kind.OUTCOME, length)
+        job = ledger.find(job_id)
+        if job is None:
+            ledger.blobs.homed.add(job_id)
+            ledger.effects.queries.append(ById((job_id,)))
+        else:
+            _let_go(ledger, job)
+
+
+def _let_go(ledger: Ledger, job: Job) -> None:
+    # In one commit: who restarts between the two would owe, for ever, what it takes itself to hold.
+    kept = job.facts[Kind.REQUEST] is not None and job.holding >> Kind.OUTCOME & 1
+    if kept and job.id not in ledger.blobs.owing:
+        job.holding &= ~(1 << Kind.OUTCOME)
+        ledger.effects.batch.unneeded.append((job.id, Kind.OUTCOME))
+        ledger.touch(job)
 
 
 def reconsider(ledger: Ledger) -> None:
@@ -267,9 +281,8 @@ def _gone(ledger: Ledger, board: Board, delivery: Delivery) -> None:
 
 def forget_bytes(ledger: Ledger, job: Job, kind: Kind) -> None:
     """The bytes that a fact of `job` names cannot be had or passed on: whoever waits for them waits no longer."""
-    home = job.up is not None and 0 < job.up.number <= ledger.boards[job.up.board].outbox.home
-    was, job.holding = job.holding, job.holding & ~(1 << kind)
-    if was != job.holding and not (kind is Kind.OUTCOME and home):
+    if job.holding >> kind & 1:
+        job.holding &= ~(1 << kind)
         word = "payload" if kind is Kind.REQUEST else "result"
         ledger.alarm(
             f"the {word} of {ledger.describe(job.id)} is lost here: its {kind.name.lower()} goes on without it"
@@ -314,7 +327,11 @@ def _fetch(ledger: Ledger, job_id: bytes) -> None:
 
 
 def fetched(ledger: Ledger, job_id: bytes) -> None:
-    """The store answered about a job whose blob a peer has, or nobody has."""
+    """The store answered about a job whose blob a peer has, or nobody has, or whose result is home."""
+    if job_id in ledger.blobs.homed:
+        ledger.blobs.homed.discard(job_id)
+        if (found := ledger.find(job_id)) is not None:
+            _let_go(ledger, found)
     if job_id not in ledger.blobs.settled:
         return
     ledger.blobs.settled.discard(job_id)

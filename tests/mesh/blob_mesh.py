@@ -63,7 +63,7 @@ def leftovers(mesh: Mesh) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, node in mesh.nodes.items():
         blobs = node.engine.ledger.blobs
-        under_way = [blobs.arriving, blobs.owing, blobs.answers, blobs.settled]
+        under_way = [blobs.arriving, blobs.owing, blobs.answers, blobs.settled, blobs.homed]
         under_way += [part for one in blobs.to.values() for part in (one.due, one.open, one.held)]
         under_way += [[blob for blob in node.store.blobs.values() if not blob.named or blob.owed is not None]]
         under_way += [one for board in node.engine.boards for one in (board.offered, board.waiting, board.inbox.away)]

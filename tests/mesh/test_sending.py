@@ -188,6 +188,41 @@ def test_an_outcome_that_waits_for_its_blob_is_not_home() -> None:
     assert leftovers(mesh) == {}
 
 
+def test_an_origin_that_went_back_learns_the_end_though_its_result_is_gone() -> None:
+    """What was home is not kept below; nothing waits for bytes that nobody has, after a crash either."""
+    mesh = chain("a", "b", "c")
+    job_id = mesh.put("a.b.c")
+    mesh.settle()
+    copy = mesh["a"].store.copy()
+    mesh.finish("c", job_id, LARGE)
+    mesh.settle()
+    assert not mesh["b"].job(job_id).holding
+    mesh.restore("a", copy)
+    mesh.connect("a", "b")
+    mesh.deliver("a", "b")
+    mesh.crash("b")
+    mesh.connect("b", "c")
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert mesh["a"].state(job_id) is State.COMPLETE
+    assert result_of(mesh, "a", job_id) is None
+    assert leftovers(mesh) == {}
+
+
+@pytest.mark.parametrize("resident", [1, 8_192])
+def test_a_result_that_is_home_goes_with_the_word_of_it(resident: int) -> None:
+    mesh = chain("a", "b", "c", resident_jobs=resident)
+    jobs = [mesh.put("a.b.c", f"add_user u{n}.proj.org") for n in range(4)]
+    mesh.settle()
+    for job_id in jobs:
+        mesh.finish("c", job_id, LARGE)
+    mesh.settle()
+    assert [mesh[name].job(job_id).holding for name in "bc" for job_id in jobs] == [0] * 8
+    assert not mesh["b"].store.blobs
+    assert not mesh["c"].store.blobs
+    assert leftovers(mesh) == {}
+
+
 def test_a_job_that_reported_is_not_trimmed_before_its_outcome_went() -> None:
     """Its last report has a number that is home; the Outcome has none yet."""
     mesh = chain("a", "b")

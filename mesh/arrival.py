@@ -330,11 +330,17 @@ class Arrival:
             # An Outcome that will not travel on is as good as home.
             self._ledger.boards[job.down.board].inbox.came_home(job.arrived)
             job.arrived = 0
+        self._never_offered(job)
+
+    def _never_offered(self, job: Job) -> None:
         if job.down is not None and not job.down.offered:
             job.down.sent = [HAS] * len(job.down.sent)
 
     def _ended(self, job: Job, lane: Lane, fact: Fact, number: int) -> None:
         if lane is not job.down:
+            if isinstance(fact.content, Reject) and fact.content.agent == self._ledger.name:
+                # Our own word, of a time that this store lost: the next agent never hears of the job.
+                self._never_offered(job)
             return
         if job.role is Role.HOP and job.up is not None:
             away = self._ledger.boards[lane.board].inbox.away

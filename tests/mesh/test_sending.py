@@ -294,6 +294,27 @@ def test_a_job_that_expires_while_its_payload_waits_was_never_sent() -> None:
     assert leftovers(mesh) == {}
 
 
+@pytest.mark.parametrize("payload", [PAYLOAD, None])
+def test_a_hop_that_gets_its_own_refusal_back_offers_nothing(payload: Blob | None) -> None:
+    """It refused in a life that its store lost, in which the job was never offered further either."""
+    mesh = chain("a", "b", "c")
+    mesh.cut("b", "c")
+    job_id = mesh.put("a.b.c", payload=payload)
+    mesh.settle()
+    copy = mesh["b"].store.copy()
+    mesh.cancel("a", job_id)
+    mesh.settle()
+    assert mesh["a"].state(job_id) is State.CANCELLED
+    mesh.restore("b", copy)
+    mesh.connect("a", "b")
+    mesh.settle()
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert not mesh["c"].knows(job_id)
+    assert mesh["b"].state(job_id) is State.CANCELLED
+    assert leftovers(mesh) == {}
+
+
 def test_bytes_that_are_gone_hold_up_no_fact() -> None:
     mesh = chain("a", "b", "c")
     job_id = mesh.put("a.b.c")

@@ -9,100 +9,20 @@ from collections.abc import Sequence
 from typing import Final
 
 from grammar.errors import MeshError
-from mesh.board import Board, BoardRow
-from mesh.codec import STORED, unpack
+from mesh.board import Board
+from mesh.codec import unpack
 from mesh.effects import Batch, Effects, Start
-from mesh.facts import Kind, Request, decode, short_text
+from mesh.facts import Kind, decode, short_text
 from mesh.job import Row
-from mesh.lane import Lane
 from mesh.lifecycle import Role, State
 from mesh.limits import Limits
 from mesh.messages import END, Ack, FactMessage, Hello, Message
+from mesh.simulation.blob_points import BlobPoints, sound
+from mesh.simulation.disk import Disk, end_number, lane_of, request_of, role_of, state_of, version_of
 from mesh.simulation.history import History
-from mesh.storage.memory import MemoryStore
 
-_STATES: Final = tuple(State)
-_ROLES: Final = tuple(Role)
-USUAL: Final = frozenset({"busy", "no_card"})
+USUAL: Final = frozenset({"busy", "no_card", "no_blob"})
 """Reasons for which honest peers that lost nothing refuse each other's records."""
-_NUMBER, _REFUSED = 4, 7
-"""Places of the watermark and of the refusals in a board's record."""
-_UP, _DOWN = 9, 10
-"""Places of the two lanes in a row's record."""
-
-
-class Disk(MemoryStore):
-    """A memory store that also lets the witness look at single rows.
-
-    Attributes:
-        by_id: the row of every job.
-        boards: the row of every board.
-        reached: by board, the highest number of the peer that was ever committed.
-        refused: board and number of every record that was ever committed as refused.
-        records: by number, the job it was given to, and the facts that were durable by then.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.by_id: dict[bytes, Row] = {}
-        self.boards: dict[int, BoardRow] = {}
-        self.reached: dict[int, int] = {}
-        self.refused: dict[tuple[int, int], None] = {}
-        self.records: dict[int, tuple[bytes, bytes]] = {}
-
-    def copy(self) -> Disk:
-        twin = Disk()
-        for name, value in vars(self).items():
-            setattr(twin, name, dict(value) if isinstance(value, dict) else value)
-        return twin
-
-    def apply(self, batches: Sequence[Batch]) -> None:
-        super().apply(batches)
-        for batch in batches:
-            for row in batch.rows:
-                self.by_id[row.id] = row
-                for number in (row.up_number, row.down_number):
-                    if number and number not in self.records:
-                        self.records[number] = (row.id, row.facts or b"")
-            for board in batch.boards:
-                self.boards[board.id] = board
-                record = unpack(board.record, STORED)
-                self.reached[board.id] = max(record[_NUMBER], self.reached.get(board.id, 0))
-                self.refused.update(((board.id, number), None) for number, *_ in record[_REFUSED])
-
-    def kept(self) -> dict[bytes, Row]:
-        """Every row, as it is now: trimmed and collected ones too."""
-        return {row.id: row for row in self.rows.values()}
-
-
-def state_of(row: Row) -> State:
-    return _STATES[row.state]
-
-
-def role_of(row: Row) -> Role:
-    return _ROLES[row.role]
-
-
-def version_of(row: Row) -> int:
-    return int(unpack(row.record)[4])
-
-
-def request_of(row: Row) -> Request | None:
-    """The Request that a row keeps, if it was not trimmed."""
-    for kind, body, proof in [] if row.facts is None else unpack(row.facts, STORED):
-        content = decode(kind, body, proof).content
-        if isinstance(content, Request):
-            return content
-    return None
-
-
-def lane_of(row: Row, board_id: int) -> Lane | None:
-    """The lane of a row on a board, as it is stored."""
-    record = unpack(row.record)
-    for place in (_UP, _DOWN):
-        if record[place] is not None and record[place][0] == board_id:
-            return Lane.from_record(record[place])
-    return None
 
 
 class Failpoints:
@@ -114,6 +34,7 @@ class Failpoints:
         self._limits = limits
         self._history = history
         self._flight: dict[int, dict[int, None]] = {}
+        self._blobs = BlobPoints(self._broken)
 
     def _broken(self, rule: str, sentence: str) -> None:
         self._history.problem(rule, f"{self.name} {sentence}")
@@ -135,7 +56,7 @@ class Failpoints:
                 self._history.home.add(row.id)
             elif row.up_board in self.disk.boards and not row.live:
                 peer = self.disk.boards[row.up_board].name
-                self._history.outcomes.setdefault((self.name, peer), {})[row.id] = row.up_number
+                self._history.outcomes.setdefault((self.name, peer), {})[row.id] = end_number(row)
             before = self.disk.by_id.get(row.id)
             if before is None:
                 continue
@@ -185,11 +106,12 @@ class Failpoints:
                     if message.received is not None and message.received[1] > self.disk.reached.get(board_id, 0):  # type: ignore[operator]
                         self._broken("13", f"greets with {message.received[1]}, and has committed {inbox.number}")
                 case _:
-                    pass
+                    self._blobs.sending(self.disk, board_id, message)
 
     def arrived(self, board_id: int, messages: Sequence[Message]) -> None:
         """Messages of a peer came: what it acknowledges is no longer in flight."""
         for message in messages:
+            self._blobs.arrived(board_id, message)
             if isinstance(message, Ack):
                 flight = self._flight.get(board_id, {})
                 for number in [number for number in flight if number <= message.received]:
@@ -215,6 +137,7 @@ class Failpoints:
 
     def _sending_fact(self, board_id: int, peer: str, message: FactMessage) -> None:
         fact = decode(message.kind, message.body, message.proof)
+        self._blobs.naming(self.disk, board_id, message, fact)
         flight = self._flight.setdefault(board_id, {})
         flight[message.number] = None
         if len(flight) > self._limits.window_records:
@@ -246,6 +169,10 @@ class Failpoints:
         row = self.disk.by_id.get(start.job_id)
         if row is None or unpack(row.record)[5] < start.attempt:
             self._broken("R8", f"starts attempt {start.attempt} of {short_text(start.job_id)}, which is not durable")
+        # A job that ended in the same commit needs no bytes; its handler is stopped.
+        request = None if row is None or not row.live else request_of(row)
+        if request is not None and request.payload is not None and not sound(self.disk, start.job_id, request):
+            self._broken("R14", f"starts {short_text(start.job_id)} without its payload")
 
     def replying(self, result: bytes | MeshError) -> None:
         """A caller is about to be answered (1)."""

@@ -25,7 +25,8 @@ from mesh.job import Job
 from mesh.lifecycle import State
 from mesh.messages import Hello, Message, read
 from mesh.routing import Place, place_of
-from mesh.simulation.failpoints import Disk, Failpoints
+from mesh.simulation.disk import Disk
+from mesh.simulation.failpoints import Failpoints
 from mesh.simulation.history import Alarm
 from mesh.simulation.program import CHARGE, Program
 from mesh.simulation.setting import SKEW_MS, ZONE, Setting, peer_row_of
@@ -102,7 +103,7 @@ class Host:
         return not any(
             not board.open or board.exchanging or board.outbox.flight or board.outbox.behind or board.inbox.refused
             for board in self.engine.boards
-        )
+        ) and not (self.engine.ledger.blobs.owing or self.engine.ledger.blobs.arriving)
 
     @property
     def is_quiet(self) -> bool:
@@ -330,7 +331,7 @@ class Host:
         acts: list[Callable[[], None]] = []
         if effects.batch.rows:
             acts.append(lambda: self.points.committed(effects.batch.rows))
-        for board_id, packed in effects.send.items():
+        for board_id, packed in (*effects.send.items(), *effects.slices.items()):
             acts.append(lambda board_id=board_id, packed=packed: self._send(board_id, packed, linked))  # type: ignore[misc]
         for start in effects.start:
             acts.append(lambda start=start: self._start_handler(start))  # type: ignore[misc]

@@ -23,11 +23,12 @@ from typing import Final
 
 from grammar.errors import MeshError
 from invitations.identity import verify
+from mesh.blobs import name_blob
 from mesh.board import Board
 from mesh.limits import Limits
 from mesh.origin import Put
 from mesh.proof import Verifier
-from mesh.simulation.failpoints import Disk, state_of, version_of
+from mesh.simulation.disk import Disk, state_of, version_of
 from mesh.simulation.history import History, Loss
 from mesh.simulation.host import Host
 from mesh.simulation.setting import ZONE, Setting
@@ -112,6 +113,7 @@ class Simulation:
         *,
         life_s: float | None = None,
         key: str | None = None,
+        payload: bytes | None = None,
         on_reply: Callable[[bytes | MeshError], None] | None = None,
     ) -> None:
         """Put a job at the first agent of `path`, if that is up; `history.told` records what comes of it."""
@@ -131,7 +133,8 @@ class Simulation:
             if on_reply is not None:
                 on_reply(result)
 
-        wish = Put(ZONE, path, text, life_s=life_s, key=key)
+        blob = None if payload is None else name_blob(payload)
+        wish = Put(ZONE, path, text, life_s=life_s, key=key, payload=blob)
         self.hosts[origin].ask(lambda engine, token, now_ms: engine.put(token, wish, now_ms), reply)
 
     def cancel(self, job_id: bytes) -> None:

@@ -22,10 +22,12 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
+from mesh.blobs import Key, name_blob
 from mesh.errors import CorruptRow
-from mesh.facts import Kind, short_text
+from mesh.facts import Kind, blob_of, short_text
 from mesh.job import Job
 from mesh.lifecycle import State
+from mesh.simulation.blob_points import whole
 from mesh.simulation.history import Told
 from mesh.simulation.host import Host
 from mesh.simulation.program import CHARGE
@@ -154,6 +156,7 @@ class _Verdict:
                 yield f"4: {short} was started at {name}"
         outcomes = [fact for job in copies.values() if (fact := job.facts[Kind.OUTCOME]) is not None]
         destination = self._run.hosts[names[-1]].peer_row.fingerprint
+        yield from self._bytes_of(short, copies, names)
         if any(fact.content.signer != destination for fact in outcomes):  # type: ignore[union-attr]
             yield f"4: {short} has an outcome that its destination did not sign"
         several = len({fact.body for fact in outcomes}) > 1
@@ -162,6 +165,22 @@ class _Verdict:
         horizon_ms = whole.request.expires_ms + int(self._run.limits.horizon_s * 1000)
         if not several and self._run.world.now_ms < horizon_ms:
             yield from self._sides(short, copies, names)
+
+    def _bytes_of(self, short: str, copies: dict[str, Job], names: tuple[str, ...]) -> Iterator[str]:
+        """Large results: what the origin has is what the destination signed, and it has it (5)."""
+        origin = copies.get(names[0])
+        outcome = None if origin is None else origin.outcome
+        name = None if outcome is None else blob_of(outcome)
+        if origin is None or name is None:
+            return
+        held = origin.holding >> Kind.OUTCOME & 1
+        if (
+            held
+            and name_blob(whole(self._run.hosts[names[0]].disk, Key(origin.id, Kind.OUTCOME, name.hash))).name != name
+        ):
+            yield f"5: the result of {short} is not what its destination signed"
+        if not held and not self._history.lost_at(list(names)):
+            yield f"5: the result of {short} is lost, and no store was"
 
     def differences(self, one: str, other: str) -> Iterator[str]:
         """Jobs of which two neighbours hold different facts."""
@@ -253,6 +272,16 @@ class _Verdict:
 
 def _leftovers(host: Host) -> Iterator[str]:
     assert host.engine is not None
+    blobs = host.engine.ledger.blobs
+    if blobs.owing or any(one.due or one.open or one.held for one in blobs.to.values()):
+        yield f"R14: {host.name} never sends what it owes"
+    if blobs.arriving or any(not blob.named for blob in host.disk.blobs.values()):
+        yield f"R14: {host.name} keeps bytes that no fact names"
+    for blob in host.disk.blobs.values():
+        if blob.job not in host.disk.by_id:
+            yield f"R14: {host.name} keeps bytes of {short_text(blob.job)}, which it does not know"
+        elif blob.kind == Kind.REQUEST and blob.board:
+            yield f"R14: {host.name} keeps the payload of {short_text(blob.job)}, which is over"
     destination = host.engine.destination
     if destination.running or destination.suspects or any(destination.ready.values()):
         yield f"R8: handlers or jobs are left at {host.name}, and all are over"

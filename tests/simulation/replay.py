@@ -13,7 +13,8 @@ from mesh.codec import unpack
 from mesh.effects import Effects
 from mesh.facts import decode, short_text
 from mesh.messages import FactMessage
-from mesh.simulation.failpoints import Failpoints, state_of
+from mesh.simulation.disk import state_of
+from mesh.simulation.failpoints import Failpoints
 from mesh.simulation.verdict import violations
 from mesh.simulation.world import START_MS, World
 from tests.simulation.mutants import MUTANTS

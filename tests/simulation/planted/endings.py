@@ -16,7 +16,7 @@ from mesh.lane import Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import State
 from mesh.origin import Origin
-from mesh.simulation.failpoints import Disk
+from mesh.simulation.disk import Disk
 from tests.simulation.planted.planting import planted
 
 # -- who may end a job --------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ Where a blob lives, who drops it, and what a crash leaves:
 * *Ours* from the commit of the put, or of the Outcome, that made it; *arriving* from the first BLOB until a fact names
   it, kept per (board, job) so that no peer can spoil what another one sends; *named* from then on.
 * A payload goes when the job is over here (at the origin only if it is complete: it may be put again), a result when it
-  is home, or the job is deleted or collected. What arrives and is named by no fact goes an hour after its last slice, earlier if its room is needed.
+  is home, or the job is deleted or collected. What arrives and is named by no fact goes an hour after its last slice,
+  earlier if its room is needed.
 * `owed` on its row says to which board it has yet to go, from the commit that finds so until the commit that numbers
   the fact: whoever restarts goes on. The receiver's row counts committed slices: a cut link or a crash on either side
   costs what was in flight. A hash that was being computed is computed anew from the disk.

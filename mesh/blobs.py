@@ -14,8 +14,9 @@ Where a blob lives, who drops it, and what a crash leaves:
 
 * *Ours* from the commit of the put, or of the Outcome, that made it; *arriving* from the first BLOB until a fact names
   it, kept per (board, job) so that no peer can spoil what another one sends; *named* from then on.
-* A payload goes when the job is over here, a result when it is home, or the job is deleted or
-  collected. What arrives and is named by no fact goes an hour after its last slice, earlier if its room is needed.
+* A payload goes when the job is over here (at the origin only if it is complete: it may be put again), a result when it
+  is home, or the job is deleted or collected. What arrives and is named by no fact goes an hour after its last slice,
+  earlier if its room is needed.
 * `owed` on its row says to which board it has yet to go, from the commit that finds so until the commit that numbers
   the fact: whoever restarts goes on. The receiver's row counts committed slices: a cut link or a crash on either side
   costs what was in flight. A hash that was being computed is computed anew from the disk.
@@ -31,6 +32,10 @@ Schedules that lost or stuck a job, and what prevents them:
   So no job with something owed is trimmed.
 * In a full exchange the Request must not wait for the result: a restored origin would expire what was offered. So only
   the facts that end the job wait, upward; downward the Request goes first and everything waits with it.
+* The quota of a peer is full of payloads, and the results that would end their jobs wait for it: two quotas, and a
+  result now and then beyond its own.
+* A result is home and its bytes are dropped, the row still says that they are held, and after a crash the job owes what
+  it has not: `holding` and the bytes go in one commit.
 * A Request waits for its payload with `waiting` set: the small jobs behind it wait too. So it takes its credit, and
   waits apart; it is not offered meanwhile, and may still expire or be cancelled here.
 """

@@ -15,7 +15,7 @@ Nobody else can send the small tables again: damage there, or in the trees, refu
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -74,6 +74,17 @@ def take(connection: sqlite3.Connection, owner: bytes) -> None:
     connection.execute("COMMIT")
 
 
+def _statements(schema: str) -> Iterator[str]:
+    # SQLite keeps each statement as it was written. A trigger has semicolons within.
+    statement = ""
+    for line in schema.splitlines():
+        if not line.startswith("--"):
+            statement += f"{line}\n"
+            if sqlite3.complete_statement(statement):
+                yield statement.strip().removesuffix(";")
+                statement = ""
+
+
 def check_store(connection: sqlite3.Connection, schema: str) -> None:
     """Look for damage in a store that was just opened.
 
@@ -85,9 +96,7 @@ def check_store(connection: sqlite3.Connection, schema: str) -> None:
         sqlite3.DatabaseError: found; the text says what.
     """
     connection.execute("PRAGMA cell_size_check = ON").fetchall()
-    # SQLite keeps each statement as it was written.
-    lines = (line for line in schema.splitlines() if not line.startswith("--"))
-    wanted = sorted(made for statement in "\n".join(lines).split(";") if (made := statement.strip()))
+    wanted = sorted(_statements(schema))
     if [made for (made,) in connection.execute(statements.TABLES)] != wanted:
         raise _damage("its tables are not those of a store")
     if _bytes(connection) <= WALKED_BYTES:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar, overload
@@ -231,6 +232,7 @@ class Agent:
         key: str | None = None,
         circle: str = "",
         context: str = "",
+        payload: bytes | str | PathLike[str] | None = None,
         wait_for_room: bool = False,
     ) -> JobHandle:
         """Put a job; it is durable when this returns.
@@ -241,11 +243,13 @@ class Agent:
             life_s: seconds it may wait for its start; an hour by default.
             key: idempotency key: the same key is the same job for as long as this agent keeps it.
             circle, context: the namespace it acts in.
+            payload: bytes that the handler gets by `context.payload()`, or the file that holds them; at most 4 MiB.
             wait_for_room: wait instead of raising Busy while too many jobs wait for that branch.
 
         Raises:
             GrammarError: path or instruction are not of the language.
-            PutRefused: this agent knows it to be wrong; nothing was stored.
+            PutRefused: this agent knows it to be wrong; nothing was stored. TooLarge for a payload above the limit.
+            AgentError: the file cannot be read.
         """
         return await self.running.jobs.put(
             command,
@@ -254,6 +258,7 @@ class Agent:
             key=key,
             circle=circle,
             context=context,
+            payload=payload,
             wait_for_room=wait_for_room,
         )
 

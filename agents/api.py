@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from pydantic import TypeAdapter
 
+from agents.blobs import named
+from agents.caller import Caller, Method
+from agents.contents import result, upload
 from agents.errors import AgentError, NotKnownYet
 from agents.pairing import Wish
 from agents.records import (
@@ -42,15 +44,17 @@ from agents.records import (
     PutRecord,
     PutSettings,
     Record,
+    ResultParams,
+    ResultRecord,
     RetryParams,
     RevokeParams,
     TrustRecord,
     UnfollowParams,
+    UploadParams,
     WaitParams,
     error_record,
     job_record,
 )
-from agents.running import Running
 from agents.trusted import trust_records
 from grammar.destination import Destination
 from grammar.errors import GrammarError, MeshError
@@ -59,43 +63,14 @@ from invitations.fingerprint import fingerprint_text, fingerprint_words, parse_f
 from mesh.facts import id_text, short_text
 from mesh.origin import Put
 
-
-class Caller(Protocol):
-    """Whoever asks: the agent that is asked, and a line to send news on."""
-
-    @property
-    def running(self) -> Running: ...
-
-    def follow(self, job_ids: Sequence[bytes], *, changes: bool) -> int:
-        """Send views of these jobs from now on: at each change, or only the last one. Returns the subscription."""
-        ...
-
-    def unfollow(self, subscription: int) -> bool:
-        """End a subscription; says whether there was one."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """One method of an agent."""
-
-    name: str
-    params: type[Params]
-    result: Any
-    run: Callable[[Caller, Any], Awaitable[Any]]
-
-    @property
-    def help(self) -> str:
-        """What it does, one paragraph."""
-        return " ".join((self.run.__doc__ or "").split())
-
-
 # -- jobs -------------------------------------------------------------------------------------------------------
 
 
 async def put(caller: Caller, params: PutParams) -> Record:
     """Put a job. It is durable when this answers; with `follow`, notifications `job` come after the answer."""
     wish = _wish(caller, text_of(params.command), params, params.key)
+    if params.payload is not None:
+        wish = wish._replace(payload=await named(caller.uploads.take(params.payload)))
     (answer,) = await caller.running.jobs.put_all([wish], wait_for_room=params.wait_for_room)
     if isinstance(answer, MeshError):
         raise answer
@@ -366,6 +341,8 @@ METHODS: Final[Mapping[str, Method]] = MappingProxyType(
         for method in (
             Method("put", PutParams, PutRecord, put),
             Method("put_many", PutManyParams, PutManyRecord, put_many),
+            Method("upload", UploadParams, int, upload),
+            Method("result", ResultParams, ResultRecord, result),
             Method("jobs", JobsParams, JobsRecord, jobs),
             Method("job", JobParams, JobRecord, job),
             Method("watch", JobParams, PutRecord, watch),

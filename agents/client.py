@@ -11,65 +11,24 @@ what was asked is asked again, and every put carries a key, so nothing is put tw
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from os import PathLike
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
+from agents.answers import error_of, view_of_record
 from agents.calls import CallFailed, Calls
-from agents.errors import AgentError, NotKnownYet
+from agents.chunks import download, read_payload, upload
+from agents.errors import NotKnownYet
 from agents.plugins import Installed, installed
 from agents.settings import default_home
-from agents.views import Failure, JobView
+from agents.views import JobView
 from agents.wire import Wire, fresh_key
-from grammar.errors import GrammarError, MeshError, UnknownInstruction
 from grammar.vocabulary import Vocabulary
-from mesh.errors import (
-    Busy,
-    Denied,
-    DiskFull,
-    NoSuchJob,
-    NotOurJob,
-    PutRefused,
-    StoreAtLimit,
-    StoreFull,
-    TooLarge,
-    UnknownForPeer,
-    UnknownPeer,
-)
 
 T = TypeVar("T")
 _Record = dict[str, Any]
-
-
-class Unreachable(AgentError):
-    """The agent of that folder does not run, or went away for good."""
-
-    code = "MESH-E503"
-    exit_code = 3
-
-
-_KNOWN: Final[Mapping[str, type[MeshError]]] = MappingProxyType(
-    {
-        one.code: one
-        for one in (
-            AgentError,
-            Busy,
-            Denied,
-            DiskFull,
-            NoSuchJob,
-            NotKnownYet,
-            NotOurJob,
-            PutRefused,
-            StoreAtLimit,
-            StoreFull,
-            TooLarge,
-            UnknownForPeer,
-            UnknownPeer,
-            Unreachable,
-        )
-    }
-)
 
 
 class RemoteJob:
@@ -124,8 +83,13 @@ class RemoteJob:
         Raises:
             JobFailed: the job ended otherwise than complete.
             NotKnownYet: `timeout` seconds passed first; the job goes on.
+            BytesLost: the result is too large for a fact, and is not there.
         """
-        return (await self.wait(timeout)).value(self._client.vocabulary)
+        view = await self.wait(timeout)
+        text = None
+        if view.result_bytes is not None:
+            text = await self._client.repeat(lambda calls: download(calls, self._id))
+        return view.value(self._client.vocabulary, text)
 
     async def watch(self) -> AsyncIterator[JobView]:
         """Follow the job: a view now and at each change, the last one when it is over.
@@ -237,24 +201,33 @@ class Client:
         key: str | None = None,
         circle: str = "",
         context: str = "",
+        payload: bytes | str | PathLike[str] | None = None,
         wait_for_room: bool = False,
     ) -> RemoteJob:
-        """Put a job; it is durable when this returns. See `Agent.put`.
+        """Put a job; it is durable when this returns. See `Agent.put`; a payload's file is read here.
 
         Raises:
             GrammarError: path or instruction are not of the language.
             PutRefused: the agent knows it to be wrong; nothing was stored.
         """
-        answer = await self.request(
-            "put",
-            command=command,
-            zone=zone,
-            life_s=life_s,
-            key=key or fresh_key(),
-            circle=circle,
-            context=context,
-            wait_for_room=wait_for_room,
-        )
+        own_key = key or fresh_key()
+        data = None if payload is None else await asyncio.to_thread(read_payload, payload)
+
+        async def act(calls: Calls) -> _Record:
+            answer: _Record = await calls.request(
+                "put",
+                command=command,
+                zone=zone,
+                life_s=life_s,
+                key=own_key,
+                circle=circle,
+                context=context,
+                payload=None if data is None else await upload(calls, data),
+                wait_for_room=wait_for_room,
+            )
+            return answer
+
+        answer = await self.repeat(act)
         return RemoteJob(self, answer["job"]["id"], answer["job"]["short"])
 
     async def job(self, job_id: str) -> RemoteJob:
@@ -361,30 +334,4 @@ async def _views(calls: Calls, id_: str) -> AsyncIterator[JobView]:
             calls.send("unfollow", subscription=number)
 
 
-def view_of_record(record: Mapping[str, Any]) -> JobView:
-    """The view that `JobView.to_json` wrote."""
-    fields = dict(record)
-    error = fields["error"]
-    fields["error"] = None if error is None else Failure(**error)
-    fields["path"], fields["boards"] = tuple(fields["path"]), tuple(fields["boards"])
-    return JobView(**fields)
-
-
 _NOTHING: Final = JobView("", "", (), "", "", 0, None, None, None, 0, 0, 0, 0, "", (), "", None, None, False)
-
-
-def error_of(failed: CallFailed) -> MeshError:
-    """What the agent refused with, as the error that `Agent` would have raised, where that class is known."""
-    if failed.code in (GrammarError.code, UnknownInstruction.code):
-        kind = UnknownInstruction if failed.code == UnknownInstruction.code else GrammarError
-        return kind(
-            failed.message,
-            column=failed.more.get("column", 1),
-            expected=failed.more.get("expected", ""),
-            nearest=failed.more.get("nearest"),
-            fix=failed.fix,
-        )
-    known = _KNOWN.get(failed.code)
-    if known is not None:
-        return known(failed.message, fix=failed.fix)
-    return AgentError(f"{failed.message} ({failed.code})", fix=failed.fix)

@@ -1,4 +1,4 @@
-"""What a handler is given: the job it does, and four verbs (report, put a child, put onward, look at the clock).
+"""What a handler is given: the job it does, and a few verbs (report, read the payload, put a child, put onward).
 
 The context offers these and no more; it is not the agent.
 """
@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from agents.blobs import Source
 from agents.views import JobView
 from grammar.instruction import Instruction
 
@@ -35,7 +36,11 @@ class Desk(Protocol):
 
     def report(self, job_id: bytes, message: str | None, fraction: float | None) -> None: ...
 
-    async def put_child(self, parent: bytes, command: str, *, life_s: float | None, key: str | None) -> Child: ...
+    async def put_child(
+        self, parent: bytes, command: str, *, life_s: float | None, key: str | None, payload: Source | None
+    ) -> Child: ...
+
+    async def payload_of(self, job_id: bytes) -> bytes | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,17 @@ class Context:
         text = None if message is None else message[:1024].encode(errors="backslashreplace").decode()
         self._desk.report(self.job_id, text, fraction)
 
-    async def put(self, command: str, *, life_s: float | None = None, key: str | None = None) -> Child:
+    async def payload(self) -> bytes | None:
+        """The bytes that were put with the job, None if there were none. They are here before the job starts.
+
+        Raises:
+            BytesLost: the store of this agent is damaged, and they are gone.
+        """
+        return await self._desk.payload_of(self.job_id)
+
+    async def put(
+        self, command: str, *, life_s: float | None = None, key: str | None = None, payload: Source | None = None
+    ) -> Child:
         """Put a child job, which speaks for the same portal as this one; durable when this returns.
 
         Args:
@@ -85,11 +100,12 @@ class Context:
             life_s: how long it may wait for its start, in seconds.
             key: idempotency key within this job; by default the command itself, so that another attempt of this
                 job finds the child again instead of putting a second one.
+            payload: bytes, or a file, that go with it.
 
         Raises:
             PutRefused, GrammarError: as `Agent.put`.
         """
-        return await self._desk.put_child(self.job_id, command, life_s=life_s, key=key)
+        return await self._desk.put_child(self.job_id, command, life_s=life_s, key=key, payload=payload)
 
     async def onward(self, agent: str, *, instruction: str | None = None, timeout: float | None = None) -> Any:
         """Put this job's instruction to a neighbour of this agent and wait for its result.

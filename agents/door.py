@@ -29,11 +29,13 @@ from typing import Any, Final, NoReturn
 
 from pydantic import ValidationError
 
-from agents.api import METHODS, Method
+from agents.api import METHODS
+from agents.caller import Method
 from agents.doorway import MAX_LINE, bind
 from agents.errors import AgentError
 from agents.records import Record, error_record, job_record
 from agents.running import Running
+from agents.uploads import Uploads
 from agents.views import JobView
 from agents.watching import Watch
 from grammar.errors import MeshError
@@ -178,6 +180,7 @@ class _Call:
         self._writer = writer
         self._room = asyncio.Semaphore(AT_ONCE)
         self._subscriptions: dict[int, _Followed] = {}
+        self.uploads = Uploads()
         self._last = 0
         self._news: dict[tuple[int, bytes], JobView] = {}
         self._awake = asyncio.Event()

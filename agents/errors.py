@@ -51,5 +51,12 @@ class NotKnownYet(MeshError, TimeoutError):
     exit_code: ClassVar[int] = 5
 
 
+class BytesLost(MeshError):
+    """A payload, or a large result, that is not here (any more); the job itself is as it says."""
+
+    code: ClassVar[str] = "MESH-E602"
+    exit_code: ClassVar[int] = 1
+
+
 class Refused(Exception):
     """Raised by a handler: the job is not done, and this is why. The message reaches the origin word by word."""

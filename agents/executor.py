@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
+from agents.blobs import named
 from agents.context import Context, Ended, Envelope, EnvelopeJob
 from agents.errors import Refused
 from agents.handlers import Handlers
@@ -40,7 +41,7 @@ class Executor:
 
     Args:
         handlers: what to run.
-        limits: `run_s` and `result_bytes`.
+        limits: `run_s`, `result_bytes` and `blob_bytes`.
         report: see `Report`.
     """
 
@@ -124,7 +125,7 @@ class Executor:
         job_id = context.job_id
         self._begun.add(job_id)
         try:
-            ending = self._normalise(await self._call(context))
+            ending = await self._normalise(await self._call(context))
         except asyncio.CancelledError as error:
             if self._stopping:
                 ending = None
@@ -154,18 +155,20 @@ class Executor:
             raise Refused(ended.error)
         return ended.value
 
-    def _normalise(self, value: Any) -> Ending:
+    async def _normalise(self, value: Any) -> Ending:
         try:
             result_type, data = encode(value)
             text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
         except (GrammarError, ValueError, TypeError) as error:
             return _failed("failed", f"the handler returned what cannot be a result: {error}")
-        size = len(text.encode())
-        if size > self._limits.result_bytes:
+        encoded = text.encode()
+        if len(encoded) > self._limits.blob_bytes:
             return _failed(
                 "failed",
-                f"the handler returned a result of {size} bytes, at most {self._limits.result_bytes} are taken",
+                f"the handler returned a result of {len(encoded)} bytes, at most {self._limits.blob_bytes} are taken",
             )
+        if len(encoded) > self._limits.result_bytes:
+            return Ending(State.COMPLETE, result_type, await named(encoded))
         return Ending(State.COMPLETE, result_type, text)
 
     def _broken(self, context: Context, error: BaseException) -> Ending:

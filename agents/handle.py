@@ -15,7 +15,7 @@ from agents.views import JobView, failure_of
 from agents.watching import Watch
 from grammar.results import decode
 from grammar.vocabulary import Vocabulary
-from mesh.facts import Outcome, id_text, short_text
+from mesh.facts import Outcome, blob_of, id_text, short_text
 from mesh.lifecycle import State
 
 
@@ -23,6 +23,8 @@ class Keeper(Protocol):
     """What a handle needs of the agent that holds the job."""
 
     async def view(self, job_id: bytes) -> JobView: ...
+
+    async def result_text(self, job_id: bytes) -> bytes: ...
 
     async def cancel_job(self, job_id: bytes) -> None: ...
 
@@ -83,17 +85,21 @@ class JobHandle:
         Raises:
             JobFailed: the job ended otherwise than complete.
             NotKnownYet: `timeout` seconds passed first; the job goes on.
+            BytesLost: the result is too large for a fact, and is not here.
         """
         await self._over(timeout)
         fact = self._watch.outcome
-        if fact is None:
-            return (await self.wait()).value(self._keeper.result_types())
+        if fact is None or blob_of(fact.content) is not None:
+            view = await self.wait()
+            large = view.result_bytes is not None
+            text = await self._keeper.result_text(self._watch.job_id) if large else None
+            return view.value(self._keeper.result_types(), text)
         content = fact.content
         assert isinstance(content, Outcome)
         if content.state != State.COMPLETE:
             failure = failure_of(content, self._last)
             raise JobFailed(failure.message, kind=failure.kind, agent=failure.agent, job=self.id)
-        data = None if content.result is None else json.loads(content.result)
+        data = json.loads(content.result) if isinstance(content.result, str) else None
         return decode(content.result_type or "None", data, self._keeper.result_types())
 
     async def watch(self) -> AsyncIterator[JobView]:

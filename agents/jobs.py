@@ -11,6 +11,7 @@ from datetime import date, datetime
 from functools import partial
 from typing import Final
 
+from agents.blobs import BlobReader, Source, payload_of
 from agents.errors import AgentError
 from agents.handle import JobHandle
 from agents.handlers import Handlers
@@ -21,6 +22,7 @@ from agents.views import JobView
 from agents.watching import Watching
 from grammar.errors import GrammarError, MeshError
 from grammar.vocabulary import Vocabulary
+from mesh.blobs import Blob
 from mesh.effects import Reply
 from mesh.engine import Engine
 from mesh.errors import Busy
@@ -38,6 +40,7 @@ class Jobs:
         settings, handlers: of the agent.
         engine, stepping: what does it.
         lookup: finds them.
+        blobs: reads large results.
         watching: who is told of changes.
         clock: milliseconds of Unix time.
     """
@@ -49,6 +52,7 @@ class Jobs:
         engine: Engine,
         stepping: Stepping,
         lookup: Lookup,
+        blobs: BlobReader,
         watching: Watching,
         clock: Clock,
     ) -> None:
@@ -56,6 +60,7 @@ class Jobs:
         self._engine = engine
         self._stepping = stepping
         self._lookup = lookup
+        self._blobs = blobs
         self._watching = watching
         self._clock = clock
         self._vocabulary = handlers.vocabulary
@@ -94,6 +99,7 @@ class Jobs:
         circle: str = "",
         context: str = "",
         parent: bytes | None = None,
+        payload: Blob | None = None,
     ) -> Put:
         """A command as what the engine takes; of its text only the division into path and instruction is checked.
 
@@ -123,6 +129,7 @@ class Jobs:
             circle=circle,
             context=context,
             parent=parent,
+            payload=payload,
             today=self._today(),
         )
 
@@ -182,10 +189,13 @@ class Jobs:
         circle: str = "",
         context: str = "",
         parent: bytes | None = None,
+        payload: Source | None = None,
         wait_for_room: bool = False,
     ) -> JobHandle:
         """Put a job and return its handle once it is durable; see `Agent.put`."""
         put = self.wish(command, zone=zone, life_s=life_s, key=key, circle=circle, context=context, parent=parent)
+        if payload is not None:
+            put = put._replace(payload=await payload_of(payload, self._settings.limits))
         answer: asyncio.Future[JobHandle] = asyncio.get_running_loop().create_future()
         last = put.path.rpartition(".")[2]
 
@@ -220,7 +230,9 @@ class Jobs:
 
     async def retry_job(self, job_id: bytes, life_s: float | None = None) -> JobHandle:
         """Put a job of ours that failed once more; see `Agent.retry`."""
-        return self.handle(await self._command(partial(self._engine.retry, job_id=job_id, life_s=life_s)))
+        payload = await self._blobs.payload_again(job_id)
+        act = partial(self._engine.retry, job_id=job_id, life_s=life_s, payload=payload)
+        return self.handle(await self._command(act))
 
     async def _command(self, act: Callable[..., None]) -> bytes:
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -265,6 +277,10 @@ class Jobs:
     async def view(self, job_id: bytes) -> JobView:
         """A job as it is now; see `Lookup.view`."""
         return await self._lookup.view(job_id)
+
+    async def result_text(self, job_id: bytes) -> bytes:
+        """The JSON text of a job's result, however long; see `BlobReader.result_text`."""
+        return await self._blobs.result_text(job_id)
 
     def handle(self, job_id: bytes, last: str = "") -> JobHandle:
         """A handle to a job of this agent."""

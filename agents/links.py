@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -43,10 +44,11 @@ class Link:
 
     Attributes:
         queue: what is yet to be sent, as packed messages.
+        slices: those of blobs, which go one at a time behind whatever else waits (R14).
         flushing: a flush is under way; seen from elsewhere, the socket has no room and TCP waits for the other side.
     """
 
-    __slots__ = ("board", "connection", "flushing", "queue", "session", "waiting")
+    __slots__ = ("board", "connection", "flushing", "queue", "session", "slices", "waiting")
 
     def __init__(self, board: Board, connection: Connection, session: Session) -> None:
         self.board = board
@@ -54,6 +56,7 @@ class Link:
         self.session = session
         self.queue: list[bytes] = []
         self.flushing = False
+        self.slices: deque[bytes] = deque()
         self.waiting = asyncio.Event()
 
     def send(self, packed: list[bytes]) -> None:
@@ -118,6 +121,13 @@ class Links:
     def blocked(self) -> int:
         """Links whose socket takes no more at the moment: the other side does not read, or not as fast."""
         return sum(link.flushing for link in self._live.values())
+
+    def send_slices(self, board_id: int, packed: list[bytes]) -> None:
+        """Send slices of blobs on the present link of a board, behind whatever else waits for it."""
+        link = self._live.get(board_id)
+        if link is not None:
+            link.slices += packed
+            link.waiting.set()
 
     def close(self, board_id: int, reason: str) -> None:
         """Close the present link of a board, saying why."""
@@ -254,7 +264,7 @@ class Links:
     async def _write(self, link: Link) -> None:
         try:
             while self._live.get(link.board.id) is link or link.queue:
-                if not link.queue:
+                if not link.queue and not link.slices:
                     link.waiting.clear()
                     await link.waiting.wait()
                 await self._flush(link)
@@ -269,6 +279,9 @@ class Links:
         traffic = self.traffic
         traffic.messages_out += len(packed)
         link.flushing = True
+        if link.slices:
+            packer.add(link.slices.popleft())
+            traffic.messages_out += 1
         for frame in packer.take():
             sealed = link.session.seal(frame)
             traffic.frames_out += 1

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from agents.blobs import READ, key_of, lost
 from agents.lookup import DEAD, PAGE, dead_rows
 from agents.pairing import Wish, accept, card_of, keep_address
 from agents.pairing import invite as make_invitation
@@ -22,16 +23,16 @@ from agents.peering import peer_record
 from agents.records import Record, job_record
 from agents.settings import Settings, load_settings
 from agents.trusted import trust_records
-from agents.views import JobView, view_of
+from agents.views import JobView, result_text_of, view_of
 from grammar.openportal import VOCABULARY
 from invitations.fingerprint import fingerprint_text, fingerprint_words
 from invitations.peers import PeerBook
 from mesh.access import Access
 from mesh.board import Board
-from mesh.effects import ById
+from mesh.effects import ById, Bytes
 from mesh.engine import Engine
 from mesh.errors import NoSuchJob
-from mesh.facts import ID_BYTES, id_text
+from mesh.facts import ID_BYTES, Kind, id_text
 from mesh.job import Job, Row
 from mesh.lifecycle import State
 from mesh.routing import Place, place_of
@@ -53,17 +54,22 @@ class _Looking:
     store: SqliteReader
     boards: tuple[Board, ...]
 
-    def view(self, row: Row) -> JobView | None:
+    def job(self, row: Row) -> Job:
+        """A stored job."""
         name = self.settings.name
 
         def place_on(path: str) -> Place:
             return place_of(path, name) or Place((), 0)
 
+        return Job.from_row(row, place_on)
+
+    def view(self, row: Row) -> JobView | None:
+        """A stored job as people see it."""
         limits = self.settings.limits
         return view_of(
-            Job.from_row(row, place_on),
+            self.job(row),
             {board.id: board.name for board in self.boards},
-            name,
+            self.settings.name,
             now_ms=time.time_ns() // 1_000_000,
             overdue_ms=int(limits.overdue_s * 1000),
         )
@@ -128,6 +134,30 @@ def job(home: Path, text: str) -> Record:
             listed = ", ".join(id_text(row.id)[12:24] for row in rows)
             raise NoSuchJob(f'several jobs start with "{text}": {listed}', fix="write more characters")
         return job_record(looking.view(rows[0]) if rows else None)
+
+
+def result(home: Path, text: str) -> bytes:
+    """The JSON text of the result of the job that `text` names, however long.
+
+    Raises:
+        NoSuchJob, BytesLost: there is no such job, it has no result, or that is not here.
+    """
+    with _reading(home) as looking:
+        rows = [] if looking is None else _named(looking.store, text)
+        if looking is None or not rows:
+            raise NoSuchJob("this agent has no such job", fix="see `mesh jobs --all`")
+        job = looking.job(rows[0])
+        found = key_of(job, Kind.OUTCOME)
+        if found is None:
+            return result_text_of(job)
+        key, length = found
+        parts: list[bytes] = []
+        while sum(map(len, parts)) < length:
+            slices = looking.store.read(Bytes(key, 0, sum(map(len, parts)), READ)).slices
+            if not slices:
+                raise lost(Kind.OUTCOME)
+            parts += [part.data for part in slices]
+        return b"".join(parts)
 
 
 def _named(store: SqliteReader, text: str) -> list[Row]:

@@ -57,6 +57,22 @@ class PutParams(PutSettings):
 
     command: str | Annotated[tuple[str, ...], Field(min_length=1)]
     key: str | None = None
+    payload: int | None = None
+    """What `upload` answered on the same connection."""
+
+
+class UploadParams(Params):
+    """Bytes of a payload, in base64: further ones of `upload`, or the first of a new one."""
+
+    data: str
+    upload: int | None = None
+
+
+class ResultParams(Params):
+    """A job, and from which byte of its result's JSON text on."""
+
+    id: str
+    offset: Annotated[int, Field(ge=0)] = 0
 
 
 class PutManyParams(PutSettings):
@@ -175,6 +191,15 @@ class JobRecord(BaseModel):
     fraction: float | None
     overdue: bool
     parent: str | None
+    result_bytes: int | None
+    payload_bytes: int | None
+
+
+class ResultRecord(BaseModel):
+    """A part of the JSON text of a result, in base64, and how long all of it is."""
+
+    data: str
+    length: int
 
 
 class PutRecord(BaseModel):

@@ -15,6 +15,7 @@ import os
 import time
 from functools import partial
 
+from agents.blobs import BlobReader, Source
 from agents.children import ChildHandle
 from agents.context import Context
 from agents.executor import Executor
@@ -34,7 +35,7 @@ from mesh.access import Access
 from mesh.effects import Effects, Start
 from mesh.ending import Ending
 from mesh.engine import Engine
-from mesh.facts import id_text
+from mesh.facts import Kind, id_text
 from mesh.opening import Snapshot
 from mesh.room import Room
 from mesh.storage.beside import Beside
@@ -91,8 +92,11 @@ class Running:
         self.stepping = Stepping(self.engine, writer, self, clock_ms)
         writer.watch_room(self._room_changed)
         self.watching = Watching()
+        self.blobs = BlobReader(self.engine, beside)
         self.lookup = Lookup(settings, self.engine, self.stepping, beside)
-        self.jobs = Jobs(settings, handlers, self.engine, self.stepping, self.lookup, self.watching, clock_ms)
+        self.jobs = Jobs(
+            settings, handlers, self.engine, self.stepping, self.lookup, self.blobs, self.watching, clock_ms
+        )
         self.executor = Executor(handlers, settings.limits, self._ended)
         self.handled = Handled()
         pages = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics}
@@ -165,6 +169,8 @@ class Running:
         links = self.peering.links
         for board_id, packed in effects.send.items():
             links.send(board_id, packed)
+        for board_id, packed in effects.slices.items():
+            links.send_slices(board_id, packed)
         for start in effects.start:
             self._start(start)
         for job_id in effects.stop:
@@ -239,11 +245,17 @@ class Running:
         """A handler reports; see `Context.progress`."""
         self.stepping.feed(partial(self.engine.progress, job_id, message, fraction))
 
-    async def put_child(self, parent: bytes, command: str, *, life_s: float | None, key: str | None) -> ChildHandle:
+    async def payload_of(self, job_id: bytes) -> bytes | None:
+        """A handler reads its payload; see `Context.payload`."""
+        return await self.blobs.bytes_of(job_id, Kind.REQUEST)
+
+    async def put_child(
+        self, parent: bytes, command: str, *, life_s: float | None, key: str | None, payload: Source | None
+    ) -> ChildHandle:
         """A handler puts a job; see `Context.put`."""
         zone = self.engine.zone_of(parent)
         own_key = f"{id_text(parent)[12:]}/{key or command}"[:128]
-        handle = await self.jobs.put(command, zone=zone, life_s=life_s, key=own_key, parent=parent)
+        handle = await self.jobs.put(command, zone=zone, life_s=life_s, key=own_key, parent=parent, payload=payload)
         return ChildHandle(handle, parent, self.engine, self.stepping)
 
 

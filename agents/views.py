@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from agents.errors import JobFailed
+from agents.errors import BytesLost, JobFailed
 from grammar.results import decode
 from grammar.vocabulary import Vocabulary
-from mesh.facts import Fact, Kind, Outcome, id_text, short_text
+from mesh.facts import Fact, Kind, Outcome, blob_of, id_text, short_text
 from mesh.job import Job
 from mesh.lifecycle import LIVE, State
 
@@ -29,7 +29,8 @@ class Failure:
 class JobView:
     """A job at one moment at one agent. Times are Unix seconds; `boards` names the peers that share it here;
     `overdue` says that the destination should have said something by now; `parent` is the job on whose behalf this one
-    is, or which it repeats."""
+    is, or which it repeats. A result too large for a view is not in it: `result` is None then, and `result_bytes` says
+    how long its JSON is. `payload_bytes` is the length of a payload."""
 
     id: str
     short: str
@@ -51,6 +52,8 @@ class JobView:
     fraction: float | None
     overdue: bool
     parent: str | None = None
+    result_bytes: int | None = None
+    payload_bytes: int | None = None
 
     @property
     def live(self) -> bool:
@@ -62,8 +65,8 @@ class JobView:
         found["path"], found["boards"] = list(self.path), list(self.boards)
         return found
 
-    def value(self, known: Vocabulary) -> Any:
-        """The result as a typed value.
+    def value(self, known: Vocabulary, text: bytes | None = None) -> Any:
+        """The result as a typed value; `text` is its JSON where it is too large for a view.
 
         Raises:
             JobFailed: the job ended otherwise than complete, or has not ended.
@@ -74,7 +77,7 @@ class JobView:
             )
         if self.state != State.COMPLETE:
             raise JobFailed(f"job {self.short} is {self.state}", kind=self.state, agent=self.path[-1], job=self.id)
-        return decode(self.result_type or "None", self.result, known)
+        return decode(self.result_type or "None", self.result if text is None else json.loads(text), known)
 
 
 def view_of(
@@ -99,7 +102,9 @@ def view_of(
     progress = job.progress
     content = None if outcome is None else outcome.content
     assert content is None or isinstance(content, Outcome)
-    done = content is not None and content.state == State.COMPLETE
+    payload = blob_of(request)
+    large = None if content is None else blob_of(content)
+    text = content.result if content is not None and content.state == State.COMPLETE and large is None else None
     return JobView(
         id=id_text(job.id),
         short=short_text(job.id),
@@ -107,7 +112,7 @@ def view_of(
         instruction=request.instruction,
         state=content.state if content is not None and job.live else str(job.state),
         version=content.number if content is not None else job.version,
-        result=json.loads(content.result) if done and content is not None and content.result is not None else None,
+        result=json.loads(text) if isinstance(text, str) else None,
         result_type=content.result_type if content is not None else None,
         error=_failure(job, content, me),
         created=request.created_ms / 1000,
@@ -121,6 +126,8 @@ def view_of(
         fraction=progress.fraction if progress is not None else None,
         overdue=job.live and content is None and now_ms > request.expires_ms + overdue_ms,
         parent=None if request.parent is None else id_text(request.parent),
+        result_bytes=None if large is None else large.length,
+        payload_bytes=None if payload is None else payload.length,
     )
 
 
@@ -145,3 +152,15 @@ def failure_of(outcome: Outcome, agent: str) -> Failure:
         kind, message = outcome.state, "the job expired before it started"
     unknown = " (its effect is not known)" if outcome.unknown_effect else ""
     return Failure(kind, message + unknown, agent)
+
+
+def result_text_of(job: Job) -> bytes:
+    """The JSON text of a result that its Outcome holds itself.
+
+    Raises:
+        BytesLost: the job is not complete.
+    """
+    outcome = job.outcome
+    if outcome is None or outcome.state != State.COMPLETE:
+        raise BytesLost(f"job {short_text(job.id)} is {job.state}: it has no result", fix="see `mesh job ID`")
+    return outcome.result.encode() if isinstance(outcome.result, str) else b"null"

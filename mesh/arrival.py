@@ -21,9 +21,12 @@ from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role, State
 from mesh.messages import Ahead, Type, encode
+from mesh.newcomer import misplaced
+from mesh.receiving import Receiving
 from mesh.refusals import Refusal
 from mesh.room import why_none
 from mesh.routing import Place
+from mesh.sending import came_again
 
 ROOM: Final = 8_192
 """Bytes an Outcome may have beside its result: an error message, mostly."""
@@ -35,16 +38,24 @@ SLACK: Final = 1.25
 class Arrival:
     """Takes records in."""
 
-    def __init__(self, ledger: Ledger, destination: Destination, hop: Hop) -> None:
+    def __init__(self, ledger: Ledger, destination: Destination, hop: Hop, receiving: Receiving) -> None:
         self._ledger = ledger
         self._destination = destination
         self._hop = hop
         self._most = max(ledger.limits.request_bytes, ledger.limits.result_bytes + ROOM)
+        self._receiving = receiving
 
     def take(
-        self, board: Board, number: int, facts: Sequence[Fact | FactError], *, reissued: bool, now_ms: int
+        self,
+        board: Board,
+        number: int,
+        facts: Sequence[Fact | FactError],
+        *,
+        reissued: bool,
+        without: int = 0,
+        now_ms: int,
     ) -> Refusal | None:
-        """Take one whole record.
+        """Take one whole record. `without`: bits 2^kind of what is to be taken without the bytes it names.
 
         Returns:
             None when everything in it is merged (or was known), else why nothing of it was.
@@ -67,7 +78,7 @@ class Arrival:
         if job is None:
             if first.kind is not Kind.REQUEST:
                 return Refusal("unknown_job", f'agent "{self._ledger.name}" does not hold this job')
-            return self._new(board, number, good, reissued, now_ms)
+            return self._new(board, number, good, reissued, without, now_ms)
         if job.facts[Kind.REQUEST] is None:
             # Finished, home and trimmed: there is nothing left to learn (R7), nor to tell one that lost its store.
             if reissued and first.kind is Kind.REQUEST:
@@ -82,6 +93,9 @@ class Arrival:
             refusal = self._doubt(board, job.request, job.place, fact)
             if refusal is not None:
                 return refusal
+        refusal = self._receiving.refusal(board, job.place, fresh, without, job)
+        if refusal is not None:
+            return refusal
         lane = job.lane_of(board.id) or self._attach(job, board)
         if lane is None:
             return Refusal("bad_path", f'the job does not pass between "{self._ledger.name}" and "{board.name}"')
@@ -108,8 +122,9 @@ class Arrival:
         if job.role is not Role.HOP or job.up is None:
             return
         outbox = self._ledger.boards[job.up.board].outbox
+        came_again(self._ledger, job)
         if job.arrived:
-            board.inbox.away.pop(job.arrived, None)
+            board.inbox.came_home(job.arrived)
             job.arrived = number
             board.inbox.away[number] = None
         elif job.up.number > outbox.home and job.up.sent[kind] != HAS:
@@ -126,7 +141,7 @@ class Arrival:
             lane.waiting = False
             count(board.waiting, job.branch, -1)
         lane.offered = True
-        if job.live:
+        if job.live and not lane.counted:
             lane.counted = True
             count(board.offered, job.branch, 1)
         self._ledger.touch(job)
@@ -154,13 +169,15 @@ class Arrival:
 
     # -- a job seen for the first time --------------------------------------------------------------------------
 
-    def _new(self, board: Board, number: int, facts: list[Fact], reissued: bool, now_ms: int) -> Refusal | None:
+    def _new(
+        self, board: Board, number: int, facts: list[Fact], reissued: bool, without: int, now_ms: int
+    ) -> Refusal | None:
         ledger = self._ledger
         fact = facts[0]
         request = fact.content
         assert isinstance(request, Request)
         place = ledger.place(request.path)
-        refusal = self._misplaced(board, request, place, len(fact.body), now_ms)
+        refusal = misplaced(ledger, board, request, place, len(fact.body), now_ms)
         if refusal is None and place is not None and _ENDINGS.isdisjoint(one.kind for one in facts):
             refusal = self._crowded(board, request, place)
         if refusal is not None:
@@ -170,6 +187,9 @@ class Arrival:
             refusal = self._doubt(board, request, place, one)
             if refusal is not None:
                 return refusal
+        refusal = self._receiving.refusal(board, place, facts, without, None)
+        if refusal is not None:
+            return refusal
         job = ledger.create(fact.job_id, place.role, place, now_ms)
         lane = Lane(board.id)
         depth = len(request.lineage) if request.lineage else 0
@@ -186,6 +206,7 @@ class Arrival:
         # The store that knew it is lost: whatever ends it here, a Cancel in this record too, cannot say more than that.
         job.doubtful = reissued and place.role is Role.DESTINATION
         job.merge(fact, lane, now_ms)
+        self._receiving.named(board, job, fact)
         ledger.changed(job)
         self._merge(job, lane, facts[1:], number, now_ms)
         if not job.live:
@@ -208,34 +229,6 @@ class Arrival:
         board = None if place.before is None else self._ledger.by_name.get((zone, place.before))
         if board is not None:
             job.up = Lane(board.id)
-
-    def _misplaced(self, board: Board, request: Request, place: Place | None, size: int, now_ms: int) -> Refusal | None:
-        ledger, limits = self._ledger, self._ledger.limits
-        me = ledger.name
-        if request.zone != board.zone:
-            return Refusal("wrong_zone", f'the job is of zone "{request.zone}", the link of "{board.zone}"')
-        if place is None or board.name not in (place.before, place.after):
-            return Refusal("bad_path", f'the path "{request.path}" does not lead from "{board.name}" to "{me}"')
-        if len(place.names) > limits.path_hops:
-            return Refusal("bad_path", f'agent "{me}" takes paths of at most {limits.path_hops} agents')
-        if place.role is Role.DESTINATION and request.destination not in (None, ledger.fingerprint):
-            ledger.alarm(f'"{board.name}" brought a job for this agent\'s name under another key than its own')
-            return Refusal("identity_changed", f'the job is for a "{me}" with another key: mesh trust says which')
-        text = request.instruction
-        if size > limits.request_bytes or (
-            len(text) * 4 > limits.instruction_bytes and len(text.encode()) > limits.instruction_bytes
-        ):
-            return Refusal("malformed", f'agent "{me}" takes requests of at most {limits.request_bytes} bytes')
-        if request.created_ms > now_ms + int(limits.future_s * 1000):
-            ahead = (request.created_ms - now_ms) / 1000
-            return Refusal(
-                "clock", f'the job was made {ahead:.0f} s ahead of the clock of "{me}": set the clocks right'
-            )
-        if request.expires_ms - request.created_ms > int(limits.life_max_s * 1000):
-            return Refusal("life", f'agent "{me}" takes jobs that wait at most {limits.life_max_s:.0f} s')
-        if now_ms > request.expires_ms + int(limits.horizon_s * 1000):
-            return Refusal("forgotten", f'agent "{me}" may have known this job and has forgotten it: effect unknown')
-        return None
 
     def _crowded(self, board: Board, request: Request, place: Place) -> Refusal | None:
         """A job that is over takes no room; any other one only while there is some (R13, R10)."""
@@ -314,6 +307,7 @@ class Arrival:
             if merged is not Merge.CHANGED:
                 continue
             ledger.changed(job)
+            self._receiving.named(ledger.boards[lane.board], job, fact)
             kind = fact.kind
             if kind is Kind.CANCEL:
                 cancelled = True
@@ -342,11 +336,17 @@ class Arrival:
             # An Outcome that will not travel on is as good as home.
             self._ledger.boards[job.down.board].inbox.came_home(job.arrived)
             job.arrived = 0
+        self._never_offered(job)
+
+    def _never_offered(self, job: Job) -> None:
         if job.down is not None and not job.down.offered:
             job.down.sent = [HAS] * len(job.down.sent)
 
     def _ended(self, job: Job, lane: Lane, fact: Fact, number: int) -> None:
         if lane is not job.down:
+            if isinstance(fact.content, Reject) and fact.content.agent == self._ledger.name:
+                # Our own word, of a time that this store lost: the next agent never hears of the job.
+                self._never_offered(job)
             return
         if job.role is Role.HOP and job.up is not None:
             away = self._ledger.boards[lane.board].inbox.away
@@ -361,8 +361,9 @@ class Arrival:
     def pass_ahead(self, job: Job, fact: Fact) -> None:
         """An Outcome is durable at its destination: pass it on, or tell the waiter, before our own commit (R1)."""
         ledger = self._ledger
-        if job.ahead is not None and job.ahead.body == fact.body:
-            # It came ahead of its record, which brings it once more.
+        large = type(fact.content.result) is list  # type: ignore[union-attr]
+        if large or (job.ahead is not None and job.ahead.body == fact.body):
+            # It came ahead of its record, which brings it once more; or it waits for its blob at the next agent.
             return
         job.ahead = fact
         if job.role is Role.ORIGIN:

@@ -56,6 +56,7 @@ class Board:
         recovered: the unfinished jobs found in the store were taken up again, once in this opening.
         exchanging, exchange_after, all_sent, told_all, peer_all_sent: how far a full exchange is (R4).
         asked: jobs that were asked for on this link; once each.
+        without: bits 2^kind of the facts collected so far that are to be taken without the bytes they name.
         tried: (job, reason) of records that were sent again on this link because the peer asked for more; once each.
         theirs: the openings of the peer's store, as it told them on this link.
         skew_ms, skew_error_ms, skew_level: how far the peer's clock is ahead of ours, by how much that may be wrong
@@ -112,6 +113,7 @@ class Board:
         "tried",
         "waiting",
         "wanted",
+        "without",
         "zone",
     )
 
@@ -157,6 +159,7 @@ class Board:
         self.cards: set[bytes] = set()
         self.facts: list[Fact | FactError] = []
         self.facts_number = 0
+        self.without = 0
         self.owes_credit = False
         self.parked: deque[Message] = deque()
         self.awaited: set[bytes] = set()

@@ -14,12 +14,13 @@ from grammar.errors import GrammarError
 from grammar.instruction import Instruction
 from mesh.access import Denial
 from mesh.effects import ById, Start
-from mesh.ending import ERROR_BYTES, LOST, MESSAGE_BYTES, Ending, cut
+from mesh.ending import ERROR_BYTES, LOST, MESSAGE_BYTES, Ending, cut, ended_with
 from mesh.facts import VERSION, Kind, Outcome, Progress, make
 from mesh.job import Job
 from mesh.ledger import Ledger
 from mesh.lifecycle import Event, State, advance
 from mesh.lineage import Speaker, speaker_of
+from mesh.sending import keep
 
 POISONED_AFTER: Final = 2
 """Deaths of the agent while a job ran alone."""
@@ -61,6 +62,10 @@ class Destination:
             return
         if expired:
             self._end(job, Ending(State.EXPIRED), now_ms)
+            return
+        if job.request.payload is not None and not job.holding >> Kind.REQUEST & 1:
+            message = "the payload of the job was lost on its way: put it again"
+            self._end(job, Ending(State.ERROR, error=("failed", message), unknown_effect=known_lost), now_ms)
             return
         job.move(State.CLAIMED, now_ms)
         self._enqueue(job, now_ms)
@@ -354,10 +359,7 @@ class Destination:
             self._alone = None
 
     def _end(self, job: Job, ending: Ending, now_ms: int) -> None:
-        limit = self._ledger.limits.result_bytes
-        if ending.result is not None and len(ending.result.encode()) > limit:
-            message = f"the result has {len(ending.result.encode())} bytes, at most {limit} are taken"
-            ending = Ending(State.ERROR, error=("failed", message), unknown_effect=True)
+        ending, result, blob = ended_with(ending, self._ledger.limits)
         if job.doubtful and ending.state is State.EXPIRED:
             ending = LOST
         error = None if ending.error is None else [ending.error[0], cut(ending.error[1], ERROR_BYTES)]
@@ -369,7 +371,7 @@ class Destination:
             job.version + 1,
             str(ending.state),
             ending.result_type,
-            ending.result,
+            result if blob is None else list(blob.name),
             error,
             job.attempt,
             job.started_ms if job.attempt else 0,
@@ -377,6 +379,8 @@ class Destination:
             ending.unknown_effect or started or (job.doubtful and ending.state is not State.COMPLETE),
         )
         self._ledger.make(job, Kind.OUTCOME, content, now_ms)
+        if blob is not None:
+            keep(self._ledger, job, Kind.OUTCOME, blob, now_ms)
 
     # -- time ---------------------------------------------------------------------------------------------------
 

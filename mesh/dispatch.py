@@ -17,7 +17,8 @@ from mesh.job import Job, Row
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role
-from mesh.messages import END, REISSUED, Ack, CardMessage, Type, encode, encode_fact
+from mesh.messages import END, REISSUED, WITHOUT, Ack, CardMessage, Type, encode, encode_fact
+from mesh.sending import goes_without, held_back, numbered, reconsider
 
 PAGE: Final = 256
 """Rows that are fetched at a time."""
@@ -37,6 +38,8 @@ def number_all(ledger: Ledger) -> None:
             downstream.inbox.came_home(job.arrived)
             ledger.acks[downstream.id] = downstream
             job.arrived = 0
+    if ledger.blobs.owing:
+        reconsider(ledger)
 
 
 def _number(ledger: Ledger, job: Job, lane: Lane) -> None:
@@ -59,18 +62,25 @@ def _number(ledger: Ledger, job: Job, lane: Lane) -> None:
         else:
             lane.waiting = False
             count(board.waiting, branch, -1)
-        lane.offered = lane.counted = True
+        lane.counted = True
         count(board.offered, branch, 1)
+    waiting = held_back(ledger, job, lane)
+    if waiting is None:
+        return
+    if lane is job.down and lane.counted and lane.sent[Kind.REQUEST] == NEVER:
+        lane.offered = True
     sendable = board.open and not outbox.behind and outbox.room
     number = ledger.next_number
     ledger.next_number += 1
-    lane.carry(number, outbox.acked)
+    lane.carry(number, outbox.acked, waiting)
     outbox.last = number
     ledger.touch_board(board)
     if job.arrived and job.role is Role.HOP and lane is job.up:
         assert job.down is not None
         outbox.relayed[number] = (job.down.board, job.arrived)
         job.arrived = 0
+    if ledger.blobs.owing:
+        numbered(ledger, job, lane, number)
     if sendable:
         board.outbox.sent(number, job.id, 0)
         ledger.sending.append((board, job, lane, lane.number))
@@ -104,13 +114,14 @@ def _build(ledger: Ledger, board: Board, job: Job, lane: Lane) -> None:
     cards = board.cards
     for index, fact in enumerate(facts):
         content = fact.content
+        mark = flags | WITHOUT if goes_without(job, lane, fact) else flags
         signer = content.origin if fact.kind is Kind.REQUEST else content.signer  # type: ignore[union-attr]
         if signer not in cards:
             cards.add(signer)
             card = ledger.trust.cards.get(signer)
             if card is not None and signer != board.fingerprint:
                 out.append(encode(Type.CARD, CardMessage(card.data)))
-        packed = encode_fact(number, flags | END if index == last else flags, fact.kind, fact.body, fact.proof)
+        packed = encode_fact(number, mark | END if index == last else mark, fact.kind, fact.body, fact.proof)
         size += len(packed)
         out.append(packed)
     board.outbox.resize(number, size)

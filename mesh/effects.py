@@ -2,7 +2,8 @@
 
     1. at once:        `ahead` (Outcomes that are durable at their destination), `told` (waiters of such an Outcome)
     2. durable:        `batch`, in one commit
-    3. after commit:   `send`, `start`, `stop`, `replies`, `changed`, `close`, `alarms`
+    3. after commit:   `send`, `slices` (behind whatever else waits for the same link), `start`, `stop`, `replies`,
+                       `changed`, `close`, `alarms`
     4. reads:          `queries`, answered after all commits before them; the answer is an input like any other
 
 A shell that keeps this order keeps every promise; one that sends before it commits breaks the first one, and the
@@ -17,6 +18,7 @@ from typing import NamedTuple
 from grammar.errors import MeshError
 from grammar.instruction import Instruction
 from invitations.peers import InvitationRow, PeerRow
+from mesh.blobs import BlobRow, Key, Owing, Slice
 from mesh.board import BoardRow
 from mesh.facts import Fact
 from mesh.job import Row
@@ -37,6 +39,10 @@ class Batch:
         peers, invitations: rows of the peer book.
         trims: (board, after, upto): facts of finished jobs numbered so on that upstream board may go (R7).
         collect_ms: finished jobs whose horizon lies before this may be forgotten, or None.
+        blobs, slices: blobs, to be inserted or replaced by `id`, and parts of them, to be added.
+        owing: to whom blobs are owed from now on; after `blobs`.
+        unneeded: all blobs of a job that a fact of that kind names may go, but those that are owed; after `owing`.
+        dropped: blobs by number that may go.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -49,6 +55,16 @@ class Batch:
     invitations: list[InvitationRow] = field(default_factory=list)
     trims: list[tuple[int, int, int]] = field(default_factory=list)
     collect_ms: int | None = None
+    blobs: list[BlobRow] = field(default_factory=list)
+    slices: list[Slice] = field(default_factory=list)
+    owing: list[Owing] = field(default_factory=list)
+    unneeded: list[tuple[bytes, int]] = field(default_factory=list)
+    dropped: list[int] = field(default_factory=list)
+
+    @property
+    def has_blobs(self) -> bool:
+        """Whether anything in it is about blobs."""
+        return bool(self.blobs or self.slices or self.owing or self.unneeded or self.dropped)
 
     def __bool__(self) -> bool:
         return bool(
@@ -62,6 +78,7 @@ class Batch:
             or self.invitations
             or self.trims
             or self.collect_ms is not None
+            or self.has_blobs
         )
 
 
@@ -144,15 +161,37 @@ class Due(NamedTuple):
     unproved: tuple[int, ...]
 
 
-Query = ById | ByKey | Numbered | AtNumber | Waiting | Shared | Revoked | Unfinished | Due
+class Bytes(NamedTuple):
+    """Slices of a blob from `offset` on, at most `limit`: of blob number `blob`, or, if that is 0, of the whole one
+    with this key. None, or fewer, when they are not there or are damaged. `board` and `link` say for whom they are
+    read."""
+
+    key: Key
+    blob: int
+    offset: int
+    limit: int
+    board: int = 0
+    link: int = 0
+
+
+class Usage(NamedTuple):
+    """How many bytes of blobs of a kind are counted in the quota of a board; answered in `Answer.size`."""
+
+    board: int
+    kind: int
+
+
+Query = ById | ByKey | Numbered | AtNumber | Waiting | Shared | Revoked | Unfinished | Due | Bytes | Usage
 
 
 class Answer(NamedTuple):
-    """What the store found for a query; `next_ms` only for `Due`."""
+    """What the store found for a query; `next_ms` only for `Due`, `slices` for `Bytes`, `size` for `Usage`."""
 
     query: Query
     rows: list[Row]
     next_ms: int | None = None
+    slices: tuple[Slice, ...] = ()
+    size: int = 0
 
 
 class Start(NamedTuple):
@@ -181,9 +220,8 @@ class Reply(NamedTuple):
 class Effects:
     """The outcome of one step; see the head of this file for the order.
 
-    `step` numbers the step, for `Engine.committed`. `send` and `ahead` hold packed messages by board; `changed` the
-    ids of jobs that say something new;
-    `close` boards whose link is to be closed, with the reason.
+    `step` numbers the step, for `Engine.committed`. `send`, `slices` and `ahead` hold packed messages by board;
+    `changed` the ids of jobs that say something new; `close` boards whose link is to be closed, with the reason.
     """
 
     step: int = 0
@@ -191,6 +229,7 @@ class Effects:
     ahead: dict[int, list[bytes]] = field(default_factory=dict)
     told: list[Told] = field(default_factory=list)
     send: dict[int, list[bytes]] = field(default_factory=dict)
+    slices: dict[int, list[bytes]] = field(default_factory=dict)
     start: list[Start] = field(default_factory=list)
     stop: list[bytes] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
@@ -205,6 +244,7 @@ class Effects:
             or self.ahead
             or self.told
             or self.send
+            or self.slices
             or self.start
             or self.stop
             or self.replies

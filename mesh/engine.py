@@ -24,6 +24,7 @@ from invitations.card import Card
 from invitations.peers import InvitationRow, PeerRow
 from mesh.access import Access
 from mesh.arrival import Arrival
+from mesh.blobs import Blob
 from mesh.board import Board
 from mesh.clocks import Clocks
 from mesh.destination import Destination
@@ -33,6 +34,7 @@ from mesh.effects import (
     AtNumber,
     ById,
     ByKey,
+    Bytes,
     Due,
     Effects,
     Numbered,
@@ -40,6 +42,7 @@ from mesh.effects import (
     Revoked,
     Shared,
     Unfinished,
+    Usage,
     Waiting,
 )
 from mesh.ending import Ending
@@ -55,8 +58,10 @@ from mesh.limits import Limits
 from mesh.messages import Hello, Message
 from mesh.opening import Snapshot, take_up
 from mesh.origin import Origin, Put
+from mesh.receiving import Receiving
 from mesh.revocation import revoke, settle
 from mesh.room import Room
+from mesh.sending import bytes_read, fetched, pump_blobs
 from mesh.shortage import Shortage
 
 DUE_PAGE: Final = 512
@@ -85,10 +90,11 @@ class Engine:
         self.destination = Destination(self.ledger)
         self._hop = Hop(self.ledger)
         self._origin = Origin(self.ledger, self._hop)
-        self._arrival = Arrival(self.ledger, self.destination, self._hop)
+        self._receiving = Receiving(self.ledger)
+        self._arrival = Arrival(self.ledger, self.destination, self._hop, self._receiving)
         clocks = Clocks(self.ledger)
         self._greeting = Greeting(self.ledger, clocks)
-        self._exchange = Exchange(self.ledger, self._greeting, clocks, self._arrival, self._hop)
+        self._exchange = Exchange(self.ledger, self._greeting, clocks, self._arrival, self._hop, self._receiving)
         self._shortage = Shortage(self.ledger, self._greeting)
         self._wanted: dict[bytes, list[Callable[[Job | None], None]]] = {}
         self._due_asked = False
@@ -192,10 +198,10 @@ class Engine:
         """Stop and forget a job; replied under `token` once the tombstone is durable."""
         self._command(token, job_id, lambda job: self._origin.delete(job, now_ms))
 
-    def retry(self, token: int, job_id: bytes, life_s: float | None, now_ms: int) -> None:
+    def retry(self, token: int, job_id: bytes, life_s: float | None, now_ms: int, payload: Blob | None = None) -> None:
         """Put a job that failed once more; the id of the new one is replied under `token` once that is durable. The
         same job retried again gives the same new one."""
-        self._on_job(token, job_id, lambda job: self._origin.retry(token, job, life_s, now_ms))
+        self._on_job(token, job_id, lambda job: self._origin.retry(token, job, life_s, now_ms, payload=payload))
 
     def _command(self, token: int, job_id: bytes, act: Callable[[Job], None]) -> None:
         def run(job: Job) -> None:
@@ -251,6 +257,7 @@ class Engine:
     def room(self, room: Room, now_ms: int) -> None:
         """The store says how much room it has left, from now on."""
         self._shortage.told(room, now_ms)
+        self._receiving.grant_all()
 
     def answer(self, answer: Answer, now_ms: int) -> None:
         """The store found this for a query of an earlier step."""
@@ -272,6 +279,13 @@ class Engine:
                 self._recover(query, answer.rows, now_ms)
             case Due():
                 self._fall_due(answer, now_ms)
+            case Bytes():
+                if query.blob:
+                    self._receiving.bytes_read(query, answer.slices)
+                else:
+                    bytes_read(self.ledger, query, answer.slices)
+            case Usage():
+                self._receiving.usage(query, answer.size)
 
     def _found(self, ids: tuple[bytes, ...], rows: list[Row], now_ms: int) -> None:
         ledger = self.ledger
@@ -281,6 +295,7 @@ class Engine:
             if job_id not in ledger.jobs:
                 ledger.absent.add(job_id)
             self.destination.fetched(job_id)
+            fetched(ledger, job_id)
             for run in self._wanted.pop(job_id, ()):
                 run(ledger.find(job_id))
         for board in ledger.boards.values():
@@ -350,6 +365,7 @@ class Engine:
         if now_ms >= self._collect_ms:
             self._collect_ms = now_ms + int(ledger.limits.collect_s * 1000)
             ledger.effects.batch.collect_ms = now_ms
+            self._receiving.sweep(now_ms)
 
     # -- the end of a step --------------------------------------------------------------------------------------
 
@@ -368,5 +384,7 @@ class Engine:
         self._greeting.credit_again()
         for board in ledger.pumped.values():
             pump(ledger, board)
+            pump_blobs(ledger, board)
+        self._receiving.settle()
         ledger.store()
         return ledger.end()

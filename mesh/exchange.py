@@ -25,29 +25,39 @@ from mesh.ledger import Ledger
 from mesh.messages import (
     END,
     REISSUED,
+    WITHOUT,
     Ack,
     Ahead,
     AllSent,
+    BlobMessage,
     Bye,
     CardMessage,
     Clock,
     Confirm,
     Credit,
     FactMessage,
+    Held,
     Hello,
     Identify,
     Message,
     Ping,
     Pong,
+    SliceMessage,
     Type,
     Want,
     encode,
 )
+from mesh.receiving import Receiving
 from mesh.refusals import REASONS, Consequence
+from mesh.sending import came_home, forget_bytes, peer_holds
 
 VERSION: Final = 1
+STRAY: Final = -1
+"""Stands for the number of a record that came before the store was opened."""
 MAX_REFUSED: Final = 512
 """Refusals that may wait for their confirmation."""
+_OF_JOBS: Final = frozenset({Want, BlobMessage, Held})
+"""Messages for which the job they name has to be in memory, if this agent has it."""
 MAX_FACTS: Final = 8
 """Facts in one record: one of each kind, and some room for kinds to come."""
 
@@ -59,12 +69,21 @@ CLOCK_PINGS: Final = 6
 class Exchange:
     """The live side of every board."""
 
-    def __init__(self, ledger: Ledger, greeting: Greeting, clocks: Clocks, arrival: Arrival, hop: Hop) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        greeting: Greeting,
+        clocks: Clocks,
+        arrival: Arrival,
+        hop: Hop,
+        receiving: Receiving,
+    ) -> None:
         self._ledger = ledger
         self._greeting = greeting
         self._clocks = clocks
         self._arrival = arrival
         self._hop = hop
+        self._receiving = receiving
 
     # -- messages -----------------------------------------------------------------------------------------------
 
@@ -83,7 +102,7 @@ class Exchange:
             if type(message) is FactMessage:
                 if not self._fact(board, message, now_ms):
                     return
-            elif type(message) is Want and self._fetch(board, [message.job_id]):
+            elif type(message) in _OF_JOBS and self._fetch(board, [message.job_id]):  # type: ignore[union-attr]
                 return
             else:
                 self._other(board, message, now_ms)
@@ -109,13 +128,16 @@ class Exchange:
             if self._ledger.missing(fact.job_id) and self._fetch(board, self._ahead_ids(board)):
                 return False
             board.facts.append(fact)
+            if message.flags & WITHOUT:
+                board.without |= 1 << fact.kind
         if len(board.facts) > MAX_FACTS:
             self._greeting.refuse(board, "too many facts under one number")
             return True
         if message.flags & END:
             facts, board.facts = board.facts, []
+            without, board.without = board.without, 0
             reissued = bool(message.flags & REISSUED)
-            refusal = self._arrival.take(board, number, facts, reissued=reissued, now_ms=now_ms)
+            refusal = self._arrival.take(board, number, facts, reissued=reissued, without=without, now_ms=now_ms)
             if refusal is not None and len(board.inbox.refused) >= MAX_REFUSED:
                 self._greeting.refuse(board, f"{MAX_REFUSED} records were refused and no refusal was confirmed")
                 return True
@@ -170,6 +192,12 @@ class Exchange:
                     ledger.acks[board.id] = board
             case Want():
                 self._wanted(board, message.job_id)
+            case BlobMessage():
+                self._close_for(board, self._receiving.offered(board, message, now_ms))
+            case SliceMessage():
+                self._close_for(board, self._receiving.sliced(board, message, now_ms))
+            case Held():
+                self._held(board, message, now_ms)
             case Ping():
                 ledger.effects.send.setdefault(board.id, []).extend(
                     (encode(Type.PONG, Pong(message.token)), encode(Type.CLOCK, Clock(message.token, now_ms)))
@@ -186,6 +214,26 @@ class Exchange:
                 ledger.effects.close.append((board.id, message.reason[:256]))
             case Hello() | Identify():
                 self._greeting.refuse(board, "a second greeting")
+
+    def _close_for(self, board: Board, reason: str) -> None:
+        if reason:
+            self._greeting.refuse(board, reason)
+
+    def _held(self, board: Board, message: Held, now_ms: int) -> None:
+        """The peer says what it has of a blob, or that it never takes it: the job ends, or goes on without it (R14)."""
+        if not message.reason:
+            self._close_for(board, "" if peer_holds(self._ledger, board, message) else "a blob that was not sent")
+            return
+        job = self._ledger.find(message.job_id)
+        lane = None if job is None else job.lane_of(board.id)
+        if job is None or lane is None or message.kind not in (Kind.REQUEST, Kind.OUTCOME):
+            return
+        if lane is job.down and job.live and not lane.offered and message.kind == Kind.REQUEST:
+            withdraw(board, job, lane)
+            self._hop.refuse(job, "too_large", message.reason, "", now_ms)
+        else:
+            forget_bytes(self._ledger, job, Kind(message.kind))
+        self._ledger.touch(job)
 
     def _card(self, board: Board, data: bytes) -> None:
         trust = self._ledger.trust
@@ -219,6 +267,7 @@ class Exchange:
             ledger.acks[board_id] = downstream
         if outbox.home > before:
             ledger.trim(board)
+            came_home(ledger, board)
         ledger.lazy_boards[board.id] = board
         ledger.pumped[board.id] = board
         self._greeting.exchanged(board)
@@ -262,6 +311,8 @@ class Exchange:
         board.last_refusal = f"{reason}: {detail[:256]}"
         request_was_in_it = lane is job.down and lane.sent[Kind.REQUEST] == number
         consequence = REASONS.get(reason, Consequence.END)
+        if consequence is Consequence.SEND_AGAIN and lane is job.up:
+            self._away_again(board, job, number)
         if consequence is Consequence.SEND_AGAIN and (job.id, reason) not in board.tried:
             board.tried.add((job.id, reason))
             self._send_again(board, job, lane, reason)
@@ -287,9 +338,21 @@ class Exchange:
                 self._hop.refuse(job, reason, detail[:1024], "", now_ms)
         ledger.touch(job)
 
+    def _away_again(self, board: Board, job: Job, number: int) -> None:
+        """The end of a job goes up once more: what came from downstream for it is not home with the old number (R7)."""
+        relayed = board.outbox.relayed.pop(number, None)
+        if relayed is not None:
+            job.arrived = relayed[1] or STRAY
+
     def _send_again(self, board: Board, job: Job, lane: Lane, reason: str) -> None:
         if reason == "unknown_job":
             resend(lane, job)
+            return
+        if reason == "no_blob":
+            # The peer dropped the bytes before their fact came: with the fact unsent, they are owed once more.
+            for fact in job.facts:
+                if fact is not None and lane.sent[fact.kind] == lane.number:
+                    lane.sent[fact.kind] = 0
             return
         # The card was lost with an earlier record, or the peer forgot it.
         for fact in job.facts:

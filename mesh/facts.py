@@ -16,6 +16,7 @@ from itertools import product
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from mesh.blobs import HASH_BYTES, Name
 from mesh.codec import pack, unpack
 from mesh.errors import CodecError, FactError
 from mesh.lifecycle import OUTCOMES, Event, State
@@ -40,8 +41,9 @@ class Kind(IntEnum):
 
 
 class Request(NamedTuple):
-    """What the origin asks for. `lineage` holds the Requests of the parents, nearest first, as
-    [body, proof, card of its origin]: evidence for the ownership rule, at most four deep."""
+    """What the origin asks for. `payload` is nil, or [hash, length] of a blob (rule R14). `lineage` holds the Requests
+    of the parents, nearest first, as [body, proof, card of its origin]: evidence for the ownership rule, at most four
+    deep."""
 
     version: int
     nonce: bytes
@@ -93,8 +95,9 @@ class Progress(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The destination ends the job, once. `result` is JSON text; `error` is [kind, message]; `started_ms` is 0 for a
-    job that never started. An outcome whose effect is unknown says so by `unknown_effect`."""
+    """The destination ends the job, once. `result` is JSON text, or [hash, length] of a blob that holds it (rule R14);
+    `error` is [kind, message]; `started_ms` is 0 for a job that never started. An outcome whose effect is unknown says
+    so by `unknown_effect`."""
 
     version: int
     job_id: bytes
@@ -102,7 +105,7 @@ class Outcome(NamedTuple):
     number: int
     state: str
     result_type: str | None
-    result: str | None
+    result: str | list[object] | None
     error: list[str] | None
     attempt: int
     started_ms: int
@@ -173,7 +176,7 @@ _SHAPES: Final = MappingProxyType(
         Kind.DELETE: _SIGNED_AT,
         Kind.PROGRESS: (*_HEAD, _INT, _STR, _INT, (str, _NONE), (float, int, _NONE), _INT),
         Kind.OUTCOME: (
-            *(*_HEAD, _INT, _STR, (str, _NONE), (str, _NONE), (list, _NONE)),
+            *(*_HEAD, _INT, _STR, (str, _NONE), (str, list, _NONE), (list, _NONE)),
             *(_INT, _INT, _INT, (bool,)),
         ),
         Kind.REJECT: (*_HEAD, _STR, _STR, _STR, _STR, _INT),
@@ -269,6 +272,19 @@ def event_of(content: Content) -> Event | None:
             return None
 
 
+def blob_of(content: Content) -> Name | None:
+    """The blob that a fact names, if it names one (rule R14)."""
+    named = content.payload if type(content) is Request else content.result if type(content) is Outcome else None
+    return Name(*named) if type(named) is list else None  # type: ignore[arg-type]
+
+
+def _check_blob(named: list[object]) -> None:
+    if [type(part) for part in named] != [bytes, int] or len(named[0]) != HASH_BYTES:  # type: ignore[arg-type]
+        raise FactError("a blob is named by its hash and its length")
+    if not 0 <= named[1] < 1 << 31:  # type: ignore[operator]
+        raise FactError("a blob has less than 2^31 bytes")
+
+
 def _check_request(request: Request) -> None:
     if len(request.nonce) != NONCE_BYTES or len(request.origin) != FINGERPRINT_BYTES:
         raise FactError("the request has a nonce or an origin of the wrong length")
@@ -276,6 +292,8 @@ def _check_request(request: Request) -> None:
         raise FactError("the request names a destination of the wrong length")
     if not 0 < request.created_ms < 1 << 48 or not request.created_ms < request.expires_ms < 1 << 48:
         raise FactError("the request is created after it expires, or outside the calendar")
+    if request.payload is not None:
+        _check_blob(request.payload)
     if request.parent is not None and len(request.parent) != ID_BYTES:
         raise FactError("the request names a parent of the wrong length")
     for parent in request.lineage or ():
@@ -286,6 +304,10 @@ def _check_request(request: Request) -> None:
 def _check_outcome(outcome: Outcome) -> None:
     if outcome.state not in _OUTCOME_STATES:
         raise FactError("an outcome is complete, error, expired or cancelled")
+    if type(outcome.result) is list:
+        _check_blob(outcome.result)
+        if outcome.state != State.COMPLETE:
+            raise FactError("only a job that is complete has a result in a blob")
     error = outcome.error
     if error is not None and (len(error) != 2 or any(type(part) is not str for part in error)):
         raise FactError("the error of the outcome is malformed")

@@ -132,6 +132,8 @@ class Greeting:
         board.outbox.restart(self._ledger.incarnations.first)
         board.inbox.start((theirs.current, theirs.first - 1))
         board.inbox.refused.clear()
+        # Earlier numbers say nothing any more, nor that what went under them is home.
+        self._ledger.blobs.results.pop(board.id, None)
 
     def _prove(self, board: Board) -> None:
         if board.proved:

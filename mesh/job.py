@@ -81,7 +81,10 @@ class Row(NamedTuple):
 
 
 class Job:
-    """A job as this agent holds it. Mutable, owned by the engine; nobody outside keeps a reference across a step."""
+    """A job as this agent holds it. Mutable, owned by the engine; nobody outside keeps a reference across a step.
+
+    `holding` has bit 2^kind set while the bytes that its fact of that kind names are here (rule R14).
+    """
 
     __slots__ = (
         "ahead",
@@ -94,6 +97,7 @@ class Job:
         "down",
         "evidence",
         "facts",
+        "holding",
         "id",
         "key",
         "live",
@@ -121,6 +125,7 @@ class Job:
         self.alone = 0
         self.ahead: Fact | None = None
         self.doubtful = False
+        self.holding = 0
         self.arrived = 0
         self.step = 0
         self.key: str | None = None
@@ -297,6 +302,7 @@ class Job:
                 self.doubtful,
                 due_ms,
                 self.key,
+                self.holding,
             )
         )
         return Row._make((*columns, record, facts, blake2b(self.id + record, digest_size=16).digest()))
@@ -363,13 +369,14 @@ class Job:
             doubtful,
             due_ms,
             key,
+            holding,
         ) = unpack(row.record)
         job = cls(row.id, seq, _ROLES[role], changed)
         job.state = _STATES[state]
         job.live = job.state in LIVE
         job.version, job.attempt, job.started_ms = version, attempt, started
         job.crashes, job.alone, job.evidence = crashes, alone, evidence
-        job.doubtful = doubtful
+        job.doubtful, job.holding = doubtful, holding
         job.up = None if up is None else Lane.from_record(up)
         job.down = None if down is None else Lane.from_record(down)
         job.key = key

@@ -6,6 +6,7 @@ have been sent under which number, and which are still to be sent (rules R2, R6)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from mesh.facts import Kind
@@ -50,12 +51,13 @@ class Lane:
         """Whether the job is in one of the board's counts."""
         return self.waiting or self.counted
 
-    def carry(self, number: int, acked: int) -> None:
-        """Move the job to `number`: its record carries every fact that is above the acknowledged number (R2)."""
+    def carry(self, number: int, acked: int, waiting: Sequence[int] = ()) -> None:
+        """Move the job to `number`: its record carries every fact that is above the acknowledged number (R2), but those
+        of the kinds `waiting`, which wait for a blob (R14)."""
         self.number = number
         sent = self.sent
         for kind in range(1, SLOTS):
-            if sent[kind] == NEVER or sent[kind] > acked:
+            if (sent[kind] == NEVER or sent[kind] > acked) and kind not in waiting:
                 sent[kind] = number
 
     def record(self) -> list[object]:

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Final
 
 from mesh.access import Access
+from mesh.blobs import Blobs
 from mesh.board import Board, BoardRow, count
 from mesh.effects import Effects, Query
 from mesh.errors import CorruptRow
@@ -67,6 +68,7 @@ class Ledger:
         self.first_seq = 1
         self.known = Known()
         self.keys = Known()
+        self.blobs = Blobs()
         self.jobs: dict[bytes, Job] = {}
         self.absent: set[bytes] = set()
         self.pinned: dict[bytes, int] = {}

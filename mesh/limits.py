@@ -32,6 +32,17 @@ class Limits:
     """Jobs that wait on disk per board and branch before a put is refused as `busy`."""
     window_records: int = 4_096
     window_bytes: int = 1_048_576
+    blob_bytes: int = 4_194_304
+    """One payload, or the JSON text of a result."""
+    slice_bytes: int = 49_152
+    blob_window_bytes: int = 786_432
+    """Bytes of slices on a link that are not acknowledged."""
+    blob_quota_bytes: int = 1_073_741_824
+    """Bytes of payloads, and as many of results, kept for the unfinished jobs of one board."""
+    blob_arriving_bytes: int = 33_554_432
+    """Bytes of blobs of one board that no fact names yet."""
+    blob_orphan_s: float = 3_600.0
+    """A blob that no fact names is dropped this long after its last slice (rule R14)."""
     life_s: float = 3_600.0
     life_max_s: float = 30 * 86_400.0
     run_s: float = 3_600.0

@@ -37,6 +37,9 @@ class Type(IntEnum):
     BYE = 11
     ALL_SENT = 12
     IDENTIFY = 13
+    BLOB = 14
+    SLICE = 15
+    HELD = 16
     CLOCK = 128
 
 
@@ -44,6 +47,8 @@ END: Final = 1
 """Flag of a FACT: the last one of its number."""
 REISSUED: Final = 2
 """Flag of a FACT: the Request was acknowledged before, or is fetched again (R5)."""
+WITHOUT: Final = 4
+"""Flag of a FACT: it is to be taken without the blob that it names (R14)."""
 
 Position = tuple[bytes, int]
 """(incarnation, number): a place in the sequence of changed jobs of one store."""
@@ -158,6 +163,36 @@ class AllSent(NamedTuple):
     number: int
 
 
+class BlobMessage(NamedTuple):
+    """A blob of a job is about to be sent: `kind` is that of the fact that names it. It is answered by HELD (R14)."""
+
+    job_id: bytes
+    kind: int
+    hash: bytes
+    length: int
+
+
+class SliceMessage(NamedTuple):
+    """Bytes of a blob, from `offset` on; slices come in order."""
+
+    job_id: bytes
+    kind: int
+    hash: bytes
+    offset: int
+    data: bytes
+
+
+class Held(NamedTuple):
+    """The first `held` bytes of a blob are durable here, or it is not needed: then `held` is its length. `reason` is
+    empty, or says why it will never be taken."""
+
+    job_id: bytes
+    kind: int
+    hash: bytes
+    held: int
+    reason: str
+
+
 Message = (
     Hello
     | FactMessage
@@ -173,6 +208,9 @@ Message = (
     | AllSent
     | Identify
     | Clock
+    | BlobMessage
+    | SliceMessage
+    | Held
 )
 
 _INT: Final = (int,)
@@ -195,6 +233,9 @@ _SHAPES: Final[tuple[tuple[Type, type[Message], tuple[tuple[type, ...], ...]], .
     (Type.BYE, Bye, (_STR,)),
     (Type.ALL_SENT, AllSent, (_INT,)),
     (Type.IDENTIFY, Identify, (_BIN, _STR)),
+    (Type.BLOB, BlobMessage, (_BIN, _INT, _BIN, _INT)),
+    (Type.SLICE, SliceMessage, (_BIN, _INT, _BIN, _INT, _BIN)),
+    (Type.HELD, Held, (_BIN, _INT, _BIN, _INT, _STR)),
     (Type.CLOCK, Clock, (_INT, _INT)),
 )
 _SHAPE_OF: Final = MappingProxyType({int(code): (kind, shape) for code, kind, shape in _SHAPES})

@@ -10,12 +10,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from invitations.card import Card
+from mesh.blobs import BlobRow
 from mesh.board import BoardRow
 from mesh.known import Known
 from mesh.ledger import Ledger
 from mesh.messages import Position
 from mesh.origin import hash_of_key
 from mesh.positions import INCARNATION_BYTES, Incarnations
+from mesh.sending import take_up_blobs
 from mesh.trust import Trust
 
 
@@ -32,6 +34,9 @@ class Snapshot:
         strays: finished jobs that came by one board and are not yet known to be home, in the order of their number on
             the other: (board they go up, number there, board they came by).
         next_due_ms: the earliest time at which a job falls due, None without any.
+        blobs: those that no fact names yet, and those that are owed to a board.
+        last_blob: the highest number of a blob in use.
+        counted: bytes counted in the quotas for blobs: (board, kind, bytes).
     """
 
     boards: tuple[BoardRow, ...] = ()
@@ -48,6 +53,9 @@ class Snapshot:
     accepted: tuple[tuple[int, str, int], ...] = ()
     strays: tuple[tuple[int, int, int], ...] = ()
     next_due_ms: int | None = None
+    blobs: tuple[BlobRow, ...] = ()
+    last_blob: int = 0
+    counted: tuple[tuple[int, int, int], ...] = ()
 
 
 def take_up(ledger: Ledger, snapshot: Snapshot, card: Card) -> None:
@@ -82,3 +90,4 @@ def take_up(ledger: Ledger, snapshot: Snapshot, card: Card) -> None:
         ledger.boards[upstream].outbox.relayed[number] = (downstream, 0)
         ledger.boards[downstream].inbox.strays += 1
     ledger.next_due_ms = snapshot.next_due_ms
+    take_up_blobs(ledger, snapshot.blobs, snapshot.last_blob, snapshot.counted)

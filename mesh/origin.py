@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from grammar.destination import Destination
 from grammar.errors import MeshError
 from grammar.names import nearest
+from mesh.blobs import Blob
 from mesh.board import Board
 from mesh.effects import ByKey, Reply
 from mesh.errors import Busy, Denied, NotOurJob, PutRefused, TooLarge, UnknownForPeer, UnknownPeer
@@ -25,6 +26,7 @@ from mesh.ledger import Ledger
 from mesh.lifecycle import Role, State
 from mesh.room import Room, refused_put
 from mesh.routing import Place, route_down
+from mesh.sending import keep
 
 MAX_KEY: Final = 128
 RETRIED: Final = frozenset({State.ERROR, State.REJECTED, State.EXPIRED, State.CANCELLED})
@@ -44,6 +46,7 @@ class Put(NamedTuple):
         parent: the job on whose behalf this one is put, or None.
         repeats: a job of this agent that is put once more by this, or None; it is named as the parent, and its rights
             are the origin's own.
+        payload: bytes that go with it, or None (R14).
         today: what words such as `this_week` in the instruction count from; they travel as dates then.
         options: further settings, as the instruction's destination understands them.
     """
@@ -58,6 +61,7 @@ class Put(NamedTuple):
     parent: bytes | None = None
     repeats: bytes | None = None
     options: Mapping[str, object] | None = None
+    payload: Blob | None = None
     today: date | None = None
 
 
@@ -102,7 +106,8 @@ class Origin:
                 if held is None:
                     held = self._make(token, put, place, board, text, now_ms)
                     continue
-                if held.request.path != put.path or held.request.instruction != text:
+                payload = None if put.payload is None else list(put.payload.name)
+                if (held.request.path, held.request.instruction, held.request.payload) != (put.path, text, payload):
                     raise PutRefused(
                         f'the key "{key}" was used for another job, {self._ledger.describe(held.id)}',
                         fix="use a new key for a new job",
@@ -125,7 +130,7 @@ class Origin:
             ledger.fingerprint,
             self._destination(place, board, put.zone),
             text,
-            None,
+            None if put.payload is None else list(put.payload.name),
             put.circle,
             put.context,
             now_ms,
@@ -144,6 +149,8 @@ class Origin:
         job.key = put.key
         if put.key is not None:
             ledger.keys.add(hash_of_key(put.key))
+        if put.payload is not None:
+            keep(ledger, job, Kind.REQUEST, put.payload, now_ms)
         ledger.changed(job)
         ledger.effects.replies.append(Reply(token, job.id))
         return job
@@ -192,6 +199,11 @@ class Origin:
         if len(put.instruction.encode()) > limits.instruction_bytes:
             raise TooLarge(f"an instruction has at most {limits.instruction_bytes} bytes")
         text = self._instruction(put, place, board)
+        if put.payload is not None and put.payload.name.length > limits.blob_bytes:
+            raise TooLarge(
+                f"the payload has {put.payload.name.length} bytes, at most {limits.blob_bytes} are taken",
+                fix="put the bytes where the destination can fetch them, and say where",
+            )
         if put.life_s is not None and not 0.001 <= put.life_s <= limits.life_max_s:
             raise PutRefused(f"a job may wait between 0.001 and {limits.life_max_s:.0f} seconds, not {put.life_s}")
         beyond = place.names[2] if len(place.names) > 2 else ""
@@ -242,12 +254,13 @@ class Origin:
 
     # -- retry --------------------------------------------------------------------------------------------------
 
-    def retry(self, token: int, job: Job, life_s: float | None, now_ms: int) -> None:
+    def retry(self, token: int, job: Job, life_s: float | None, now_ms: int, *, payload: Blob | None = None) -> None:
         """Put a job that failed once more: the same text, a new life, the old one as its parent. The key is made of the
         old id, so that asking twice puts one.
 
         Args:
             life_s: how long it may wait; None for as long as the old one.
+            payload: that of the old one, if it is still here.
 
         Raises:
             NotOurJob: this agent is not its origin.
@@ -266,6 +279,10 @@ class Origin:
                 f"{named} was put by the handler of job {parent}, and has its rights from there",
                 fix="retry that one, where it was put",
             )
+        if request.payload is not None and (payload is None or list(payload.name) != request.payload):
+            raise PutRefused(
+                f"{named} had a payload, which is not here any more", fix="put a new one, with its payload"
+            )
         lasted_s = (request.expires_ms - request.created_ms) / 1000
         wish = Put(
             request.zone,
@@ -275,6 +292,7 @@ class Origin:
             key=retry_key(job.id),
             circle=request.circle,
             context=request.context,
+            payload=payload,
             repeats=job.id,
             options=request.options,
         )

@@ -23,6 +23,7 @@ REASONS: Final[Mapping[str, Consequence]] = MappingProxyType(
     {
         NO_CARD: Consequence.SEND_AGAIN,
         "unknown_job": Consequence.SEND_AGAIN,
+        "no_blob": Consequence.SEND_AGAIN,
         "busy": Consequence.WAIT,
         "malformed": Consequence.END,
         "bad_proof": Consequence.END,

@@ -186,8 +186,8 @@ class Inbox:
         self.incarnation = incarnation
 
     def came_home(self, number: int) -> None:
-        """The Outcome of record `number` is committed at its origin; 0 stands for one from before the opening."""
-        if number:
+        """The Outcome of record `number` is committed at its origin; one from before the opening has none above 0."""
+        if number > 0:
             self.away.pop(number, None)
         elif self.strays:
             self.strays -= 1

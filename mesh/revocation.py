@@ -17,6 +17,7 @@ from mesh.job import Job, Row
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role
+from mesh.sending import forget_board
 
 
 def revoke(ledger: Ledger, board: Board) -> None:
@@ -27,6 +28,7 @@ def revoke(ledger: Ledger, board: Board) -> None:
     board.exchanging = False
     ledger.touch_board(board)
     ledger.renew(board)
+    forget_board(ledger, board)
     ledger.effects.queries.append(Revoked(board.id, 0, PAGE))
 
 
@@ -40,7 +42,7 @@ def settle(ledger: Ledger, hop: Hop, destination: Destination, query: Revoked, r
             continue
         down = job.down
         if down is not None and down.board == board.id:
-            if down.waiting:
+            if not down.offered:
                 _move(ledger, job, down, board, heir)
             else:
                 hop.lose(job, f'"{board.name}" was revoked while it had this job: effect unknown', now_ms)
@@ -51,7 +53,9 @@ def settle(ledger: Ledger, hop: Hop, destination: Destination, query: Revoked, r
 
 
 def _move(ledger: Ledger, job: Job, lane: Lane, board: Board, heir: Board) -> None:
-    count(board.waiting, job.branch, -1)
+    if lane.taken:
+        # Counted, and not offered: its payload was on its way (R14).
+        count(board.waiting if lane.waiting else board.offered, job.branch, -1)
     moved = job.down = Lane(heir.id)
     for kind, sent in enumerate(lane.sent):
         if sent != HAS:

@@ -35,13 +35,14 @@ ORDER = MappingProxyType(
             recognition admission joining config __init__
         """,
         "mesh": """
-            errors limits room lifecycle codec facts proof noise session known messages positions replication routing
-            lane job board trust refusals access lineage effects ending ledger dispatch hop destination
-            clocks greeting arrival exchange origin revocation opening shortage engine __init__
-            storage/contract storage/columns storage/memory storage/statements storage/checks storage/faults
-            storage/log storage/lock storage/database storage/queries storage/snapshot storage/sweep storage/space
-            storage/sqlite storage/reader storage/writer storage/beside storage/__init__
-            simulation/world simulation/wires simulation/history simulation/disk simulation/failpoints
+            errors limits room lifecycle codec blobs facts proof noise session known messages positions replication
+            routing lane job board trust refusals access lineage effects ending ledger sending receiving dispatch hop
+            destination clocks greeting newcomer arrival exchange origin revocation opening shortage engine __init__
+            storage/contract storage/columns storage/blobs storage/memory storage/statements storage/checks
+            storage/faults storage/log storage/lock storage/database storage/queries storage/snapshot storage/sweep
+            storage/space storage/sqlite storage/reader storage/writer storage/beside storage/__init__
+            simulation/world simulation/wires simulation/history simulation/disk simulation/blob_points
+            simulation/failpoints
             simulation/setting simulation/program simulation/steps simulation/host simulation/stores
             simulation/simulation simulation/life simulation/excuses simulation/leftovers simulation/verdict
             simulation/__init__
@@ -50,9 +51,9 @@ ORDER = MappingProxyType(
             transport/__init__
         """,
         "agents": """
-            errors doorway settings plugins views watching stepping context handlers executor handle children pairing
-            handshake metrics links peering lookup jobs running exports logs calls records wire trusted api door program
-            agent offline client measuring __init__
+            errors doorway settings plugins views watching stepping blobs context handlers executor handle children
+            pairing handshake metrics links peering lookup jobs running exports logs calls chunks records wire trusted
+            uploads caller contents api door program agent offline answers client measuring __init__
             cli/showing cli/session cli/streaming cli/instructions cli/parsing cli/processes cli/demo cli/loopback
             cli/bench cli/knowing cli/looking cli/making cli/meeting cli/stopping cli/retrying cli/language cli/putting
             cli/codes cli/serving cli/program cli/__init__
@@ -67,10 +68,25 @@ TESTED_ELSEWHERE: MappingProxyType[str, str] = MappingProxyType(
         **{
             f"mesh/simulation/{name}.py": _BY_MUTANTS
             for name in (
-                *("disk", "excuses", "failpoints", "history", "host", "leftovers", "life", "program", "setting"),
+                *(
+                    "blob_points",
+                    "disk",
+                    "excuses",
+                    "failpoints",
+                    "history",
+                    "host",
+                    "leftovers",
+                    "life",
+                    "program",
+                    "setting",
+                ),
                 *("simulation", "steps", "stores", "verdict", "wires", "world"),
             )
         },
+        "mesh/newcomer.py": "tests/mesh/test_arrival.py brings Requests that may not be here",
+        "agents/answers.py": "tests/agents/test_client.py has every error and view come over the door",
+        "agents/caller.py": "tests/agents/test_api.py calls every method",
+        "agents/contents.py": "tests/agents/test_chunks.py moves bytes both ways",
         "mesh/refusals.py": "tests/mesh/test_protocol_document.py compares its table with PROTOCOL.md",
         "mesh/ending.py": "tests/mesh/test_destination.py ends jobs in every way",
         "agents/program.py": "tests/integration and tests/acceptance run agents as programs, and stop them",

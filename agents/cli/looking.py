@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import click
 
-from agents.calls import Calls, NotRunning
+from agents.calls import Calls, NotRunning, open_calls
+from agents.chunks import download
 from agents.cli.session import Session, json_option, pass_session, run
-from agents.cli.showing import LiveLine, clean, exit_code_of, is_over, job_line, remark, say, say_json, seconds, taken
+from agents.cli.showing import (
+    LiveLine,
+    clean,
+    exit_code_of,
+    is_over,
+    job_line,
+    remark,
+    say,
+    say_json,
+    seconds,
+    size,
+    taken,
+)
 from agents.exports import load
 
 STATES = (
@@ -59,11 +74,18 @@ def _listed(session: Session, live: bool | None, states: tuple[str, ...]) -> Ite
 
 @click.command()
 @click.argument("id")
+@click.option("--output", metavar="FILE", help="Write its result there, whole; - for standard output.")
 @json_option
 @pass_session
-def job(session: Session, id: str, as_json: bool) -> None:
-    """Show the job that ID, or the first characters of it, names."""
+def job(session: Session, id: str, output: str | None, as_json: bool) -> None:
+    """Show the job that ID, or the first characters of it, names; with --output, save its result.
+
+    A result that is a text is written as it is, any other one as JSON.
+    """
     found = session.read("job", "job", id, id=id)
+    if output is not None:
+        _save(session, found, output, as_json=as_json)
+        return
     if as_json:
         say_json(found)
         return
@@ -71,6 +93,27 @@ def job(session: Session, id: str, as_json: bool) -> None:
         say(f"{name:<12} {value}")
     if not is_over(found):
         session.hint("watch", found["short"])
+
+
+def _save(session: Session, found: dict[str, Any], output: str, *, as_json: bool) -> None:
+    async def fetch() -> bytes:
+        async with await open_calls(session.home) as calls:
+            return await download(calls, found["id"])
+
+    try:
+        text = run(fetch())
+    except NotRunning:
+        text = load("agents.offline:result")(session.home, found["id"])
+    value = json.loads(text)
+    data = value.encode() if isinstance(value, str) else text + b"\n"
+    if output == "-":
+        click.echo(data, nl=False)
+        return
+    Path(output).write_bytes(data)
+    if as_json:
+        say_json({"id": found["id"], "output": output, "bytes": len(data), "result_type": found["result_type"]})
+    else:
+        say(f"{found['short']}  {size(len(data))} written to {clean(output)}")
 
 
 def _details(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -83,8 +126,12 @@ def _details(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "error", f"{error['kind']}: {clean(error['message'])} (said by {clean(error['agent'])})"
         if error["fix"]:
             yield "fix", clean(error["fix"])
+    elif found["result_bytes"] is not None:
+        yield "result", f"{size(found['result_bytes'])} ({found['result_type']}); --output FILE saves it"
     elif is_over(found):
         yield "result", f"{clean(found['result'])} ({found['result_type']})"
+    if found["payload_bytes"] is not None:
+        yield "payload", size(found["payload_bytes"])
     if found["message"] is not None:
         yield "progress", clean(found["message"])
     yield "version", str(found["version"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import click
 
 from agents.calls import CallFailed, Calls
+from agents.chunks import LONGEST, read_payload, too_long, upload
 from agents.cli.session import Session, json_option, pass_session, run
 from agents.cli.showing import LiveLine, clean, exit_code_of, is_over, job_line, remark, say, say_json
 from agents.cli.streaming import Wanted, stream
@@ -26,6 +28,7 @@ def _settings(function: F) -> F:
         click.argument("words", nargs=-1, required=True, metavar="PATH KEYWORD ARGUMENT..."),
         click.option("--life", "life_s", type=click.FloatRange(0, min_open=True), help="Seconds it may wait to start."),
         click.option("--key", help="Idempotency key: the same key is the same job."),
+        click.option("--payload", metavar="FILE", help="A file that goes with the job, up to 4 MiB; - for the input."),
         click.option("--zone", help="The zone it travels in; by default the agent's own."),
         json_option,
     ):
@@ -43,6 +46,7 @@ def put(
     life_s: float | None,
     key: str | None,
     zone: str | None,
+    payload: str | None,
     as_json: bool,
     timeout: float | None,
 ) -> int:
@@ -53,9 +57,9 @@ def put(
     """
     settings = _given(zone=zone, life_s=life_s)
     if words == ("-",):
-        _no_key(key)
+        _one_only(key, payload)
         return stream(session, Wanted(settings, as_json, follow=True, timeout=timeout))
-    waiting = _Waiting(session, as_json)
+    waiting = _Waiting(session, as_json, _payload(payload))
     try:
         return run(waiting.work(_words(words), key or fresh_key(), settings, timeout))
     except KeyboardInterrupt:
@@ -71,18 +75,21 @@ def submit(
     life_s: float | None,
     key: str | None,
     zone: str | None,
+    payload: str | None,
     as_json: bool,
 ) -> int:
     """Put a job and print its id: it is durable then. With - instead of a command, one command a line of input."""
     settings = _given(zone=zone, life_s=life_s)
     if words == ("-",):
-        _no_key(key)
+        _one_only(key, payload)
         return stream(session, Wanted(settings, as_json, follow=False, timeout=None))
     own_key = key or fresh_key()
     command = _words(words)
+    data = _payload(payload)
 
     async def ask(calls: Calls) -> dict[str, Any]:
-        answer = await calls.request("put", command=command, key=own_key, **settings)
+        number = None if data is None else await upload(calls, data)
+        answer = await calls.request("put", command=command, key=own_key, payload=number, **settings)
         job: dict[str, Any] = answer["job"]
         return job
 
@@ -113,15 +120,17 @@ def submit(
 class _Waiting:
     """One `put` that waits: what is known of its job, for the moment in which somebody stops waiting."""
 
-    def __init__(self, session: Session, as_json: bool) -> None:
+    def __init__(self, session: Session, as_json: bool, payload: bytes | None) -> None:
         self._session = session
+        self._payload = payload
         self._as_json = as_json
         self._line = LiveLine(wanted=not as_json)
         self._job: dict[str, Any] | None = None
 
     async def work(self, command: list[str], key: str, settings: dict[str, Any], timeout: float | None) -> int:
         async def follow(calls: Calls) -> dict[str, Any]:
-            answer = await calls.request("put", command=command, key=key, follow="changes", **settings)
+            number = None if self._payload is None else await upload(calls, self._payload)
+            answer = await calls.request("put", command=command, key=key, payload=number, follow="changes", **settings)
             job = self._show(answer["job"])
             news = calls.subscription(answer["subscription"])
             while not is_over(job):
@@ -150,7 +159,7 @@ class _Waiting:
         say(job_line(job))
         if job["error"] is not None and job["error"]["fix"]:
             remark(f"fix: {clean(job['error']['fix'])}")
-        self._session.hint("job", job["short"])
+        self._session.hint("job", job["short"], *(() if job["result_bytes"] is None else ("--output", "FILE")))
         return exit_code_of(job)
 
     def detached(self, why: str) -> int:
@@ -187,6 +196,20 @@ def _words(words: tuple[str, ...]) -> list[str]:
     return list(words)
 
 
-def _no_key(key: str | None) -> None:
+def _payload(file: str | None) -> bytes | None:
+    """The bytes of `--payload`, read once: standard input cannot be read again."""
+    if file is None:
+        return None
+    if file != "-":
+        return read_payload(file)
+    data = sys.stdin.buffer.read(LONGEST + 1)
+    if len(data) > LONGEST:
+        raise too_long("on standard input")
+    return data
+
+
+def _one_only(key: str | None, payload: str | None) -> None:
+    if payload is not None:
+        raise click.UsageError("one --payload cannot go with many commands")
     if key is not None:
         raise click.UsageError("one --key cannot be the key of many commands; each line is given a key of its own")

@@ -83,11 +83,20 @@ def _outcome(job: Record) -> list[str]:
         said = clean(error["message"])
         kind = "" if error["kind"] == job["state"] else f"{error['kind']}: "
         return [f"{kind}{said} ({clean(error['agent'])})", taken(job)]
+    if job["result_bytes"] is not None:
+        return [f"a result of {size(job['result_bytes'])}", taken(job)]
     if is_over(job):
         return [clean(json.dumps(job["result"], ensure_ascii=False)), taken(job)]
     shown = [] if job["fraction"] is None else [f"{job['fraction']:.0%}"]
     shown += [] if job["message"] is None else [clean(job["message"])]
     return [*shown, "overdue"] if job["overdue"] else shown
+
+
+def size(count: int) -> str:
+    """Bytes in the unit that fits: `700 bytes`, `48 KiB`, `3.9 MiB`."""
+    if count < 1_024:
+        return f"{count} bytes"
+    return f"{count / 1_024:.0f} KiB" if count < 1_024**2 else f"{count / 1_024**2:.1f} MiB"
 
 
 def taken(job: Record) -> str:

@@ -11,12 +11,13 @@ from typing import Final
 
 import msgpack
 
+from mesh.blobs import Key
 from mesh.board import BoardRow
 from mesh.codec import STORED, unpack
-from mesh.effects import Batch
-from mesh.facts import Request, decode
+from mesh.effects import Batch, Bytes
+from mesh.facts import Kind, Request, decode
 from mesh.job import Row
-from mesh.lane import Lane
+from mesh.lane import NEVER, Lane
 from mesh.lifecycle import Role, State
 from mesh.messages import Position
 from mesh.storage.memory import MemoryStore
@@ -40,6 +41,7 @@ class Disk(MemoryStore):
         numbers: by board, the watermark that was last committed; `reached` the highest one that ever was.
         refused: board and number of every record that was ever committed as refused.
         records: by number, the job it was given to, and the facts that were durable by then.
+        held: by board and blob, the most bytes of it that were ever committed.
         damaged: jobs whose row was damaged, and not written since.
     """
 
@@ -51,6 +53,7 @@ class Disk(MemoryStore):
         self.reached: dict[int, int] = {}
         self.refused: dict[tuple[int, int], None] = {}
         self.records: dict[int, tuple[bytes, bytes]] = {}
+        self.held: dict[tuple[int, Key], int] = {}
         self.damaged: dict[bytes, None] = {}
 
     def copy(self) -> Disk:
@@ -62,6 +65,10 @@ class Disk(MemoryStore):
     def apply(self, batches: Sequence[Batch]) -> None:
         super().apply(batches)
         for batch in batches:
+            for blob in batch.blobs:
+                key = Key(blob.job, blob.kind, blob.hash)
+                found = sum(len(part.data) for part in self.read(Bytes(key, blob.id, 0, 1 << 30)).slices)
+                self.held[blob.board, key] = max(min(blob.held, found), self.held.get((blob.board, key), 0))
             for row in batch.rows:
                 self.by_id[row.id] = row
                 self.damaged.pop(row.id, None)
@@ -125,6 +132,11 @@ def request_of(row: Row) -> Request | None:
     return None
 
 
+def facts_of(row: Row) -> frozenset[int]:
+    """The kinds of facts that a row keeps."""
+    return frozenset(kind for kind, _, _ in ([] if row.facts is None else unpack(row.facts, STORED)))
+
+
 def lane_of(row: Row, board_id: int) -> Lane | None:
     """The lane of a row on a board, as it is stored."""
     record = msgpack.unpackb(row.record)
@@ -132,3 +144,10 @@ def lane_of(row: Row, board_id: int) -> Lane | None:
         if record[place] is not None and record[place][0] == board_id:
             return Lane.from_record(record[place])
     return None
+
+
+def end_number(row: Row) -> int:
+    """The number under which the end of a finished job goes up; 0 while it has none, since it waits for its blob."""
+    lane = None if row.up_board is None else lane_of(row, row.up_board)
+    ended = lane is not None and NEVER not in (lane.sent[Kind.OUTCOME], lane.sent[Kind.REJECT])
+    return row.up_number if ended else 0

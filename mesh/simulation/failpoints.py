@@ -18,7 +18,8 @@ from mesh.lifecycle import Role, State
 from mesh.limits import Limits
 from mesh.messages import END, Ack, FactMessage, Hello, Message
 from mesh.positions import Incarnations
-from mesh.simulation.disk import Disk, attempt_of, lane_of, request_of, role_of, state_of, version_of
+from mesh.simulation.blob_points import BlobPoints, sound
+from mesh.simulation.disk import Disk, attempt_of, end_number, lane_of, request_of, role_of, state_of, version_of
 from mesh.simulation.history import History
 
 AT_ONCE_MS: Final = 1_000
@@ -36,6 +37,7 @@ class Failpoints:
         self._flight: dict[int, dict[int, None]] = {}
         self._replaced: dict[int, dict[bytes, None]] = {}
         self._noticed: dict[int, list[bytes]] = {}
+        self._blobs = BlobPoints(self._broken)
 
     def _broken(self, rule: str, sentence: str) -> None:
         self._history.problem(rule, f"{self.name} {sentence}")
@@ -57,7 +59,7 @@ class Failpoints:
                 self._history.home.add(row.id)
             elif row.up_board in self.disk.boards and not row.live:
                 above = self.disk.boards[row.up_board]
-                self._history.outcomes.setdefault((self.name, above.name, above.zone), {})[row.id] = row.up_number
+                self._history.outcomes.setdefault((self.name, above.name, above.zone), {})[row.id] = end_number(row)
             before = self.disk.by_id.get(row.id)
             if before is None:
                 continue
@@ -112,11 +114,12 @@ class Failpoints:
                     if message.received is not None and message.received[1] > reached:  # type: ignore[operator]
                         self._broken("13", f"greets with {message.received[1]}, and has committed {reached}")
                 case _:
-                    pass
+                    self._blobs.sending(self.disk, board_id, message)
 
     def arrived(self, board_id: int, messages: Sequence[Message]) -> None:
         """Messages of a peer came: what it acknowledges is no longer in flight."""
         for message in messages:
+            self._blobs.arrived(board_id, message)
             if isinstance(message, Ack):
                 flight = self._flight.get(board_id, {})
                 for number in [number for number in flight if number <= message.received]:
@@ -170,6 +173,7 @@ class Failpoints:
         except FactError:
             self._broken("23", f"sends what is no fact, of {short_text(holder)}")
             return
+        self._blobs.naming(self.disk, board_id, message, fact)
         row = self.disk.by_id.get(fact.job_id)
         if row is None or holder != fact.job_id or message.body not in facts:
             self._not_durable(message.number, fact, row, holder)
@@ -205,6 +209,10 @@ class Failpoints:
         if row is None or attempt_of(row) < start.attempt:
             self._broken("R8", f"starts attempt {start.attempt} of {short_text(start.job_id)}, which is not durable")
             return
+        # A job that ended in the same commit needs no bytes; its handler is stopped.
+        named = request_of(row) if row.live else None
+        if named is not None and named.payload is not None and not sound(self.disk, start.job_id, named):
+            self._broken("R14", f"starts {short_text(start.job_id)} without its payload")
         for revoked in self._history.revoked:
             request = request_of(row)
             assert request is not None, "what starts is live, and has its Request"

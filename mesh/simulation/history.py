@@ -115,7 +115,7 @@ class History:
         self.damages: dict[tuple[str, bytes], None] = {}
         self.clones: dict[str, None] = {}
         self.revoked: list[Revocation] = []
-        self.usual = frozenset({"busy", "no_card"})
+        self.usual = frozenset({"busy", "no_card", "no_blob"})
         self.faults: Counter[str] = Counter()
         self.problems: list[str] = []
         self.crashes = 0

@@ -89,7 +89,7 @@ class Host(Steps):
             not board.open or board.exchanging or board.outbox.flight or board.outbox.behind or board.inbox.refused
             for board in self.engine.boards
             if not self.wire_of(board).revoked
-        )
+        ) and not (self.engine.ledger.blobs.owing or self.engine.ledger.blobs.arriving)
 
     @property
     def is_quiet(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from mesh.facts import Kind, short_text
 from mesh.simulation.excuses import TWO, Excuses, is_damage
 from mesh.simulation.history import Alarm
 from mesh.simulation.host import Host
@@ -125,8 +126,25 @@ class _Leftovers:
 
     def _slots(self, host: Host) -> Iterator[str]:
         if host.engine is None:
-            yield f"R8: {host.name} is down"
+            yield f"2: {host.name}: the agent does not come up again"
             return
+        # A blob of a job that nobody can end, or whose row is damaged, may stay.
+        if not self._open_ended and not host.disk.damaged:
+            yield from _blobs(host)
         destination = host.engine.destination
         if destination.running or destination.suspects or any(destination.ready.values()):
             yield f"R8: handlers or jobs are left at {host.name}, and all are over"
+
+
+def _blobs(host: Host) -> Iterator[str]:
+    assert host.engine is not None
+    blobs = host.engine.ledger.blobs
+    if blobs.owing or any(one.due or one.open or one.held for one in blobs.to.values()):
+        yield f"R14: {host.name} never sends what it owes"
+    if blobs.arriving or any(not blob.named for blob in host.disk.blobs.values()):
+        yield f"R14: {host.name} keeps bytes that no fact names"
+    for blob in host.disk.blobs.values():
+        if blob.job not in host.disk.by_id:
+            yield f"R14: {host.name} keeps bytes of {short_text(blob.job)}, which it does not know"
+        elif blob.kind == Kind.REQUEST and blob.board:
+            yield f"R14: {host.name} keeps the payload of {short_text(blob.job)}, which is over"

@@ -17,6 +17,7 @@ from mesh.simulation.simulation import Simulation
 
 RETRY_MS: Final = 2_000
 """After this time a caller with an idempotency key who has no answer asks again."""
+PAYLOAD_BYTES: Final = 1_500
 MEDDLE_MS: Final = 6_000
 """Longest time between a put and its cancel or delete."""
 
@@ -31,6 +32,7 @@ class Habits:
         charges, poisons, splits: share that is not idempotent, that kills its agent, that puts children.
         strays: share whose path leaves its zone, if there is more than one.
         keyed: share that is put with an idempotency key and repeated until it is acknowledged, and sometimes after.
+        payloads: share that has one, of at most `PAYLOAD_BYTES`.
         short, short_s: share of jobs that may wait only for so long, at most; the others wait an hour.
         cut_every_s, crash_every_s, stop_every_s, stall_every_s: mean time between such faults, over each link or
             agent; 0 for never.
@@ -50,6 +52,7 @@ class Habits:
     deletes: float = 0.08
     charges: float = 0.2
     keyed: float = 0.2
+    payloads: float = 0.0
     short: float = 0.2
     short_s: float = 8.0
     cut_every_s: float = 6.0
@@ -149,6 +152,9 @@ class _Life:
             what -= share
         life_s = draw.uniform(0.05, habits.short_s) if draw.random() < habits.short else 3_600.0
         key = f"key {number}" if draw.random() < habits.keyed else None
+        payload = None
+        if habits.payloads and draw.random() < habits.payloads:
+            payload = draw.randbytes(draw.randint(0, PAYLOAD_BYTES))
         again = draw.random() < 0.3
         meddle = draw.random()
         delay = draw.randint(0, MEDDLE_MS)
@@ -166,7 +172,7 @@ class _Life:
                 run.world.later(delay, ask)
 
         def ask() -> None:
-            run.put(".".join(names), text, zone=zone, life_s=life_s, key=key, on_reply=replied)
+            run.put(".".join(names), text, zone=zone, life_s=life_s, key=key, payload=payload, on_reply=replied)
             if key is not None:
                 run.world.later(RETRY_MS, lambda: None if acknowledged else ask())
 

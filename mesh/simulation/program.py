@@ -23,6 +23,8 @@ from mesh.lifecycle import State
 from mesh.origin import Put
 from mesh.simulation.setting import Setting
 
+LONGEST: Final = 30
+"""Most pieces of 53 bytes that a long result has."""
 CHARGE: Final = "charge"
 """An instruction that is not idempotent; every other one of the simulation's vocabulary is."""
 POISON: Final = "poison"
@@ -160,7 +162,13 @@ class Program:
         if fails:
             self._finish(start.job_id, Ending(State.ERROR, error=("failed", "no such project")))
         else:
-            self._finish(start.job_id, Ending(State.COMPLETE, "str", f'"done {start.attempt}"'))
+            self._finish(start.job_id, Ending(State.COMPLETE, "str", self._result(start)))
+
+    def _result(self, start: Start) -> str:
+        done, draw = f"done {start.attempt}", self._world.random
+        if self._faults.large and draw.random() < self._faults.large:
+            done += f" {start.job_id.hex()}" * draw.randint(1, LONGEST)
+        return f'"{done}"'
 
     def _finish(self, job_id: bytes, ending: Ending) -> None:
         self._agent.input(lambda engine, now_ms: engine.finished(job_id, ending, now_ms))

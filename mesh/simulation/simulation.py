@@ -24,6 +24,7 @@ from typing import Final
 
 from grammar.errors import MeshError
 from invitations.identity import verify
+from mesh.blobs import name_blob
 from mesh.errors import DiskFull, StoreAtLimit
 from mesh.limits import Limits
 from mesh.origin import Put
@@ -149,6 +150,7 @@ class Simulation:
         zone: str = ZONE,
         life_s: float | None = None,
         key: str | None = None,
+        payload: bytes | None = None,
         on_reply: Callable[[bytes | MeshError], None] | None = None,
     ) -> None:
         """Put a job at the first agent of `path`, if that is up; `history.told` records what comes of it."""
@@ -160,7 +162,8 @@ class Simulation:
             if on_reply is not None:
                 on_reply(result)
 
-        self.hosts[origin].put(Put(zone, path, text, life_s=life_s, key=key), reply)
+        blob = None if payload is None else name_blob(payload)
+        self.hosts[origin].put(Put(zone, path, text, life_s=life_s, key=key, payload=blob), reply)
 
     def cancel(self, job_id: bytes) -> None:
         """Cancel an acknowledged job at its origin."""

@@ -227,7 +227,7 @@ class Steps:
         acts: list[Callable[[], None]] = []
         if effects.batch.rows:
             acts.append(lambda: self._committed(effects))
-        for board_id, packed in effects.send.items():
+        for board_id, packed in (*effects.send.items(), *effects.slices.items()):
             acts.append(lambda board_id=board_id, packed=packed: self._send(board_id, packed, linked))  # type: ignore[misc]
         for start in effects.start:
             acts.append(lambda start=start: self._start_handler(start))  # type: ignore[misc]

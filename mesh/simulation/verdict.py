@@ -23,10 +23,12 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
+from mesh.blobs import Key, name_blob
 from mesh.errors import CorruptRow
-from mesh.facts import Kind, short_text
+from mesh.facts import Kind, blob_of, short_text
 from mesh.job import Job
 from mesh.lifecycle import State
+from mesh.simulation.blob_points import whole
 from mesh.simulation.excuses import Excuses
 from mesh.simulation.history import Told
 from mesh.simulation.leftovers import leftovers
@@ -179,11 +181,11 @@ class _Verdict:
             behind = bool(self._history.revoked) and job.down is not None and job.down.waiting
             if job.live and not behind and not self._excuses.crosses(job.place.names):
                 yield f"2: {short} is still {job.state} at {name}, its {job.role}"
-        whole = next((job for job in copies.values() if job.facts[Kind.REQUEST] is not None), None)
-        if whole is None:
+        known = next((job for job in copies.values() if job.facts[Kind.REQUEST] is not None), None)
+        if known is None:
             return
-        names = whole.place.names
-        yield from self._zone(short, whole.request.zone, copies)
+        names = known.place.names
+        yield from self._zone(short, known.request.zone, copies)
         for name in self._history.started_by.get(job_id, ()):
             if name != names[-1]:
                 yield f"4: {short} was started at {name}"
@@ -191,13 +193,29 @@ class _Verdict:
         destination = self._run.hosts[names[-1]].fingerprint
         if any(fact.content.signer != destination for fact in outcomes):  # type: ignore[union-attr]
             yield f"4: {short} has an outcome that its destination did not sign"
+        yield from self._bytes_of(job_id, copies, names)
         several = len({fact.body for fact in outcomes}) > 1
         back = self._excuses.lost(names[-1]) or self._excuses.damaged(names[-1], job_id)
         if several and not (back and self._excuses.flagged(job_id)):
             yield f"5: {short} has {len({fact.body for fact in outcomes})} outcomes"
-        horizon_ms = whole.request.expires_ms + int(self._run.limits.horizon_s * 1000)
+        horizon_ms = known.request.expires_ms + int(self._run.limits.horizon_s * 1000)
         if not several and self._run.world.now_ms < horizon_ms:
             yield from self._sides(job_id, copies, names)
+
+    def _bytes_of(self, job_id: bytes, copies: dict[str, Job], names: tuple[str, ...]) -> Iterator[str]:
+        """Large results: what the origin has is what the destination signed, and it has it (5)."""
+        origin, short = copies.get(names[0]), short_text(job_id)
+        outcome = None if origin is None else origin.outcome
+        name = None if outcome is None else blob_of(outcome)
+        if origin is None or name is None:
+            return
+        held = origin.holding >> Kind.OUTCOME & 1
+        key = Key(job_id, Kind.OUTCOME, name.hash)
+        if held and name_blob(whole(self._run.hosts[names[0]].disk, key)).name != name:
+            yield f"5: the result of {short} is not what its destination signed"
+        gone = any(self._excuses.lost(one) or self._excuses.damaged(one, job_id) for one in names)
+        if not held and not gone and not self._excuses.crosses(names):
+            yield f"5: the result of {short} is lost, and no store was"
 
     def _zone(self, short: str, zone: str, copies: dict[str, Job]) -> Iterator[str]:
         for name, job in copies.items():

@@ -34,6 +34,7 @@ class Faults:
         down_s: longest time that a link or an agent stays down.
         step_ms: most by which the clock of an agent is set while it is down, forward or back.
         fails, reports: share of handlers that fail, and that report progress.
+        large: share of results that are too long for a fact.
     """
 
     delay_ms: int = 40
@@ -46,6 +47,7 @@ class Faults:
     step_ms: int = 0
     fails: float = 0.1
     reports: float = 0.2
+    large: float = 0.0
 
 
 class World:

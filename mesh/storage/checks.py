@@ -15,7 +15,7 @@ Nobody else can send the small tables again: damage there, or in the trees, refu
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -86,9 +86,7 @@ def check_store(connection: sqlite3.Connection, schema: str) -> None:
     """
     connection.execute("PRAGMA cell_size_check = ON").fetchall()
     # SQLite keeps each statement as it was written.
-    lines = (line for line in schema.splitlines() if not line.startswith("--"))
-    wanted = sorted(made for statement in "\n".join(lines).split(";") if (made := statement.strip()))
-    if [made for (made,) in connection.execute(statements.TABLES)] != wanted:
+    if [made for (made,) in connection.execute(statements.TABLES)] != sorted(_made_by(schema)):
         raise _damage("its tables are not those of a store")
     if _bytes(connection) <= WALKED_BYTES:
         ((found,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
@@ -98,6 +96,16 @@ def check_store(connection: sqlite3.Connection, schema: str) -> None:
     sealed = [statements.SEALED, statements.NAMED]
     if written != [(_sealed(connection),)] and (written or any(connection.execute(one).fetchone() for one in sealed)):
         raise _damage("peers, pins or cards are missing, or come from an older copy")
+
+
+def _made_by(schema: str) -> Iterator[str]:
+    """The statements of a script, as SQLite keeps them. A trigger has several within it."""
+    statement = ""
+    for line in schema.splitlines(keepends=True):
+        statement += "" if line.startswith("--") else line
+        if sqlite3.complete_statement(statement):
+            yield statement.strip().removesuffix(";")
+            statement = ""
 
 
 def _sealed(connection: sqlite3.Connection) -> bytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Final
 
+from mesh.blobs import BlobRow
 from mesh.board import Board, BoardRow
 from mesh.job import Row
 from mesh.limits import Limits
@@ -20,6 +22,9 @@ Request (R9)."""
 HASH_BYTES: Final = 20
 """The end of a job id, whose first characters people type."""
 
+CHECK_BYTES: Final = 16
+"""Of the hash beside a stored blob or slice (R10)."""
+
 _LIMITS: Final = Limits()
 
 
@@ -33,3 +38,19 @@ def number_on(row: Row, board: int) -> int:
 def home_of(board: BoardRow) -> int:
     """Up to which of our numbers on that board every Outcome is at its origin (R7)."""
     return Board.from_row(board, _LIMITS).outbox.home
+
+
+def check_of_blob(row: BlobRow) -> bytes:
+    """A hash of what never changes of a blob's row; what does change is believed only as far as slices bear it out."""
+    told = b"%d %d %d %d " % (row.id, row.kind, row.length, row.board)
+    return blake2b(told + row.job + row.hash, digest_size=CHECK_BYTES).digest()
+
+
+def slice_id(blob: int, offset: int) -> int:
+    """The number of a slice: slices of one blob stand together, in order."""
+    return blob << 32 | offset
+
+
+def check_of_slice(number: int, data: bytes) -> bytes:
+    """A hash of a stored slice and of its place."""
+    return blake2b(data, digest_size=CHECK_BYTES, salt=number.to_bytes(16, "big")).digest()

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from invitations.peers import InvitationRow, PeerRow
+from mesh.blobs import BlobRow, Key, Slice
 from mesh.board import BoardRow
 from mesh.effects import (
     Answer,
@@ -16,12 +17,14 @@ from mesh.effects import (
     Batch,
     ById,
     ByKey,
+    Bytes,
     Due,
     Numbered,
     Query,
     Revoked,
     Shared,
     Unfinished,
+    Usage,
     Waiting,
 )
 from mesh.job import Row
@@ -37,6 +40,8 @@ class MemoryStore:
     def __init__(self, *, keep_jobs: int = 100_000) -> None:
         self._keep_jobs = keep_jobs
         self.rows: dict[int, Row] = {}
+        self.blobs: dict[int, BlobRow] = {}
+        self.slices: dict[tuple[int, int], Slice] = {}
         self._ids: dict[bytes, int] = {}
         self._boards: dict[int, BoardRow] = {}
         self._incarnations: tuple[Position, ...] = ()
@@ -84,6 +89,9 @@ class MemoryStore:
             accepted=_counted((row.up_board, row.up_branch) for row in live),
             strays=tuple(strays),
             next_due_ms=min((row.due_ms for row in live if row.due_ms is not None), default=None),
+            blobs=tuple(blob for blob in self.blobs.values() if not blob.named or blob.owed is not None),
+            last_blob=max(self.blobs, default=0),
+            counted=tuple((board, kind, size) for (board, kind), size in self._counted_bytes().items()),
         )
 
     def apply(self, batches: Sequence[Batch]) -> None:
@@ -110,11 +118,15 @@ class MemoryStore:
             self._peers[peer.fingerprint, peer.zone] = peer
         for invitation in batch.invitations:
             self._invitations[invitation.id] = invitation
+        if batch.has_blobs:
+            self._apply_blobs(batch)
+        owed = {blob.job for blob in self.blobs.values() if blob.owed is not None}
         for board_id, after, upto in batch.trims:
             for seq, row in self.rows.items():
                 numbered = row.up_board == board_id and after < row.up_number <= upto
-                if numbered and not row.live and row.state != DELETED:
+                if numbered and not row.live and row.state != DELETED and row.id not in owed:
                     self.rows[seq] = row._replace(facts=None)
+                    self._drop_blobs(blob for blob in self.blobs.values() if blob.job == row.id)
         if batch.collect_ms is not None:
             self._collect(batch.collect_ms)
 
@@ -127,6 +139,48 @@ class MemoryStore:
         for row in gone:
             del self.rows[row.seq]
             del self._ids[row.id]
+            self._drop_blobs(blob for blob in self.blobs.values() if blob.job == row.id)
+
+    def _apply_blobs(self, batch: Batch) -> None:
+        for blob in batch.blobs:
+            self.blobs[blob.id] = blob
+        for part in batch.slices:
+            self.slices[part.blob, part.offset] = part
+        for key, board in batch.owing:
+            for blob in self._of_key(key):
+                if blob.named:
+                    self.blobs[blob.id] = blob._replace(owed=board)
+        for job, kind in batch.unneeded:
+            of_job = [blob for blob in self.blobs.values() if (blob.job, blob.kind) == (job, kind)]
+            self._drop_blobs(blob for blob in of_job if blob.owed is None)
+        self._drop_blobs(self.blobs[number] for number in batch.dropped if number in self.blobs)
+
+    def _drop_blobs(self, blobs: Iterable[BlobRow]) -> None:
+        for blob in list(blobs):
+            del self.blobs[blob.id]
+            for place in [place for place in self.slices if place[0] == blob.id]:
+                del self.slices[place]
+
+    def _of_key(self, key: Key) -> list[BlobRow]:
+        found = [blob for blob in self.blobs.values() if (blob.job, blob.kind, blob.hash) == key]
+        return sorted(found, key=lambda blob: (-blob.named, blob.id))
+
+    def _counted_bytes(self) -> Counter[tuple[int, int]]:
+        counts: Counter[tuple[int, int]] = Counter()
+        for blob in self.blobs.values():
+            if blob.counted:
+                counts[blob.board, blob.kind] += blob.length
+        return counts
+
+    def _read_slices(self, query: Bytes) -> tuple[Slice, ...]:
+        whole = [blob.id for blob in self._of_key(query.key) if blob.held == blob.length]
+        number = query.blob or (whole[0] if whole else 0)
+        found: list[Slice] = []
+        offset = query.offset
+        while len(found) < query.limit and (part := self.slices.get((number, offset))) is not None:
+            found.append(part)
+            offset += len(part.data)
+        return tuple(found)
 
     def read(self, query: Query) -> Answer:
         rows = self.rows.values()
@@ -176,6 +230,10 @@ class MemoryStore:
                 found = [self.rows[seq] for due_ms, seq in due if due_ms <= query.now_ms][: query.limit]
                 later = due[len(found) :]
                 next_ms = later[0][0] if later else None
+            case Bytes():
+                return Answer(query, [], slices=self._read_slices(query))
+            case Usage():
+                return Answer(query, [], size=self._counted_bytes()[query.board, query.kind])
         return Answer(query, found, next_ms)
 
     def list_jobs(self, *, live: bool | None, states: Sequence[int], after: int, limit: int) -> list[Row]:

@@ -13,10 +13,25 @@ from typing import Any, Final, assert_never
 from invitations.peers import InvitationRow, PeerRow
 from mesh.board import BoardRow
 from mesh.codec import STORED, unpack
-from mesh.effects import Answer, AtNumber, ById, ByKey, Due, Numbered, Query, Revoked, Shared, Unfinished, Waiting
+from mesh.effects import (
+    Answer,
+    AtNumber,
+    ById,
+    ByKey,
+    Bytes,
+    Due,
+    Numbered,
+    Query,
+    Revoked,
+    Shared,
+    Unfinished,
+    Usage,
+    Waiting,
+)
 from mesh.facts import ID_BYTES
 from mesh.job import Row
 from mesh.storage import statements
+from mesh.storage.blobs import counted_of, read_slices
 from mesh.storage.checks import checked
 from mesh.storage.columns import DESTINATION, HASH_BYTES, number_on
 
@@ -61,6 +76,10 @@ class Queries:
                 rows = self._rows(statements.UNFINISHED, (query.board, query.after, DESTINATION, query.limit))
             case Due():
                 return self._due(query)
+            case Bytes():
+                return Answer(query, [], slices=read_slices(self._connection, query))
+            case Usage():
+                return Answer(query, [], size=counted_of(self._connection, query.board, query.kind))
             case _:
                 assert_never(query)
         return Answer(query, rows)

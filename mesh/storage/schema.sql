@@ -112,3 +112,40 @@ CREATE TABLE seal (
     place INTEGER PRIMARY KEY,
     "check" BLOB NOT NULL
 ) STRICT;
+-- Blobs: their bytes are in a table of their own, in the order they came, so that the rows of jobs stay small. A slice's
+-- id is that of its blob and its offset, 32 bits each; "check" guards what never changes of a row.
+CREATE TABLE blobs (
+    id INTEGER PRIMARY KEY,
+    job BLOB NOT NULL,
+    kind INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    length INTEGER NOT NULL,
+    board INTEGER NOT NULL,
+    held INTEGER NOT NULL,
+    named INTEGER NOT NULL,
+    counted INTEGER NOT NULL,
+    owed INTEGER,
+    at_ms INTEGER NOT NULL,
+    "check" BLOB NOT NULL
+) STRICT;
+
+CREATE INDEX blobs_job ON blobs (job, kind);
+-- What an agent has to know of at its start, and what has yet to go on.
+CREATE INDEX blobs_under_way ON blobs (job) WHERE named = 0 OR owed IS NOT NULL;
+CREATE INDEX blobs_owed ON blobs (job) WHERE owed IS NOT NULL;
+CREATE INDEX blobs_counted ON blobs (board, kind, length) WHERE counted = 1;
+
+CREATE TABLE slices (
+    id INTEGER PRIMARY KEY,
+    data BLOB NOT NULL,
+    "check" BLOB NOT NULL
+) STRICT;
+
+-- A job that is collected takes its blobs along, and a blob its slices.
+CREATE TRIGGER jobs_collected AFTER DELETE ON jobs BEGIN
+    DELETE FROM blobs WHERE job = OLD.id;
+END;
+
+CREATE TRIGGER blobs_dropped AFTER DELETE ON blobs BEGIN
+    DELETE FROM slices WHERE id >= OLD.id << 32 AND id < (OLD.id + 1) << 32;
+END;

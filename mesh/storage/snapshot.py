@@ -9,6 +9,7 @@ from typing import Any, Final
 from mesh.board import BoardRow
 from mesh.opening import Snapshot
 from mesh.storage import statements
+from mesh.storage.blobs import blobs_under_way, counted_bytes, last_blob
 from mesh.storage.checks import checked
 from mesh.storage.columns import HOP, home_of
 
@@ -72,4 +73,7 @@ def take_snapshot(
         accepted=tuple(found(statements.COUNT_UP)),
         strays=tuple(strays),
         next_due_ms=found(statements.FIRST_DUE)[0][0],
+        blobs=blobs_under_way(connection),
+        last_blob=last_blob(connection),
+        counted=counted_bytes(connection),
     )

@@ -21,6 +21,7 @@ from mesh.job import Row
 from mesh.opening import Snapshot
 from mesh.room import Room
 from mesh.storage import statements
+from mesh.storage.blobs import write_blobs
 from mesh.storage.checks import owner_of, seal, take, with_check
 from mesh.storage.database import SCARCE_CHECKPOINTS, USUAL_CHECKPOINTS, connect_reader, connect_writer
 from mesh.storage.faults import explained, faults_explained
@@ -196,6 +197,8 @@ def _write(connection: sqlite3.Connection, batch: Batch) -> bool:
     """Write all but the jobs; whether a table under the seal changed."""
     if batch.boards:
         connection.executemany(statements.PUT_BOARD, with_check("boards", batch.boards))
+    if batch.has_blobs:
+        write_blobs(connection, batch)
     tables: tuple[tuple[str, str, Sequence[tuple[Any, ...]]], ...] = (
         ("incarnations", statements.PUT_INCARNATION, batch.incarnations or ()),
         ("cards", statements.PUT_CARD, batch.cards),

@@ -64,6 +64,14 @@ TRIM: Final = """
 UPDATE jobs INDEXED BY jobs_up SET facts = NULL
 WHERE up_board = ? AND up_number > ? AND up_number <= ? AND up_number > 0
     AND live = 0 AND state <> ? AND facts IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM blobs INDEXED BY blobs_owed WHERE owed IS NOT NULL AND blobs.job = jobs.id)
+"""
+DROP_TRIMMED: Final = """
+DELETE FROM blobs WHERE id IN (
+    SELECT blobs.id FROM jobs INDEXED BY jobs_up CROSS JOIN blobs INDEXED BY blobs_job ON blobs.job = jobs.id
+    WHERE jobs.up_board = ? AND jobs.up_number > ? AND jobs.up_number <= ? AND jobs.up_number > 0
+        AND jobs.live = 0 AND jobs.facts IS NULL
+)
 """
 FINISHED: Final = "SELECT COUNT(*) FROM jobs INDEXED BY jobs_over WHERE live = 0 AND role = ?"
 COLLECT: Final = """

@@ -72,4 +72,6 @@ def _trim(connection: sqlite3.Connection, board: int, after: int, upto: int, mos
     last = connection.execute(statements.TRIM_END, (board, after, upto, most - 1)).fetchone()
     reached: int = upto if last is None else last[0]
     done = connection.execute(statements.TRIM, (board, after, reached, DELETED)).rowcount
+    if done:
+        connection.execute(statements.DROP_TRIMMED, (board, after, reached))
     return (most - done if last is None else 0), reached

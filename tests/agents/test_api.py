@@ -60,6 +60,8 @@ async def test_answers_have_their_published_shape(tmp_path: Path) -> None:
             "job": {"id": failed["job"]["short"]},
             "watch": {"id": done["job"]["id"]},
             "unfollow": {"subscription": 1},
+            "upload": {"data": "YWJj"},
+            "result": {"id": done["job"]["id"]},
             "cancel": {"id": done["job"]["id"]},
             "dead": {},
             "retry": {"id": failed["job"]["id"]},

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from agents.answers import Unreachable, error_of, view_of_record
 from agents.calls import CallFailed
-from agents.client import Client, Unreachable, error_of, view_of_record
+from agents.client import Client
 from agents.errors import AgentError, JobFailed, NotKnownYet
 from agents.settings import make_home
 from grammar.errors import GrammarError, UnknownInstruction

@@ -18,6 +18,7 @@ from agents.executor import Executor
 from agents.handlers import Handlers
 from grammar.identifiers import UserIdentifier
 from grammar.openportal import VOCABULARY
+from mesh.blobs import name_blob
 from mesh.ending import Ending
 from mesh.lifecycle import State
 from mesh.limits import Limits
@@ -254,9 +255,20 @@ async def test_a_result_is_measured_in_bytes() -> None:
     async def work() -> str:
         return "\u2603" * 4
 
-    ending = await Bench().ending(work, limits=Limits(result_bytes=13))
+    limits = Limits(result_bytes=10, blob_bytes=13)
+    ending = await Bench().ending(work, limits=limits)
     assert ending.error == ("failed", "the handler returned a result of 14 bytes, at most 13 are taken")
-    assert (await Bench().ending(work, limits=Limits(result_bytes=14))).state is State.COMPLETE
+    assert (await Bench().ending(work, limits=Limits(result_bytes=14))).result == '"\u2603\u2603\u2603\u2603"'
+
+
+@in_loop
+async def test_a_result_too_large_for_a_fact_is_a_blob() -> None:
+    async def work() -> str:
+        return "\u2603" * 4
+
+    ending = await Bench().ending(work, limits=Limits(result_bytes=13))
+    assert (ending.state, ending.result_type) == (State.COMPLETE, "str")
+    assert ending.result == name_blob('"\u2603\u2603\u2603\u2603"'.encode())
 
 
 @in_loop

@@ -315,7 +315,7 @@ class Mesh:
         engine = node.engine
         node.store.apply([effects.batch])
         engine.committed(effects.step)
-        for board_id, packed in effects.send.items():
+        for board_id, packed in (*effects.send.items(), *effects.slices.items()):
             self._send(node, board_id, packed, turn)
         node.starts += effects.start
         node.stops += effects.stop

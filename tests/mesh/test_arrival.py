@@ -79,7 +79,7 @@ def refused(fact: Fact, **pair_arguments: Any) -> str:
 
 def test_what_follows_from_each_reason() -> None:
     again, wait, end = Consequence.SEND_AGAIN, Consequence.WAIT, Consequence.END
-    assert {reason for reason, what in REASONS.items() if what is again} == {"no_card", "unknown_job"}
+    assert {reason for reason, what in REASONS.items() if what is again} == {"no_card", "unknown_job", "no_blob"}
     assert {reason for reason, what in REASONS.items() if what is wait} == {"busy"}
     assert {reason for reason, what in REASONS.items() if what is end} == {
         *("malformed", "bad_proof", "identity_changed", "wrong_zone", "bad_path", "forgotten", "clock", "life")

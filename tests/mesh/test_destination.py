@@ -113,7 +113,7 @@ def test_the_end_of_a_job_that_nobody_knows_is_nothing() -> None:
 
 
 def test_a_result_that_is_too_large_is_an_error() -> None:
-    pair = Pair(limits={"cluster": Limits(result_bytes=10)})
+    pair = Pair(limits={"cluster": Limits(result_bytes=5, blob_bytes=10)})
     (job_id,) = put(pair)
     pair.finish("cluster", job_id, Ending(State.COMPLETE, "str", '"123456789"'))
     pair.settle()
@@ -121,7 +121,7 @@ def test_a_result_that_is_too_large_is_an_error() -> None:
 
 
 def test_the_effect_of_a_job_with_too_large_a_result_is_unknown() -> None:
-    pair = Pair(limits={"cluster": Limits(result_bytes=10)})
+    pair = Pair(limits={"cluster": Limits(result_bytes=5, blob_bytes=10)})
     (job_id,) = put(pair)
     pair.finish("cluster", job_id, Ending(State.COMPLETE, "str", '"123456789"'))
     pair.settle()

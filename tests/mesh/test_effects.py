@@ -12,6 +12,7 @@ ONE_OF_EACH = {
     "ahead": {1: [b"packed"]},
     "told": ["told"],
     "send": {1: [b"packed"]},
+    "slices": {1: [b"packed"]},
     "start": ["start"],
     "stop": [b"id"],
     "replies": ["reply"],

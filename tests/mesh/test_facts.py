@@ -46,7 +46,7 @@ CONTENTS: dict[Kind, Content] = {
 }
 FULL = CONTENTS[Kind.REQUEST]._replace(  # type: ignore[call-arg]
     destination=SIGNER,
-    payload=[b"hash", 5],
+    payload=[b"h" * 32, 5],
     options={"retries": 2},
     parent=JOB,
     lineage=[[b"body", b"proof", b"card"]],

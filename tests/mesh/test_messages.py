@@ -16,17 +16,20 @@ from mesh.messages import (
     Ack,
     Ahead,
     AllSent,
+    BlobMessage,
     Bye,
     CardMessage,
     Clock,
     Confirm,
     Credit,
     FactMessage,
+    Held,
     Hello,
     Identify,
     Message,
     Ping,
     Pong,
+    SliceMessage,
     Type,
     Want,
     encode,
@@ -51,6 +54,9 @@ MESSAGES: dict[Type, Message] = {
     Type.ALL_SENT: AllSent(12),
     Type.IDENTIFY: Identify(b"card", "lab"),
     Type.CLOCK: Clock(1, 5),
+    Type.BLOB: BlobMessage(b"j" * 26, 5, b"h" * 32, 40_000),
+    Type.SLICE: SliceMessage(b"j" * 26, 5, b"h" * 32, 0, b"data"),
+    Type.HELD: Held(b"j" * 26, 5, b"h" * 32, 4, ""),
 }
 SAMPLES: tuple[Any, ...] = (None, True, 7, 0.5, "text", b"bytes", [1], {"map": 1})
 NULLABLE = {Type.HELLO: {4, 7}}
@@ -116,7 +122,7 @@ def test_a_message_is_an_array_that_starts_with_its_type(array: object) -> None:
         read(array)
 
 
-@pytest.mark.parametrize("code", [-1, 0, Type.IDENTIFY + 1, OPTIONAL - 1])
+@pytest.mark.parametrize("code", [-1, 0, Type.HELD + 1, OPTIONAL - 1])
 def test_an_unknown_critical_type_closes_the_link(code: int) -> None:
     with pytest.raises(MessageError, match=f"type {code} is not known") as caught:
         read([code, 1])

@@ -13,6 +13,16 @@ from dataclasses import dataclass, replace
 from random import Random
 from types import MappingProxyType
 
+from tests.simulation.planted.blobs import (
+    bytes_are_not_hashed,
+    home_while_its_bytes_wait,
+    numbered_before_its_bytes_are_there,
+    orphans_stay,
+    owed_bytes_are_forgotten_at_a_crash,
+    results_go_too_early,
+    slice_acknowledged_before_its_commit,
+    spoiling,
+)
 from tests.simulation.planted.endings import (
     attempt_not_counted,
     cancel_ignored_before_start,
@@ -77,7 +87,7 @@ from tests.simulation.planted.steps import (
     start_before_commit,
     watermark_before_data,
 )
-from tests.simulation.schedules import Schedule, Slant, as_drawn, rarer
+from tests.simulation.schedules import Schedule, Slant, as_drawn, rarer, with_blobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +118,17 @@ def restored_often(schedule: Schedule) -> Schedule:
         ),
         faults=replace(schedule.faults, handler_ms=1_000, down_s=0.5),
     )
+
+
+def with_bytes(schedule: Schedule) -> Schedule:
+    """Every schedule has payloads and large results."""
+    return with_blobs(schedule, Random(f"blobs {schedule.seed}"), 1.0)
+
+
+OF_BLOBS = (
+    *(numbered_before_its_bytes_are_there, slice_acknowledged_before_its_commit, bytes_are_not_hashed, orphans_stay),
+    *(home_while_its_bytes_wait, owed_bytes_are_forgotten_at_a_crash),
+)
 
 
 def much_of(rare: str) -> Slant:
@@ -148,10 +169,16 @@ SLANTS = MappingProxyType(
         "whoever_was_there_is_poison": crowded_and_killed,
         "revoked_key_starts_jobs": much_of("revokes"),
         "invited_peer_gets_another_board": much_of("strangers"),
+        **dict.fromkeys((plant.__name__ for plant in (*OF_BLOBS, results_go_too_early)), with_bytes),
     }
 )
 BACKGROUNDS = MappingProxyType(
-    {"refusal_said_once": forgetful, "refusal_ignored": forgetful, "refused_keeps_its_credit": stingy}
+    {
+        "refusal_said_once": forgetful,
+        "refusal_ignored": forgetful,
+        "refused_keeps_its_credit": stingy,
+        "bytes_are_not_hashed": spoiling,
+    }
 )
 """What some mutants need to be seen, and is no bug by itself."""
 
@@ -180,6 +207,7 @@ MUTANTS = MappingProxyType(
                     *(acknowledged_facts_left_out, refusal_said_once, refusal_ignored, refused_keeps_its_credit),
                     *(numbers_used_again, attempt_not_counted, interrupted_runs_again, cancel_ignored_before_start),
                     slot_leaks,
+                    *OF_BLOBS,
                     *(zone_not_looked_at, damaged_rows_are_believed, clone_is_let_in, who_waits_keeps_its_slot),
                     *(children_draw_on_the_credit_of_their_parents, suspects_restart_in_mass),
                     *(whoever_was_there_is_poison, revoked_key_starts_jobs, invited_peer_gets_another_board),
@@ -197,6 +225,7 @@ MUTANTS = MappingProxyType(
                         reissued_not_marked,
                     ),
                     *(rows_act_before_they_are_proved, lost_job_expires, what_comes_back_counts_as_new),
+                    results_go_too_early,
                 ),
             ),
         )

@@ -139,7 +139,8 @@ def draw_schedule(seed: int, *, losses: bool | None = None) -> Schedule:
     skew_ms = draw.choice((0, 0, 2_000, 20_000, 50_000))
     names = NAMES[:agents]
     skews_ms = {name: draw.randint(-skew_ms, skew_ms) for name in names}
-    plain = Schedule(seed, links, limits(draw), faults, habits, skews_ms, shape)
+    plain = with_blobs(Schedule(seed, links, limits(draw), faults, habits, skews_ms, shape), Random(f"blobs {seed}"))
+    habits = plain.habits
     few = draw.choice((0, 0, 1, 1, 2))
     if habits.restores or habits.losses:
         allowed = [one for one in RARE if one not in ("clocks", "revokes")]
@@ -149,6 +150,29 @@ def draw_schedule(seed: int, *, losses: bool | None = None) -> Schedule:
     for rare in drawn if set(drawn) not in APART else drawn[:1]:
         plain = rarer(plain, rare, draw)
     return plain
+
+
+def with_blobs(schedule: Schedule, draw: Random, chance: float = 0.4) -> Schedule:
+    """Payloads and large results for some schedules, by a chance of its own: the others stay as they were drawn."""
+    if draw.random() >= chance:
+        return schedule
+    scale = replace(
+        schedule.limits,
+        result_bytes=200,
+        blob_bytes=2_000,
+        slice_bytes=draw.choice((64, 200, 500)),
+        blob_window_bytes=draw.choice((1, 300, 2_000)),
+        blob_arriving_bytes=draw.choice((1, 3_000, 20_000)),
+        blob_quota_bytes=draw.choice((1, 3_000, 100_000)),
+        blob_orphan_s=draw.choice((3.0, 30.0)),
+        collect_s=2.0,
+    )
+    return replace(
+        schedule,
+        limits=scale,
+        faults=replace(schedule.faults, large=draw.choice((0.3, 0.9))),
+        habits=replace(schedule.habits, payloads=draw.choice((0.0, 0.4, 0.9))),
+    )
 
 
 def rarer(schedule: Schedule, rare: str, draw: Random) -> Schedule:

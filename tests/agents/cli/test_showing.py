@@ -23,6 +23,7 @@ from mesh import lifecycle
 JOB = {
     **{"short": "7f3a91c2", "path": ["portal", "cluster"], "state": "complete", "result": "account created"},
     **{"error": None, "created": 1.0, "changed": 1.004, "message": None, "fraction": None, "overdue": False},
+    "result_bytes": None,
 }
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.effects import (
+    Answer,
     AtNumber,
     Batch,
     ById,
@@ -86,7 +87,7 @@ def test_groups_of_any_size_are_written_whole(store: Store, jobs: int) -> None:
 
 def test_the_answer_names_its_query(store: Store) -> None:
     query = ById((job_id(404),))
-    assert store.read(query) == (query, [], None)
+    assert store.read(query) == Answer(query, [])
 
 
 def test_ids_are_answered_in_their_order_and_unknown_ones_left_out(store: Store) -> None:
@@ -298,6 +299,9 @@ def test_what_was_put_is_told_at_the_next_opening(store: Store) -> None:
         "accepted": [(1, "0:", 2)],
         "strays": [(1, 90, 2)],
         "next_due_ms": 30,
+        "blobs": (),
+        "last_blob": 0,
+        "counted": (),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -166,9 +166,9 @@ def resumes_from_the_start() -> Iterator[None]:
 def acknowledged_facts_left_out() -> Iterator[None]:
     """A record carries only what was never sent, not all above the acknowledged number."""
 
-    def carry(lane: Lane, number: int, acked: int) -> None:
+    def carry(lane: Lane, number: int, acked: int, waiting: Sequence[int] = ()) -> None:
         lane.number = number
-        lane.sent = [number if sent == 0 else sent for sent in lane.sent]
+        lane.sent = [number if sent == 0 and n not in waiting else sent for n, sent in enumerate(lane.sent)]
 
     yield from planted(Lane, "carry", carry)
 

@@ -1,0 +1,300 @@
+"""Blobs: bytes too many for a fact, which names them by hash and length (rule R14). Values, and what is known of them.
+
+A Request may name a payload, an Outcome a result; the bytes travel the way of their fact, beside the sequence:
+
+    sender                               receiver
+    the bytes are durable
+    BLOB job kind hash length     --->   room in the quotas? a place on the disk
+                                  <---   HELD n   (0, or what an earlier link brought)
+    SLICE offset data ...         --->   commits them in order
+                                  <---   HELD n   after each commit; the last one after the hash was found right
+    the fact gets its number      --->   commits the fact: it *names* the blob now
+
+Where a blob lives, who drops it, and what a crash leaves:
+
+* *Ours* from the commit of the put, or of the Outcome, that made it; *arriving* from the first BLOB until a fact names
+  it, kept per (board, job) so that no peer can spoil what another one sends; *named* from then on.
+* A payload goes when the job is over here (at the origin only if it is complete: it may be put again), a result when it
+  is home, or the job is deleted or collected. What arrives and is named by no fact goes an hour after its last slice,
+  earlier if its room is needed.
+* `owed` on its row says to which board it has yet to go, from the commit that finds so until the commit that numbers
+  the fact: whoever restarts goes on. The receiver's row counts committed slices: a cut link or a crash on either side
+  costs what was in flight. A hash that was being computed is computed anew from the disk.
+* `holding` on the job says, in the commit of the fact, whether its bytes are here. Where they are not, or nobody needs
+  them (a Request of a job that is over; a fact on its way back to one that lost it), the fact travels WITHOUT them: no
+  fact ever waits for bytes that nobody has.
+
+Schedules that lost or stuck a job, and what prevents them:
+
+* The Outcome waits for its blob at a hop, and the hop tells downstream that it is home: the destination lets go of the
+  only other copy. So `home` counts what is still owed (`Delivery.arrived`), after a restart too.
+* A finished job keeps an older number, that of its last report, and is trimmed by it before its Outcome was numbered.
+  So no job with something owed is trimmed.
+* In a full exchange the Request must not wait for the result: a restored origin would expire what was offered. So only
+  the facts that end the job wait, upward; downward the Request goes first and everything waits with it.
+* The quota of a peer is full of payloads, and the results that would end their jobs wait for it: two quotas, and a
+  result now and then beyond its own.
+* A result is home and its bytes are dropped, the row still says that they are held, and after a crash the job owes what
+  it has not: `holding` and the bytes go in one commit.
+* A Request waits for its payload with `waiting` set: the small jobs behind it wait too. So it takes its credit, and
+  waits apart; it is not offered meanwhile, and may still expire or be cancelled here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+HASH_BYTES: Final = 32
+SLICE_BYTES: Final = 49_152
+"""Longest slice that is taken."""
+SMALL_BYTES: Final = 4_096
+"""Shortest slice that is taken, but for the last one of a blob; less where our own are shorter."""
+TRANSFERS: Final = 4
+"""Blobs on their way at a time, each way of a link."""
+
+
+class Name(NamedTuple):
+    """How a fact names a blob: BLAKE2b-256 and length in bytes."""
+
+    hash: bytes
+    length: int
+
+
+class Key(NamedTuple):
+    """A blob of one job: `kind` is that of the fact that names it."""
+
+    job: bytes
+    kind: int
+    hash: bytes
+
+
+class Blob(NamedTuple):
+    """Bytes with their name."""
+
+    name: Name
+    data: bytes
+
+
+class BlobRow(NamedTuple):
+    """What a store keeps of a blob beside its slices.
+
+    Attributes:
+        id: its number in this store.
+        job, kind, hash, length: whose it is, and its name.
+        board: by which board it came; 0 for one made here.
+        held: bytes that are here; the blob is whole, and its hash was found right, when that is its length.
+        named: 1 once a fact that is held names it.
+        counted: 1 if it is counted in the quota of its board for that kind.
+        owed: the board it has yet to be sent to.
+        at_ms: when it last grew.
+    """
+
+    id: int
+    job: bytes
+    kind: int
+    hash: bytes
+    length: int
+    board: int
+    held: int
+    named: int
+    counted: int
+    owed: int | None
+    at_ms: int
+
+
+class Slice(NamedTuple):
+    """A part of a blob, as it is stored and sent."""
+
+    blob: int
+    offset: int
+    data: bytes
+
+
+class Owing(NamedTuple):
+    """The blobs of that key are owed to `board` from now on; to nobody if None."""
+
+    key: Key
+    board: int | None
+
+
+def name_blob(data: bytes) -> Blob:
+    """Name bytes. Takes a millisecond per MiB, and lets other threads run meanwhile."""
+    return Blob(Name(blake2b(data, digest_size=HASH_BYTES).digest(), len(data)), data)
+
+
+def cut(blob: int, data: bytes, size: int) -> list[Slice]:
+    """Cut the bytes of blob number `blob` into slices of `size` bytes."""
+    return [Slice(blob, start, data[start : start + size]) for start in range(0, len(data), size)]
+
+
+class Arriving:
+    """A blob that a peer sends, and that no fact names yet.
+
+    Attributes:
+        id, key, length, board, held, at_ms: as in its row; `held` runs ahead of the commit by one step.
+        link: the link of the board on which it was offered last.
+        granted: there is room for it; it is told so by a HELD.
+        hasher: over the first `hashed` bytes.
+        ready: the hasher has caught up, and slices may come.
+    """
+
+    __slots__ = ("at_ms", "board", "granted", "hashed", "hasher", "held", "id", "key", "length", "link", "ready")
+
+    def __init__(self, blob: int, key: Key, length: int, board: int, at_ms: int, *, held: int = 0) -> None:
+        self.id = blob
+        self.key = key
+        self.length = length
+        self.board = board
+        self.held = held
+        self.at_ms = at_ms
+        self.link = -1
+        self.granted = False
+        self.ready = False
+        self.hashed = 0
+        self.hasher = blake2b(digest_size=HASH_BYTES)
+
+    @property
+    def whole(self) -> bool:
+        return self.held == self.length
+
+    def row(self) -> BlobRow:
+        key = self.key
+        return BlobRow(self.id, key.job, key.kind, key.hash, self.length, self.board, self.held, 0, 0, None, self.at_ms)
+
+
+class Delivery:
+    """A blob that is owed to a peer.
+
+    Attributes:
+        key, length: which.
+        arrived: (board, number) of the record that brought the Outcome which waits for it; number 0 for one from
+            before the store was opened; None for a payload, or an Outcome made here.
+        held: what the peer has said that it has committed, on this link; None before its first word.
+        sent: how far slices were sent.
+        reading: bytes that are being read to be sent.
+    """
+
+    __slots__ = ("arrived", "held", "key", "length", "reading", "sent")
+
+    def __init__(self, key: Key, length: int, arrived: tuple[int, int] | None = None) -> None:
+        self.key = key
+        self.length = length
+        self.arrived = arrived
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what belonged to a link."""
+        self.held: int | None = None
+        self.sent = 0
+        self.reading = 0
+
+    @property
+    def flight(self) -> int:
+        """Bytes that are on their way, or about to be."""
+        return 0 if self.held is None else self.sent - self.held + self.reading
+
+
+class Deliveries:
+    """What is owed to the peer of one board.
+
+    Attributes:
+        due: everything that is owed, oldest first. Durable, as `owed` of its row.
+        link: the link that the rest is about.
+        queue: what was not offered on it yet.
+        open: what is on its way, at most `TRANSFERS`.
+        held: what the peer has whole; its fact may be numbered.
+    """
+
+    __slots__ = ("due", "held", "link", "open", "queue")
+
+    def __init__(self) -> None:
+        self.due: dict[Key, Delivery] = {}
+        self.link = -1
+        self.queue: deque[Key] = deque()
+        self.open: dict[Key, Delivery] = {}
+        self.held: set[Key] = set()
+
+    def on(self, link: int) -> Deliveries:
+        """This, about `link`: what was under way on an older one is begun again."""
+        if link != self.link:
+            self.link = link
+            self.queue = deque(self.due)
+            self.open.clear()
+            self.held.clear()
+            for delivery in self.due.values():
+                delivery.restart()
+        return self
+
+    @property
+    def flight(self) -> int:
+        return sum(delivery.flight for delivery in self.open.values())
+
+
+class Blobs:
+    """What one engine knows of blobs that are on their way; of those that lie still only their jobs know.
+
+    Attributes:
+        used: whether a blob was ever seen since the store was opened; while not, nobody need look for any.
+        next_id: the next blob's number.
+        arriving: by board and key.
+        counted: by board and kind, bytes counted in its quota. May be too high: the store is asked before it is
+            believed.
+        asking: quotas whose count the store is asked for.
+        freed: boards in whose quotas this step made room.
+        to: by board, what is owed.
+        owing: by job, the boards to which blobs of it are owed.
+        results: by board and number of each Outcome that went up there with its result in a blob, until it is home:
+            the job, the board that brought it (0 if it was made here), and the length.
+        settled: jobs that are being fetched since a peer has their blob, or nobody has.
+        homed: jobs that are being fetched since their result is home.
+        answers: what was offered or sent in this step, to be answered after its commit.
+    """
+
+    def __init__(self) -> None:
+        self.used = False
+        self.next_id = 1
+        self.arriving: dict[tuple[int, Key], Arriving] = {}
+        self.counted: dict[tuple[int, int], int] = {}
+        self.asking: set[tuple[int, int]] = set()
+        self.freed: set[int] = set()
+        self.to: dict[int, Deliveries] = {}
+        self.owing: dict[bytes, set[int]] = {}
+        self.results: dict[int, dict[int, tuple[bytes, int, int]]] = {}
+        self.settled: set[bytes] = set()
+        self.homed: set[bytes] = set()
+        self.answers: dict[tuple[int, Key], Arriving] = {}
+
+    def discount(self, board: int, kind: int, length: int) -> None:
+        """So many bytes less are in a quota."""
+        if board:
+            self.counted[board, kind] = max(0, self.counted.get((board, kind), 0) - length)
+            self.freed.add(board)
+
+    def new_id(self) -> int:
+        """A number for a new blob."""
+        self.used = True
+        self.next_id += 1
+        return self.next_id - 1
+
+    def owe(self, board: int, delivery: Delivery) -> None:
+        """Note that a blob is owed to a board."""
+        self.used = True
+        deliveries = self.to.setdefault(board, Deliveries())
+        deliveries.due[delivery.key] = delivery
+        deliveries.queue.append(delivery.key)
+        self.owing.setdefault(delivery.key.job, set()).add(board)
+
+    def settle(self, board: int, key: Key) -> Delivery | None:
+        """A blob is not owed any more; returns what was known of it."""
+        deliveries = self.to[board]
+        delivery = deliveries.due.pop(key, None)
+        deliveries.open.pop(key, None)
+        deliveries.held.discard(key)
+        boards = self.owing.get(key.job, set())
+        if not any(other.job == key.job for other in deliveries.due):
+            boards.discard(board)
+        if not boards:
+            self.owing.pop(key.job, None)
+        return delivery

@@ -1,0 +1,378 @@
+"""Blobs on their way out: what is owed to which peer, and when a fact may have its number (rules R1, R14).
+
+A fact that names a blob gets no number before the peer holds the bytes; what it need not wait for goes on without it.
+Few blobs are on their way at a time, few bytes of them unacknowledged, and all of them behind whatever else waits for
+the link. See `blobs` for the whole life of a blob.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from mesh.blobs import TRANSFERS, Arriving, Blob, BlobRow, Delivery, Key, Name, Owing, Slice, cut
+from mesh.board import Board
+from mesh.effects import ById, Bytes
+from mesh.facts import Fact, Kind, blob_of
+from mesh.job import Job
+from mesh.lane import NEVER, Lane
+from mesh.ledger import Ledger
+from mesh.messages import BlobMessage, Held, SliceMessage, Type, encode
+
+READ: Final = 8
+"""Slices that are read at a time."""
+_ENDS: Final = (Kind.OUTCOME, Kind.REJECT)
+_NOTHING: Final[tuple[Kind, ...]] = ()
+OURS: Final = 0
+"""Stands for a board in the row of a blob that was made here."""
+
+
+# -- blobs made here --------------------------------------------------------------------------------------------------
+
+
+def keep(ledger: Ledger, job: Job, kind: Kind, blob: Blob, now_ms: int) -> None:
+    """Store the bytes that a fact of our own names, in the commit of that fact."""
+    job.holding |= 1 << kind
+    if not blob.data:
+        return
+    batch, name = ledger.effects.batch, blob.name
+    number = ledger.blobs.new_id()
+    batch.blobs.append(BlobRow(number, job.id, kind, name.hash, name.length, OURS, name.length, 1, 0, None, now_ms))
+    batch.slices += cut(number, blob.data, ledger.limits.slice_bytes)
+
+
+# -- what waits for a blob --------------------------------------------------------------------------------------------
+
+
+def _carried(job: Job, lane: Lane) -> Kind:
+    """The kind of fact whose blob travels along a lane: payloads go down, results up."""
+    return Kind.REQUEST if lane is job.down else Kind.OUTCOME
+
+
+def _travelling(job: Job, lane: Lane) -> Name | None:
+    """The blob that has to be at the peer of a lane before its fact has a number there."""
+    kind = _carried(job, lane)
+    fact = job.facts[kind]
+    name = None if fact is None else blob_of(fact.content)
+    if name is None or not name.length or not job.holding >> kind & 1:
+        return None
+    return name if job.live or kind is Kind.OUTCOME else None
+
+
+def goes_without(job: Job, lane: Lane, fact: Fact) -> bool:
+    """Whether a fact names bytes that the peer is not to wait for: nobody needs them there, or they are not here."""
+    name = blob_of(fact.content)
+    if name is None or not name.length:
+        return False
+    return fact.kind is not _carried(job, lane) or _travelling(job, lane) is None
+
+
+def held_back(ledger: Ledger, job: Job, lane: Lane) -> tuple[Kind, ...] | None:
+    """What of a lane must not be numbered in this step, since its blob is not at the peer yet: some kinds of facts, or
+    None for all of them. The blob is owed from now on."""
+    if not ledger.blobs.used:
+        return _NOTHING
+    kind = _carried(job, lane)
+    name = _travelling(job, lane) if lane.sent[kind] == NEVER else None
+    if name is None:
+        return _NOTHING
+    board = ledger.boards[lane.board]
+    key = Key(job.id, kind, name.hash)
+    deliveries = ledger.blobs.to.get(board.id)
+    if deliveries is not None and key in deliveries.on(board.link).held:
+        return _NOTHING
+    if deliveries is None or key not in deliveries.due:
+        ledger.blobs.owe(board.id, Delivery(key, name.length))
+        ledger.effects.batch.owing.append(Owing(key, board.id))
+        ledger.pumped[board.id] = board
+    if kind is Kind.REQUEST:
+        return None
+    _hold_home(ledger, job, ledger.blobs.to[board.id].due[key])
+    others = any(lane.sent[other] == NEVER for other in Kind if other not in _ENDS)
+    return _ENDS if others else None
+
+
+def _hold_home(ledger: Ledger, job: Job, delivery: Delivery) -> None:
+    """The Outcome came from downstream under a number that is not home before the blob has gone on (R7)."""
+    if job.arrived and job.down is not None:
+        _let_home(ledger, delivery)
+        delivery.arrived = (job.down.board, job.arrived)
+        job.arrived = 0
+
+
+def _let_home(ledger: Ledger, delivery: Delivery) -> None:
+    if delivery.arrived is not None:
+        board = ledger.boards[delivery.arrived[0]]
+        board.inbox.came_home(delivery.arrived[1])
+        ledger.acks[board.id] = board
+        delivery.arrived = None
+
+
+def came_again(ledger: Ledger, job: Job) -> None:
+    """The end of a job came once more, under another number: the later one stands for both."""
+    for board_id in ledger.blobs.owing.get(job.id, ()):
+        for delivery in ledger.blobs.to[board_id].due.values():
+            if delivery.key.job == job.id and delivery.arrived is not None and not job.arrived:
+                board, number = delivery.arrived
+                delivery.arrived = None
+                if number > 0:
+                    job.arrived = number
+                else:
+                    ledger.boards[board].inbox.came_home(number)
+
+
+def numbered(ledger: Ledger, job: Job, lane: Lane, number: int) -> None:
+    """The facts of a lane got their number: a blob that one of them names is not owed any more."""
+    if job.id not in ledger.blobs.owing or lane.sent[_carried(job, lane)] != number:
+        return
+    if lane is job.up:
+        source = OURS if job.down is None else job.down.board
+        for delivery in _owed(ledger, job, lane.board):
+            found = ledger.blobs.results.setdefault(lane.board, {})
+            found[number] = (job.id, source, delivery.length)
+    for delivery in _owed(ledger, job, lane.board):
+        arrived, delivery.arrived = delivery.arrived, None
+        if delivery.key in ledger.blobs.to[lane.board].held:
+            _settle(ledger, lane.board, delivery)
+        else:
+            # It goes without the bytes.
+            _withdraw(ledger, lane.board, delivery)
+        if arrived is None:
+            continue
+        outbox = ledger.boards[lane.board].outbox
+        if number in outbox.relayed:
+            ledger.boards[arrived[0]].inbox.came_home(arrived[1])
+        else:
+            outbox.relayed[number] = arrived
+
+
+def came_home(ledger: Ledger, board: Board) -> None:
+    """Results that went up to a board are at their origin: their bytes are not needed here any more."""
+    results = ledger.blobs.results.get(board.id, {})
+    for number in [number for number in results if number <= board.outbox.home]:
+        job_id, source, length = results.pop(number)
+        ledger.blobs.discount(source, Kind.OUTCOME, length)
+        job = ledger.find(job_id)
+        if job is None:
+            ledger.blobs.homed.add(job_id)
+            ledger.effects.queries.append(ById((job_id,)))
+        else:
+            _let_go(ledger, job)
+
+
+def _let_go(ledger: Ledger, job: Job) -> None:
+    # In one commit: who restarts between the two would owe, for ever, what it takes itself to hold.
+    kept = job.facts[Kind.REQUEST] is not None and job.holding >> Kind.OUTCOME & 1
+    if kept and job.id not in ledger.blobs.owing:
+        job.holding &= ~(1 << Kind.OUTCOME)
+        ledger.effects.batch.unneeded.append((job.id, Kind.OUTCOME))
+        ledger.touch(job)
+
+
+def reconsider(ledger: Ledger) -> None:
+    """Let go of what is owed for facts that need not travel any more."""
+    owing = ledger.blobs.owing
+    for job in [job for job in ledger.dirty.values() if job.id in owing]:
+        for board_id in list(owing.get(job.id, ())):
+            lane = job.lane_of(board_id)
+            name = None if lane is None else _travelling(job, lane)
+            for delivery in _owed(ledger, job, board_id):
+                kind = delivery.key.kind
+                waits = lane is not None and lane.sent[kind] == NEVER and kind == _carried(job, lane)
+                if not waits or name is None or name.hash != delivery.key.hash:
+                    _withdraw(ledger, board_id, delivery)
+
+
+def _withdraw(ledger: Ledger, board_id: int, delivery: Delivery) -> None:
+    """Nobody waits for a blob any more: let go of it, and say so to the peer if it heard of it on this link."""
+    deliveries, board, key = ledger.blobs.to[board_id], ledger.boards[board_id], delivery.key
+    offered = deliveries.link == board.link and key not in deliveries.queue
+    _let_home(ledger, _settle(ledger, board_id, delivery))
+    if offered and board.open:
+        packed = encode(Type.BLOB, BlobMessage(key.job, key.kind, key.hash, 0))
+        ledger.effects.send.setdefault(board.id, []).append(packed)
+
+
+def forget_board(ledger: Ledger, board: Board) -> None:
+    """The peer of a board was revoked: nothing is owed to it, and what it had not named is dropped."""
+    deliveries = ledger.blobs.to.get(board.id)
+    for delivery in [] if deliveries is None else list(deliveries.due.values()):
+        _let_home(ledger, _settle(ledger, board.id, delivery))
+    for place, arriving in list(ledger.blobs.arriving.items()):
+        if arriving.board == board.id:
+            del ledger.blobs.arriving[place]
+            ledger.effects.batch.dropped.append(arriving.id)
+
+
+def _owed(ledger: Ledger, job: Job, board_id: int) -> list[Delivery]:
+    deliveries = ledger.blobs.to.get(board_id)
+    return [] if deliveries is None else [one for one in deliveries.due.values() if one.key.job == job.id]
+
+
+def _settle(ledger: Ledger, board_id: int, delivery: Delivery) -> Delivery:
+    ledger.blobs.settle(board_id, delivery.key)
+    ledger.effects.batch.owing.append(Owing(delivery.key, None))
+    board = ledger.boards[board_id]
+    ledger.pumped[board.id] = board
+    return delivery
+
+
+# -- on a link --------------------------------------------------------------------------------------------------------
+
+
+def pump_blobs(ledger: Ledger, board: Board) -> None:
+    """Offer the next blobs, and read what the window has room for."""
+    deliveries = ledger.blobs.to.get(board.id)
+    # Not while records wait to be paged: the peer keeps few bytes that no fact names.
+    if deliveries is None or not board.open or board.outbox.behind:
+        return
+    deliveries.on(board.link)
+    while deliveries.queue and len(deliveries.open) < TRANSFERS:
+        key = deliveries.queue.popleft()
+        delivery = deliveries.due.get(key)
+        if delivery is None or key in deliveries.open or key in deliveries.held:
+            continue
+        deliveries.open[key] = delivery
+        packed = encode(Type.BLOB, BlobMessage(key.job, key.kind, key.hash, delivery.length))
+        ledger.effects.send.setdefault(board.id, []).append(packed)
+    room = ledger.limits.blob_window_bytes - deliveries.flight
+    for key, delivery in list(deliveries.open.items()):
+        if room <= 0:
+            return
+        if delivery.held is None or delivery.reading or delivery.sent == delivery.length:
+            continue
+        slices = max(1, min(READ, room // ledger.limits.slice_bytes))
+        delivery.reading = slices * ledger.limits.slice_bytes
+        room -= delivery.reading
+        # The next turn is another one's.
+        deliveries.open[key] = deliveries.open.pop(key)
+        ledger.effects.queries.append(Bytes(key, 0, delivery.sent, slices, board.id, board.link))
+
+
+def bytes_read(ledger: Ledger, query: Bytes, slices: Iterable[Slice]) -> None:
+    """The store gave slices to be sent; none at all when they are gone or damaged."""
+    board = ledger.boards[query.board]
+    deliveries = ledger.blobs.to.get(board.id)
+    delivery = None if deliveries is None else deliveries.on(board.link).open.get(query.key)
+    if delivery is None or not board.open or query.link != board.link:
+        return
+    key = delivery.key
+    delivery.reading = 0
+    out = ledger.effects.slices.setdefault(board.id, [])
+    sent = delivery.sent
+    for part in slices:
+        message = SliceMessage(key.job, key.kind, key.hash, part.offset, part.data)
+        out.append(encode(Type.SLICE, message))
+        delivery.sent += len(part.data)
+    ledger.pumped[board.id] = board
+    if delivery.sent == sent:
+        _gone(ledger, board, delivery)
+
+
+def _gone(ledger: Ledger, board: Board, delivery: Delivery) -> None:
+    """The bytes that a fact names are not here after all: it will go without them."""
+    job = ledger.find(delivery.key.job)
+    ledger.blobs.to[board.id].open.pop(delivery.key, None)
+    if job is None:
+        _fetch(ledger, delivery.key.job)
+    else:
+        forget_bytes(ledger, job, Kind(delivery.key.kind))
+
+
+def forget_bytes(ledger: Ledger, job: Job, kind: Kind) -> None:
+    """The bytes that a fact of `job` names cannot be had or passed on: whoever waits for them waits no longer."""
+    if job.holding >> kind & 1:
+        job.holding &= ~(1 << kind)
+        word = "payload" if kind is Kind.REQUEST else "result"
+        ledger.alarm(
+            f"the {word} of {ledger.describe(job.id)} is lost here: its {kind.name.lower()} goes on without it"
+        )
+    ledger.touch(job)
+
+
+def peer_holds(ledger: Ledger, board: Board, message: Held) -> bool:
+    """The peer says how much of a blob it has committed.
+
+    Returns:
+        Whether that makes sense; if not, the link is to be closed.
+    """
+    key = Key(message.job_id, message.kind, message.hash)
+    deliveries = ledger.blobs.to.get(board.id)
+    delivery = None if deliveries is None else deliveries.on(board.link).open.get(key)
+    if deliveries is None or delivery is None:
+        # Of a delivery that is not needed any more.
+        return True
+    held = message.held
+    if held > delivery.length or (delivery.held is not None and not delivery.held <= held <= delivery.sent):
+        return held == delivery.length
+    ledger.pumped[board.id] = board
+    if delivery.held is None:
+        delivery.sent = held
+    delivery.held = held
+    if held == delivery.length:
+        del deliveries.open[key]
+        deliveries.held.add(key)
+        job = ledger.find(key.job)
+        if job is None:
+            _fetch(ledger, key.job)
+        else:
+            ledger.touch(job)
+    return True
+
+
+def _fetch(ledger: Ledger, job_id: bytes) -> None:
+    if job_id not in ledger.blobs.settled:
+        ledger.blobs.settled.add(job_id)
+        ledger.effects.queries.append(ById((job_id,)))
+
+
+def fetched(ledger: Ledger, job_id: bytes) -> None:
+    """The store answered about a job whose blob a peer has, or nobody has, or whose result is home."""
+    if job_id in ledger.blobs.homed:
+        ledger.blobs.homed.discard(job_id)
+        if (found := ledger.find(job_id)) is not None:
+            _let_go(ledger, found)
+    if job_id not in ledger.blobs.settled:
+        return
+    ledger.blobs.settled.discard(job_id)
+    job = ledger.find(job_id)
+    for board_id in list(ledger.blobs.owing.get(job_id, ())):
+        deliveries = ledger.blobs.to[board_id]
+        for delivery in [one for one in deliveries.due.values() if one.key.job == job_id]:
+            if job is None or job.facts[Kind.REQUEST] is None:
+                _withdraw(ledger, board_id, delivery)
+            elif delivery.key in deliveries.held:
+                ledger.touch(job)
+            elif delivery.key not in deliveries.open and delivery.key not in deliveries.queue:
+                forget_bytes(ledger, job, Kind(delivery.key.kind))
+
+
+# -- at the opening ---------------------------------------------------------------------------------------------------
+
+
+def take_up_blobs(ledger: Ledger, rows: Iterable[BlobRow], last: int, counted: Iterable[tuple[int, int, int]]) -> None:
+    """Go on with what a store says is arriving or owed.
+
+    Args:
+        ledger: its boards are there already.
+        rows: blobs that no fact names, and blobs that are owed.
+        last: the highest number in use.
+        counted: (board, kind, bytes in its quota).
+    """
+    blobs = ledger.blobs
+    blobs.next_id = last + 1
+    blobs.used = last > 0
+    blobs.counted = {(board, kind): size for board, kind, size in counted}
+    for row in rows:
+        key = Key(row.job, row.kind, row.hash)
+        if not row.named and row.board in ledger.boards:
+            arriving = Arriving(row.id, key, row.length, row.board, row.at_ms, held=row.held)
+            blobs.arriving[row.board, key] = arriving
+        if row.owed is None or row.owed not in ledger.boards:
+            continue
+        arrived = None
+        if row.kind == Kind.OUTCOME and row.board != OURS:
+            # Its number downstream is not known any more: `home` stands still there until it has gone on (R7).
+            arrived = (row.board, 0)
+            ledger.boards[row.board].inbox.strays += 1
+        blobs.owe(row.owed, Delivery(key, row.length, arrived))

@@ -1,0 +1,162 @@
+"""The tables of blobs: one suite for both stores, and what damage does to the durable one (R10)."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from mesh.blobs import BlobRow, Key, Owing, Slice, cut, name_blob
+from mesh.effects import Batch, Bytes, Usage
+from mesh.storage.contract import Store
+from mesh.storage.sqlite import SqliteStore
+from tests.mesh.storage.conftest import OpenStore
+from tests.mesh.storage.rows import board, job_id, put, row
+
+DATA = bytes(range(200))
+NAME = name_blob(DATA).name
+
+
+def blob(number: int, seq: int, **columns: object) -> BlobRow:
+    """A whole blob of the job `seq` that a fact names."""
+    whole = BlobRow(number, job_id(seq), 1, NAME.hash, NAME.length, 1, NAME.length, 1, 1, None, 5)
+    return whole._replace(**columns)  # type: ignore[arg-type]
+
+
+def key(seq: int, kind: int = 1) -> Key:
+    return Key(job_id(seq), kind, NAME.hash)
+
+
+def keep(store: Store, *rows: BlobRow) -> None:
+    slices = [part for one in rows for part in cut(one.id, DATA[: one.held], 64)]
+    store.apply([Batch(blobs=list(rows), slices=slices)])
+
+
+def read(store: Store, seq: int, *, number: int = 0, offset: int = 0, limit: int = 100, kind: int = 1) -> bytes:
+    return b"".join(part.data for part in store.read(Bytes(key(seq, kind), number, offset, limit)).slices)
+
+
+def reopened(store: Store):  # type: ignore[no-untyped-def]
+    store.close()
+    return store.open()
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> Store:
+    made = open_store()
+    put(made, row(1), row(2))
+    return made
+
+
+def test_slices_come_in_order_from_where_they_are_asked_for(store: Store) -> None:
+    keep(store, blob(1, 1), blob(2, 2))
+    assert read(store, 1) == DATA
+    assert read(store, 1, offset=64, limit=2) == DATA[64:192]
+    assert read(store, 1, offset=3) == b""
+    answer = store.read(Bytes(key(2), 0, 128, 5))
+    assert answer.slices == (Slice(2, 128, DATA[128:192]), Slice(2, 192, DATA[192:]))
+
+
+def test_only_a_whole_blob_is_found_by_its_name_and_any_by_its_number(store: Store) -> None:
+    keep(store, blob(1, 1, held=128, named=0))
+    assert read(store, 1) == b""
+    assert read(store, 1, number=1) == DATA[:128]
+    keep(store, blob(2, 1))
+    assert read(store, 1) == DATA
+
+
+def test_a_blob_grows(store: Store) -> None:
+    keep(store, blob(1, 1, held=64, named=0))
+    store.apply([Batch(blobs=[blob(1, 1, held=128, named=0)], slices=[Slice(1, 64, DATA[64:128])])])
+    assert read(store, 1, number=1) == DATA[:128]
+
+
+def test_payload_and_result_of_a_job_are_two_things(store: Store) -> None:
+    keep(store, blob(1, 1), blob(2, 1, kind=5))
+    store.apply([Batch(unneeded=[(job_id(1), 1)])])
+    assert read(store, 1) == b""
+    assert read(store, 1, kind=5) == DATA
+
+
+def test_what_is_dropped_leaves_nothing(store: Store) -> None:
+    keep(store, blob(1, 1), blob(2, 2))
+    store.apply([Batch(dropped=[1, 77])])
+    assert read(store, 1, number=1) == b""
+    assert read(store, 2) == DATA
+
+
+def test_what_is_under_way_is_told_at_the_opening(store: Store) -> None:
+    keep(store, blob(1, 1), blob(2, 2, named=0, held=64, counted=0), blob(5, 2, kind=5))
+    store.apply([Batch(owing=[Owing(key(1), 2), Owing(key(2), 2)])])
+    snapshot = reopened(store)
+    assert snapshot.blobs == (blob(1, 1, owed=2), blob(2, 2, named=0, held=64, counted=0))
+    assert (snapshot.last_blob, sorted(snapshot.counted)) == (5, [(1, 1, NAME.length), (1, 5, NAME.length)])
+    store.apply([Batch(owing=[Owing(key(1), None)])])
+    assert [one.id for one in reopened(store).blobs] == [2]
+
+
+def test_a_quota_counts_what_counts(store: Store) -> None:
+    keep(store, blob(1, 1), blob(2, 2, counted=0), blob(3, 2, board=2))
+    assert [store.read(Usage(number, 1)).size for number in (1, 2, 3)] == [NAME.length, NAME.length, 0]
+    assert store.read(Usage(1, 5)).size == 0
+
+
+def test_a_trimmed_job_lets_go_of_its_bytes_unless_they_are_owed(store: Store) -> None:
+    put(store, row(1, live=0, up_number=5), row(2, live=0, up_number=6))
+    keep(store, blob(1, 1, kind=5), blob(2, 2, kind=5))
+    store.apply([Batch(owing=[Owing(key(2, 5), 1)])])
+    put(store, trims=[(1, 0, 10)])
+    assert (read(store, 1, kind=5), read(store, 2, kind=5)) == (b"", DATA)
+    assert [found.facts is None for found in store.list_jobs(live=None, states=(), after=0, limit=9)] == [False, True]
+
+
+def test_a_collected_job_lets_go_of_its_bytes(store: Store) -> None:
+    put(store, row(1, live=0, due_ms=10), row(2, live=0, due_ms=99))
+    keep(store, blob(1, 1), blob(2, 2))
+    put(store, collect_ms=50)
+    assert (read(store, 1, number=1), read(store, 2)) == (b"", DATA)
+
+
+@pytest.mark.parametrize("column", ["data", '"check"'])
+def test_a_damaged_slice_is_as_good_as_gone(path: Path, column: str) -> None:
+    store = SqliteStore(path)
+    store.open()
+    put(store, row(1), boards=[board(1), board(2)])
+    keep(store, blob(1, 1))
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"UPDATE slices SET {column} = zeroblob(16) WHERE id = (1 << 32) + 64")
+    connection.close()
+    store.open()
+    assert read(store, 1) == DATA[:64]
+    assert read(store, 1, offset=64) == b""
+    store.close()
+
+
+def test_a_slice_in_another_ones_place_is_damaged(path: Path) -> None:
+    store = SqliteStore(path)
+    store.open()
+    put(store, row(1), boards=[board(1), board(2)])
+    keep(store, blob(1, 1))
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM slices WHERE id = 1 << 32")
+        connection.execute("UPDATE slices SET id = 1 << 32 WHERE id = (1 << 32) + 64")
+    connection.close()
+    store.open()
+    assert read(store, 1) == b""
+    store.close()
+
+
+def test_a_damaged_row_is_no_blob(path: Path) -> None:
+    store = SqliteStore(path)
+    store.open()
+    put(store, row(1), boards=[board(1), board(2)])
+    keep(store, blob(1, 1, owed=2))
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE blobs SET hash = zeroblob(32)")
+    connection.close()
+    assert store.open().blobs == ()
+    store.close()

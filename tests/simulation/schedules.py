@@ -139,15 +139,18 @@ def draw_schedule(seed: int, *, losses: bool | None = None) -> Schedule:
     skew_ms = draw.choice((0, 0, 2_000, 20_000, 50_000))
     names = NAMES[:agents]
     skews_ms = {name: draw.randint(-skew_ms, skew_ms) for name in names}
-    plain = with_blobs(Schedule(seed, links, limits(draw), faults, habits, skews_ms, shape), Random(f"blobs {seed}"))
-    habits = plain.habits
+    plain = Schedule(seed, links, limits(draw), faults, habits, skews_ms, shape)
     few = draw.choice((0, 0, 1, 1, 2))
     if habits.restores or habits.losses:
         allowed = [one for one in RARE if one not in ("clocks", "revokes")]
     else:
         allowed = [one for one in RARE if losses is None or one in HARMLESS]
     drawn = draw.sample(allowed, few)
-    for rare in drawn if set(drawn) not in APART else drawn[:1]:
+    drawn = drawn[:1] if set(drawn) in APART else drawn
+    # Not yet together: a damaged row whose bytes wait, and bytes whose way on was revoked and that keep the room.
+    chance = 0.0 if {"damages", "revokes"} & set(drawn) else 0.4
+    plain = with_blobs(plain, Random(f"blobs {seed}"), chance)
+    for rare in drawn:
         plain = rarer(plain, rare, draw)
     return plain
 

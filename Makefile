@@ -19,7 +19,7 @@ help:
 	@echo 'make check    format, lint and types only'
 	@echo 'make format   let ruff put the source in order'
 	@echo 'make bench    throughput and latency on this machine, beside Celery, NATS and others (10 minutes)'
-	@echo 'make soak     the tests with new random examples each time, and many more of them (an hour or so)'
+	@echo 'make soak     the suites that play chance, a hundred times over; goes on where it stopped; SUITES="pure kills"'
 	@echo 'make clean    remove .venv, caches and built files'
 	@echo 'PYTHON=...    chooses the interpreter that .venv is made from; TESTS="..." what make test gives pytest'
 	@echo 'ONLY=a,b      what make bench measures: $(MEASURED); SERVERS=install, as root, brings Redis and NATS'
@@ -55,11 +55,12 @@ if [ "$$(id -u)" != 0 ]; then echo 'SERVERS=install needs root' >&2; exit 1; fi;
 { apt-get update && apt-get install --yes redis-server nats-server; } >/dev/null
 endef
 
+# In turns, with new seeds each; Ctrl-C ends it, and the next one goes on from there (tests/soak.py).
 soak: $(TOOLS)
-	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -q $(TESTS)
+	@$(BIN)/python -m tests.soak $(SUITES)
 
 clean:
-	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .soak
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the steps of check and test: one line each when all is well, the tool's own words when not ---

@@ -315,6 +315,9 @@ class Arrival:
                 self._deleted(job)
             elif kind in (Kind.OUTCOME, Kind.REJECT):
                 self._ended(job, lane, fact, number)
+                if lane is job.up and job.down is not None and not job.down.offered:
+                    # A restored store is told how the job ended: its Request does not go on any more.
+                    job.down.sent = [HAS] * len(job.down.sent)
         # After all else that the record says: it may bring the end of the job too.
         if cancelled and job.live:
             self._cancelled(job, now_ms)

@@ -46,6 +46,8 @@ class Board:
         wanted: jobs whose stored row was damaged, to be asked for at the next link too.
         credits: how many CREDITs came since this store was opened.
         halted: branches whose last Request was refused for lack of room; tried again at the next CREDIT.
+        held: branches of which all that waits was found in the store, and another neighbour has not proved itself yet.
+        refusals: numbers that the peer refused and repeats, with how many CREDITs had come when it first said so.
         cards: fingerprints whose card went out on this link.
         keywords: the instructions the peer says it runs; None when it did not say.
         own_loss: this store is an old copy, as the positions on this board showed; kept until its jobs are taken up.
@@ -81,6 +83,7 @@ class Board:
         "fingerprint",
         "halted",
         "heard_ms",
+        "held",
         "id",
         "inbox",
         "keywords",
@@ -99,6 +102,7 @@ class Board:
         "pinged_ms",
         "proved",
         "recovered",
+        "refusals",
         "refusing",
         "retired",
         "skew_error_ms",
@@ -150,6 +154,8 @@ class Board:
         self.credit_reason = ""
         self.refusing = ""
         self.halted: set[str] = set()
+        self.held: set[str] = set()
+        self.refusals: dict[int, int] = {}
         self.cards: set[bytes] = set()
         self.facts: list[Fact | FactError] = []
         self.facts_number = 0

@@ -78,7 +78,9 @@ class Destination:
             return
         if job.state is State.PENDING:
             job.move(State.CLAIMED, now_ms)
-        job.doubtful |= own_loss
+        if own_loss and not job.doubtful:
+            job.doubtful = True
+            self._ledger.changed(job)
         if job.facts[Kind.CANCEL] is not None:
             self._end(job, Ending(State.CANCELLED, unknown_effect=job.attempt > 0), now_ms)
             return
@@ -146,7 +148,8 @@ class Destination:
             if job is None:
                 return
             group = self._group()
-            busy = len(self._retaken) if group > 1 else len(self.running)
+            # One that waits for a child does nothing meanwhile: it can neither kill the agent nor be left to wait.
+            busy = sum(1 for one in (self._retaken if group > 1 else self.running) if one not in self._idle)
             if busy >= group or (group == 1 and busy):
                 return
             self.suspects.popleft()
@@ -269,16 +272,31 @@ class Destination:
 
     def yielded(self, job_id: bytes) -> None:
         """The handler awaits a child and holds no slot meanwhile (R13)."""
-        if job_id in self.running:
-            self._idle[job_id] = self._idle.get(job_id, 0) + 1
+        board_id = self.running.get(job_id)
+        if board_id is None:
+            return
+        if job_id not in self._idle:
+            self._per_board[board_id] -= 1
+        self._idle[job_id] = self._idle.get(job_id, 0) + 1
+        if self._alone == job_id:
+            self._is_not_alone()
 
     def resumed(self, job_id: bytes) -> None:
         """The handler goes on; for a moment there may be more handlers than slots."""
         waits = self._idle.get(job_id, 0) - 1
         if waits > 0:
             self._idle[job_id] = waits
-        else:
-            self._idle.pop(job_id, None)
+        elif self._idle.pop(job_id, None) is not None:
+            self._per_board[self.running[job_id]] += 1
+            self._is_not_alone()
+
+    def _is_not_alone(self) -> None:
+        """Others run beside the job that was to run alone: a death of the agent would say nothing about it."""
+        job = None if self._alone is None else self._ledger.find(self._alone)
+        self._alone = None
+        if job is not None:
+            job.alone = max(0, job.alone - 1)
+            self._ledger.changed(job)
 
     # -- ending -------------------------------------------------------------------------------------------------
 
@@ -334,8 +352,8 @@ class Destination:
         board_id = self.running.pop(job_id, None)
         if board_id is None:
             return
-        self._per_board[board_id] -= 1
-        self._idle.pop(job_id, None)
+        if self._idle.pop(job_id, None) is None:
+            self._per_board[board_id] -= 1
         self._retaken.discard(job_id)
         if self._alone == job_id:
             self._alone = None

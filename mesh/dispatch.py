@@ -50,11 +50,14 @@ def _number(ledger: Ledger, job: Job, lane: Lane) -> None:
         branch = job.branch
         if not lane.waiting:
             # First come, first served: nobody overtakes those that wait already.
-            if board.waiting.get(branch) or not board.may_offer(branch):
+            if board.waiting.get(branch) or not board.may_offer(branch) or not ledger.proved(job):
                 lane.waiting = True
                 count(board.waiting, branch, 1)
+                if branch in board.held:
+                    board.held.discard(branch)
+                    ledger.pumped[board.id] = board
                 return
-        elif not board.may_offer(branch):
+        elif not board.may_offer(branch) or not ledger.proved(job):
             return
         else:
             lane.waiting = False
@@ -147,21 +150,22 @@ def pump(ledger: Ledger, board: Board) -> None:
     """
     if not board.open or board.paging or not board.outbox.room:
         return
-    query = _next_page(board)
+    query = _next_page(ledger, board)
     if query is not None:
         board.paging = True
         ledger.effects.queries.append(query)
 
 
-def _next_page(board: Board) -> Query | None:
+def _next_page(ledger: Ledger, board: Board) -> Query | None:
     if board.exchanging and not board.all_sent:
         return Shared(board.id, board.link, board.exchange_after, PAGE)
     if board.outbox.behind:
         return Numbered(board.id, board.link, board.outbox.cursor, board.outbox.last, PAGE)
     for branch in board.waiting:
-        if board.may_offer(branch):
-            free = (board.credit or 0) - board.offered.get(branch, 0)
-            return Waiting(board.id, board.link, branch, min(PAGE, free))
+        if branch not in board.held and board.may_offer(branch):
+            # Damaged rows are found each time, and left where they are.
+            free = (board.credit or 0) - board.offered.get(branch, 0) + len(ledger.quarantined)
+            return Waiting(board.id, board.link, branch, min(PAGE, free), ledger.first_seq, ledger.unproved())
     return None
 
 
@@ -200,7 +204,11 @@ def _send_numbered(ledger: Ledger, board: Board, query: Numbered, rows: list[Row
 
 
 def _offer_waiting(ledger: Ledger, board: Board, query: Waiting, rows: list[Row]) -> None:
-    if not rows:
+    if not rows and query.unproved:
+        # All that waits here waits for another neighbour to say what became of it (R5); asked again if one just did.
+        if query.unproved == ledger.unproved():
+            board.held.add(query.branch)
+    elif not rows:
         board.waiting.pop(query.branch, None)
     for row in rows:
         job = ledger.adopt(row)
@@ -217,7 +225,8 @@ def _exchange(ledger: Ledger, board: Board, query: Shared, rows: list[Row]) -> N
         board.exchange_after = row.seq
         job = ledger.adopt(row)
         lane = None if job is None else job.lane_of(board.id)
-        if job is None or lane is None or lane.waiting:
+        if job is None or lane is None or lane.waiting or (lane is job.down and not lane.offered and not job.live):
+            # One that never went on: as a job to be run it would be news to the peer.
             continue
         resend(lane, job)
         ledger.touch(job)

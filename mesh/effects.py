@@ -115,12 +115,15 @@ class AtNumber(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """Jobs whose Request has no number on a board yet, in the order they came."""
+    """Jobs whose Request has no number on a board yet, in the order they came. Jobs before `first_seq` that share one
+    of the boards `unproved` are left out: that neighbour may know that they ended (R5)."""
 
     board: int
     link: int
     branch: str
     limit: int
+    first_seq: int = 0
+    unproved: tuple[int, ...] = ()
 
 
 class Shared(NamedTuple):

@@ -361,8 +361,7 @@ class Engine:
         ledger = self.ledger
         if ledger.next_due_ms is not None and ledger.next_due_ms <= now_ms and not self._due_asked:
             self._due_asked = True
-            unproved = tuple(board.id for board in ledger.by_name.values() if not board.proved)
-            ledger.effects.queries.append(Due(now_ms, DUE_PAGE, ledger.first_seq, unproved))
+            ledger.effects.queries.append(Due(now_ms, DUE_PAGE, ledger.first_seq, ledger.unproved()))
         if now_ms >= self._collect_ms:
             self._collect_ms = now_ms + int(ledger.limits.collect_s * 1000)
             ledger.effects.batch.collect_ms = now_ms

@@ -188,6 +188,8 @@ class Exchange:
             case Confirm():
                 if board.inbox.confirmed(message.number):
                     ledger.touch_board(board)
+                    # A refusal held `home` back; without this it would be told with the next record only.
+                    ledger.acks[board.id] = board
             case Want():
                 self._wanted(board, message.job_id)
             case BlobMessage():
@@ -272,6 +274,8 @@ class Exchange:
 
     def _refused(self, board: Board, refused: list[list[object]], now_ms: int) -> None:
         told = [(int(number), str(reason), str(detail)) for number, reason, detail in refused]  # type: ignore[call-overload]
+        # A refusal is repeated until it is confirmed; a CREDIT that came after it was first said is the later word.
+        board.refusals = said = {number: board.refusals.get(number, board.credits) for number, _, _ in told}
         fetch = False
         for number, reason, detail in told:
             flown = board.outbox.flight.get(number)
@@ -279,10 +283,10 @@ class Exchange:
             if job is None:
                 fetch = True
             else:
-                self.refused(board, job, (number, reason, detail), board.credits, now_ms)
+                self.refused(board, job, (number, reason, detail), said[number], now_ms)
         if fetch:
             # With those that are dealt with already: one CONFIRM is for all, and comes when all are.
-            self._ledger.effects.queries.append(AtNumber(board.id, board.credits, tuple(told)))
+            self._ledger.effects.queries.append(AtNumber(board.id, min(said.values()), tuple(told)))
         else:
             self.confirm(board, told)
 

@@ -80,6 +80,9 @@ class Greeting:
             ledger.alarm(
                 f'the store of {lost} lost what the other side had committed: full exchange with "{board.name}"'
             )
+        if hello.exchanging and not board.exchanging and not board.recovered:
+            # The peer began an exchange of which this store knows nothing: it may be the one that lost something.
+            board.own_loss = True
         if lost or board.exchanging or hello.exchanging:
             self._exchange_all(board, theirs)
         else:
@@ -89,6 +92,10 @@ class Greeting:
         self.watch_ms = first_ping if self.watch_ms is None else min(self.watch_ms, first_ping)
         self._clocks.greeted(board, hello.now_ms, now_ms)
         self.give_credit(board)
+        if board.inbox.refused:
+            # They are repeated behind this CREDIT, which must not look older than they are: it is said again.
+            board.owes_credit = True
+            ledger.roomier[board.id] = board
         for job_id in board.wanted:
             ledger.effects.send.setdefault(board.id, []).append(encode(Type.WANT, Want(job_id)))
         ledger.acks[board.id] = board
@@ -134,6 +141,10 @@ class Greeting:
         board.proved = True
         ledger = self._ledger
         ledger.next_due_ms = 0
+        for other in ledger.by_name.values():
+            # What waits there may have waited for this.
+            other.held.clear()
+            ledger.pumped[other.id] = other
         if not board.recovered:
             board.recovered = True
             ledger.effects.queries.append(Unfinished(board.id, 0, PAGE))
@@ -167,7 +178,8 @@ class Greeting:
             board.told_all = True
             packed = encode(Type.ALL_SENT, AllSent(outbox.acked))
             self._ledger.effects.send.setdefault(board.id, []).append(packed)
-        if board.peer_all_sent is not None and board.inbox.number >= board.peer_all_sent:
+        # It is told after everything before it was acknowledged, under whatever number that was.
+        if board.peer_all_sent is not None:
             board.exchanging = False
             self._ledger.touch_board(board)
             self._prove(board)

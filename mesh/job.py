@@ -213,7 +213,8 @@ class Job:
             self.evidence = self.evidence or [fact.body, fact.proof]
             return Merge.CONFLICT
         if not self._replaces(fact, held):
-            if source is not None and kind is Kind.REJECT and held is not None:
+            stale = kind is Kind.REJECT or (kind is Kind.PROGRESS and source is self.up)
+            if source is not None and held is not None and stale:
                 # Both sides keep the same one: the peer is told ours.
                 source.sent[kind] = NEVER
                 return Merge.KEPT
@@ -260,8 +261,9 @@ class Job:
         self._spread(fact.kind, None)
 
     def _spread(self, kind: Kind, source: Lane | None) -> None:
-        # Requests, cancels and deletes travel down; reports, outcomes and rejects travel up.
-        target = self.up if kind in UPWARD else self.down
+        # Requests, cancels and deletes travel down; reports, outcomes and rejects travel up. What comes from further
+        # down goes on up, whatever it is: the origin that said it has lost its store.
+        target = self.up if kind in UPWARD or (source is not None and source is self.down) else self.down
         if kind is Kind.CANCEL and target is not None and not target.offered and not self.live:
             # Refused here instead of forwarded: the next agent never hears of the job.
             return

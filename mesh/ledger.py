@@ -161,6 +161,10 @@ class Ledger:
             board.proved or board.retired for board in map(self.board_of, job.lanes)
         )
 
+    def unproved(self) -> tuple[int, ...]:
+        """The boards whose peers did not compare positions in this opening yet (R5)."""
+        return tuple(board.id for board in self.by_name.values() if not board.proved)
+
     # -- jobs ---------------------------------------------------------------------------------------------------
 
     def find(self, job_id: bytes) -> Job | None:
@@ -207,6 +211,9 @@ class Ledger:
                 remedy = "it never left this agent: put it again" if never_sent else "fetched from the neighbours"
                 self.effects.alarms.append(f"{error.message}: it is quarantined; {remedy}")
             return None
+        if job.live and job.role is Role.DESTINATION and job.up is not None and job.seq < self.first_seq:
+            # Before it is recovered, its time may be up or a Cancel may come; it may have run in the lost future.
+            job.doubtful |= self.boards[job.up.board].own_loss
         self.jobs[row.id] = job
         return job
 

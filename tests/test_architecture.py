@@ -42,8 +42,9 @@ ORDER = MappingProxyType(
             storage/faults storage/log storage/lock storage/database storage/queries storage/snapshot storage/sweep
             storage/space storage/sqlite storage/reader storage/writer storage/beside storage/__init__
             simulation/world simulation/wires simulation/history simulation/disk simulation/blob_points
-            simulation/failpoints simulation/setting
-            simulation/program simulation/host simulation/simulation simulation/life simulation/verdict
+            simulation/failpoints
+            simulation/setting simulation/program simulation/steps simulation/host simulation/stores
+            simulation/simulation simulation/life simulation/excuses simulation/leftovers simulation/verdict
             simulation/__init__
             transport/contract transport/errors transport/route transport/accepting transport/admission
             transport/connection transport/listener transport/websocket transport/dialer transport/memory
@@ -67,8 +68,19 @@ TESTED_ELSEWHERE: MappingProxyType[str, str] = MappingProxyType(
         **{
             f"mesh/simulation/{name}.py": _BY_MUTANTS
             for name in (
-                *("blob_points", "disk", "failpoints", "history", "host", "life", "program", "setting"),
-                *("simulation", "verdict", "wires", "world"),
+                *(
+                    "blob_points",
+                    "disk",
+                    "excuses",
+                    "failpoints",
+                    "history",
+                    "host",
+                    "leftovers",
+                    "life",
+                    "program",
+                    "setting",
+                ),
+                *("simulation", "steps", "stores", "verdict", "wires", "world"),
             )
         },
         "mesh/newcomer.py": "tests/mesh/test_arrival.py brings Requests that may not be here",

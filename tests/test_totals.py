@@ -16,6 +16,7 @@ from hypothesis import given, strategies
 def test_some(totals, number):
     totals.add("pure", schedules=10, violations=number // 3)
     totals.add("kills", kills=number, violations=0)
+    totals.note(f"{number} was found")
 
 @given(strategies.integers())
 def test_property(number): ...
@@ -43,6 +44,7 @@ def test_counts_are_added_up_and_printed_right_before_the_last_line(suite: pytes
     result = suite.runpytest_subprocess("-q", "-rf", "-n", processes)
     lines = [one for one in result.outlines if one]
     assert lines[-3:-1] == ["kills: kills=6 violations=0", "pure: schedules=41 violations=2"]
+    assert {f"{number} was found" for number in range(4)} <= set(lines)
     counts = read("\n".join(lines))["fuzz"]
     assert counts["properties"] == 3
     assert counts["violations"] == 1

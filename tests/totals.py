@@ -20,6 +20,7 @@ from typing import Any, Final
 import pytest
 
 PROPERTY: Final = "totals"
+NOTE: Final = "note of totals"
 LINE: Final = re.compile(r"^([a-z][a-z -]*): ((?:[a-z_]+=[0-9]+ )*violations=[0-9]+)$")
 
 
@@ -38,6 +39,10 @@ class Totals:
             counts: what else is worth a number, in the order in which it is to be read.
         """
         self._item.user_properties.append((PROPERTY, (suite, {**counts, "violations": violations})))
+
+    def note(self, sentence: str) -> None:
+        """Say something that is worth a line of its own, above the totals: which check found which planted bug."""
+        self._item.user_properties.append((NOTE, sentence))
 
 
 def line(suite: str, counts: Mapping[str, int]) -> str:
@@ -70,6 +75,7 @@ class Collector:
 
     def __init__(self) -> None:
         self.totals: dict[str, dict[str, int]] = {}
+        self.notes: list[str] = []
 
     @pytest.hookimpl(wrapper=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
@@ -94,6 +100,8 @@ class Collector:
             for name, said in report.user_properties:
                 if name == PROPERTY:
                     added(self.totals, *said)  # type: ignore[misc]
+                elif name == NOTE:
+                    self.notes.append(said)  # type: ignore[arg-type]
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> Generator[None, Any, Any]:
@@ -101,6 +109,8 @@ class Collector:
         result = yield
         if self.totals:
             terminalreporter.ensure_newline()
+            for sentence in self.notes:
+                terminalreporter.write_line(sentence)
             for suite in sorted(self.totals):
                 terminalreporter.write_line(line(suite, self.totals[suite]))
         return result

@@ -1,9 +1,15 @@
-"""The disk of a simulated agent: a memory store that survives its engine, and lets the witness look at single rows."""
+"""The disk of a simulated agent: a memory store that survives a crash, can be damaged, and lets a witness look inside.
+
+What the witness remembers of it (`by_id`, `records`, `reached`, `refused`) is what was ever committed, whatever became
+of the rows since: an engine that serves something else has not read what it wrote.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
+
+import msgpack
 
 from mesh.blobs import Key
 from mesh.board import BoardRow
@@ -13,12 +19,15 @@ from mesh.facts import Kind, Request, decode
 from mesh.job import Row
 from mesh.lane import NEVER, Lane
 from mesh.lifecycle import Role, State
+from mesh.messages import Position
 from mesh.storage.memory import MemoryStore
 
 _STATES: Final = tuple(State)
 _ROLES: Final = tuple(Role)
 _NUMBER, _REFUSED = 4, 7
 """Places of the watermark and of the refusals in a board's record."""
+_VERSION, _ATTEMPT = 4, 5
+"""Places of the version and of the attempt in a row's record."""
 _UP, _DOWN = 9, 10
 """Places of the two lanes in a row's record."""
 
@@ -27,22 +36,25 @@ class Disk(MemoryStore):
     """A memory store that also lets the witness look at single rows.
 
     Attributes:
-        by_id: the row of every job.
+        by_id: the row of every job, as it was last written.
         boards: the row of every board.
-        reached: by board, the highest number of the peer that was ever committed.
+        numbers: by board, the watermark that was last committed; `reached` the highest one that ever was.
         refused: board and number of every record that was ever committed as refused.
-        held: by board and blob, the most bytes of it that were ever committed.
         records: by number, the job it was given to, and the facts that were durable by then.
+        held: by board and blob, the most bytes of it that were ever committed.
+        damaged: jobs whose row was damaged, and not written since.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.by_id: dict[bytes, Row] = {}
         self.boards: dict[int, BoardRow] = {}
+        self.numbers: dict[int, int] = {}
         self.reached: dict[int, int] = {}
         self.refused: dict[tuple[int, int], None] = {}
         self.records: dict[int, tuple[bytes, bytes]] = {}
         self.held: dict[tuple[int, Key], int] = {}
+        self.damaged: dict[bytes, None] = {}
 
     def copy(self) -> Disk:
         twin = Disk()
@@ -59,18 +71,40 @@ class Disk(MemoryStore):
                 self.held[blob.board, key] = max(min(blob.held, found), self.held.get((blob.board, key), 0))
             for row in batch.rows:
                 self.by_id[row.id] = row
+                self.damaged.pop(row.id, None)
                 for number in (row.up_number, row.down_number):
-                    if number and number not in self.records:
-                        self.records[number] = (row.id, row.facts or b"")
+                    if number:
+                        before = self.records.get(number, (row.id, b""))
+                        # What else became durable under a number before it was sent goes out under it, too.
+                        self.records[number] = (before[0], before[1] + (row.facts or b""))
             for board in batch.boards:
                 self.boards[board.id] = board
-                record = unpack(board.record, STORED)
-                self.reached[board.id] = max(record[_NUMBER], self.reached.get(board.id, 0))
-                self.refused.update(((board.id, number), None) for number, *_ in record[_REFUSED])
+                # The engine's own document: what a peer's bytes are checked for is not in it.
+                record = msgpack.unpackb(board.record)
+                self.numbers[board.id] = number = record[_NUMBER]
+                self.reached[board.id] = max(number, self.reached.get(board.id, 0))
+                for refused, *_ in record[_REFUSED]:
+                    self.refused[board.id, refused] = None
+
+    @property
+    def openings(self) -> tuple[Position, ...]:
+        """The incarnations that were committed, oldest first."""
+        return self._incarnations
 
     def kept(self) -> dict[bytes, Row]:
         """Every row, as it is now: trimmed and collected ones too."""
         return {row.id: row for row in self.rows.values()}
+
+    def damage(self, seq: int, at: int, bit: int) -> None:
+        """Flip one bit of a row, as a bad sector does: the bit `bit` of byte `at` of its record and facts."""
+        row = self.rows[seq]
+        record, facts = bytearray(row.record), bytearray(row.facts or b"")
+        if at < len(record):
+            record[at] ^= 1 << bit
+        else:
+            facts[at - len(record)] ^= 1 << bit
+        self.rows[seq] = row._replace(record=bytes(record), facts=None if row.facts is None else bytes(facts))
+        self.damaged[row.id] = None
 
 
 def state_of(row: Row) -> State:
@@ -82,7 +116,11 @@ def role_of(row: Row) -> Role:
 
 
 def version_of(row: Row) -> int:
-    return int(unpack(row.record)[4])
+    return int(msgpack.unpackb(row.record)[_VERSION])
+
+
+def attempt_of(row: Row) -> int:
+    return int(msgpack.unpackb(row.record)[_ATTEMPT])
 
 
 def request_of(row: Row) -> Request | None:
@@ -101,7 +139,7 @@ def facts_of(row: Row) -> frozenset[int]:
 
 def lane_of(row: Row, board_id: int) -> Lane | None:
     """The lane of a row on a board, as it is stored."""
-    record = unpack(row.record)
+    record = msgpack.unpackb(row.record)
     for place in (_UP, _DOWN):
         if record[place] is not None and record[place][0] == board_id:
             return Lane.from_record(record[place])

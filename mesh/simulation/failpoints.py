@@ -10,19 +10,20 @@ from typing import Final
 
 from grammar.errors import MeshError
 from mesh.board import Board
-from mesh.codec import unpack
 from mesh.effects import Batch, Effects, Start
-from mesh.facts import Kind, decode, short_text
+from mesh.errors import FactError
+from mesh.facts import Fact, Kind, decode, short_text
 from mesh.job import Row
 from mesh.lifecycle import Role, State
 from mesh.limits import Limits
 from mesh.messages import END, Ack, FactMessage, Hello, Message
+from mesh.positions import Incarnations
 from mesh.simulation.blob_points import BlobPoints, sound
-from mesh.simulation.disk import Disk, end_number, lane_of, request_of, role_of, state_of, version_of
+from mesh.simulation.disk import Disk, attempt_of, end_number, lane_of, request_of, role_of, state_of, version_of
 from mesh.simulation.history import History
 
-USUAL: Final = frozenset({"busy", "no_card", "no_blob"})
-"""Reasons for which honest peers that lost nothing refuse each other's records."""
+AT_ONCE_MS: Final = 1_000
+"""Within this time a revoked key has no link any more, and starts nothing."""
 
 
 class Failpoints:
@@ -34,6 +35,8 @@ class Failpoints:
         self._limits = limits
         self._history = history
         self._flight: dict[int, dict[int, None]] = {}
+        self._replaced: dict[int, dict[bytes, None]] = {}
+        self._noticed: dict[int, list[bytes]] = {}
         self._blobs = BlobPoints(self._broken)
 
     def _broken(self, rule: str, sentence: str) -> None:
@@ -55,13 +58,17 @@ class Failpoints:
             if role_of(row) is Role.ORIGIN and not row.live:
                 self._history.home.add(row.id)
             elif row.up_board in self.disk.boards and not row.live:
-                peer = self.disk.boards[row.up_board].name
-                self._history.outcomes.setdefault((self.name, peer), {})[row.id] = end_number(row)
+                above = self.disk.boards[row.up_board]
+                self._history.outcomes.setdefault((self.name, above.name, above.zone), {})[row.id] = end_number(row)
             before = self.disk.by_id.get(row.id)
             if before is None:
                 continue
-            if state_of(before) is State.DELETED and state_of(row) is not State.DELETED:
+            # A damaged tombstone comes back from a neighbour, if that one had it yet, and did not forget it.
+            forgotten = row.id in self.disk.damaged
+            if state_of(before) is State.DELETED and state_of(row) is not State.DELETED and not forgotten:
                 self._broken("10", f"brought the deleted {short_text(row.id)} back to {state_of(row)}")
+        for board in batch.boards:
+            self._replaced.setdefault(board.id, {}).update(dict.fromkeys(self._noticed.pop(board.id, ())))
         if batch.collect_ms is not None:
             self._collecting(batch, now_ms)
 
@@ -73,7 +80,7 @@ class Failpoints:
         for row in self.disk.rows.values():
             if row.seq in twin.rows or row.facts is None:
                 continue
-            request = request_of(row)
+            request = request_of(self.disk.by_id[row.id])
             horizon_ms = int(self._limits.horizon_s * 1000)
             if request is not None and now_ms + slack_ms < request.expires_ms + horizon_ms:
                 self._broken("11", f"collects {short_text(row.id)}, which could still be accepted")
@@ -89,6 +96,7 @@ class Failpoints:
                 if request is not None:
                     told.path = request.path
                 self._history.tell(row.id, state)
+                told.durable.append(state)
 
     # -- after it -----------------------------------------------------------------------------------------------
 
@@ -102,9 +110,9 @@ class Failpoints:
                     self._acknowledging(board_id, peer, message)
                 case Hello():
                     self._flight[board_id] = {}
-                    inbox = self._board(board_id).inbox
-                    if message.received is not None and message.received[1] > self.disk.reached.get(board_id, 0):  # type: ignore[operator]
-                        self._broken("13", f"greets with {message.received[1]}, and has committed {inbox.number}")
+                    reached = self.disk.reached.get(board_id, 0)
+                    if message.received is not None and message.received[1] > reached:  # type: ignore[operator]
+                        self._broken("13", f"greets with {message.received[1]}, and has committed {reached}")
                 case _:
                     self._blobs.sending(self.disk, board_id, message)
 
@@ -117,62 +125,100 @@ class Failpoints:
                 for number in [number for number in flight if number <= message.received]:
                     del flight[number]
 
+    def connected(self, board: Board, before: bytes | None, hello: Hello) -> None:
+        """A peer greeted. A store that a later one of its replaced here is a clone, and not let in (14).
+
+        Args:
+            before: the opening of the peer's store that was known here, None during a full exchange.
+        """
+        if not board.open:
+            return
+        theirs = Incarnations.heard(hello.incarnations)
+        if theirs.current in self._replaced.get(board.id, {}):
+            self._broken("14", f"lets {board.name} in with a store that a later one replaced")
+        if before and board.exchanging and not hello.exchanging and before not in theirs.names():
+            self._noticed.setdefault(board.id, []).append(before)
+
+    def died(self) -> None:
+        """What was noticed and not committed is forgotten with the agent's memory."""
+        self._noticed.clear()
+
+    def forget(self) -> None:
+        """The disk is another one: what was known of the peers' stores is lost with it."""
+        self._replaced.clear()
+
     def _acknowledging(self, board_id: int, peer: str, ack: Ack) -> None:
-        inbox = self._board(board_id).inbox
-        if ack.received > inbox.number:
-            self._broken("13", f"acknowledges {ack.received} and has committed {inbox.number}")
+        committed = self.disk.numbers.get(board_id, 0)
+        if ack.received > committed:
+            self._broken("13", f"acknowledges {ack.received} and has committed {committed}")
         for number, reason, detail in ack.refused:
             if (board_id, number) not in self.disk.refused:
                 self._broken("13", f"refuses {number} and has not committed that")
-            if reason not in USUAL and not self._history.losses:
+            if reason not in self._history.usual and self._history.is_whole:
                 self._broken("R3", f"refuses what an honest peer sent: {reason}: {detail}")
-        if not self._history.losses:
-            for job_id, number in self._history.outcomes.get((peer, self.name), {}).items():
+        if self._history.is_whole:
+            zone = self.disk.boards[board_id].zone
+            for job_id, number in self._history.outcomes.get((peer, self.name, zone), {}).items():
                 if 0 < number <= ack.home and job_id not in self._history.home:
                     self._broken("R7", f"says that {short_text(job_id)} is home, and it is not")
 
-    def _board(self, board_id: int) -> Board:
-        row = self.disk.boards.get(board_id)
-        return Board(board_id, "", "", None, self._limits) if row is None else Board.from_row(row, self._limits)
-
     def _sending_fact(self, board_id: int, peer: str, message: FactMessage) -> None:
-        fact = decode(message.kind, message.body, message.proof)
-        self._blobs.naming(self.disk, board_id, message, fact)
         flight = self._flight.setdefault(board_id, {})
         flight[message.number] = None
         if len(flight) > self._limits.window_records:
             self._broken("R12", f"has {len(flight)} records in flight to {peer}")
-        row = self.disk.by_id.get(fact.job_id)
-        if row is None:
-            self._broken("13", f"sends {short_text(fact.job_id)}, which is not durable")
-            return
         holder, facts = self.disk.records.get(message.number, (b"", b""))
-        if holder != fact.job_id:
-            self._broken("13", f"sends {short_text(fact.job_id)} as {message.number}, which is not durable")
-        elif message.body not in facts:
-            self._broken("13", f"sends the {fact.kind.name} of {short_text(fact.job_id)}, which is not durable")
+        try:
+            fact = decode(message.kind, message.body, message.proof)
+        except FactError:
+            self._broken("23", f"sends what is no fact, of {short_text(holder)}")
+            return
+        self._blobs.naming(self.disk, board_id, message, fact)
+        row = self.disk.by_id.get(fact.job_id)
+        if row is None or holder != fact.job_id or message.body not in facts:
+            self._not_durable(message.number, fact, row, holder)
+            if row is None:
+                return
         if fact.kind is Kind.REQUEST and row.down_board == board_id and message.flags & END and row.live:
             lane = lane_of(row, board_id)
             if lane is None or not lane.offered:
                 self._broken("R6", f"offers {short_text(fact.job_id)}, and that is not durable")
             self._crediting(peer, row)
 
+    def _not_durable(self, number: int, fact: Fact, row: Row | None, holder: bytes) -> None:
+        short = short_text(fact.job_id)
+        if holder in self.disk.damaged:
+            self._broken("23", f"serves the {fact.kind.name} of {short_text(holder)} from a damaged row")
+        elif row is None:
+            self._broken("13", f"sends {short}, which is not durable")
+        elif holder != fact.job_id:
+            self._broken("13", f"sends {short} as {number}, which is not durable")
+        else:
+            self._broken("13", f"sends the {fact.kind.name} of {short}, which is not durable")
+
     def _crediting(self, peer: str, row: Row) -> None:
         same = (row.down_board, row.down_branch)
         offered = [one for one in self.disk.rows.values() if one.live and (one.down_board, one.down_branch) == same]
         out = sum(1 for one in offered if not one.waiting)
-        if out > self._limits.credit_jobs and not self._history.losses:
+        if out > self._limits.credit_jobs and self._history.is_whole:
             self._broken("R13", f"has {out} unfinished jobs at {peer}, which takes {self._limits.credit_jobs}")
 
-    def starting(self, start: Start) -> None:
-        """A handler is about to start: its attempt is durable (R8)."""
+    def starting(self, start: Start, now_ms: int) -> None:
+        """A handler is about to start: its attempt is durable (R8), and its origin's key was not revoked (20)."""
         row = self.disk.by_id.get(start.job_id)
-        if row is None or unpack(row.record)[5] < start.attempt:
+        if row is None or attempt_of(row) < start.attempt:
             self._broken("R8", f"starts attempt {start.attempt} of {short_text(start.job_id)}, which is not durable")
+            return
         # A job that ended in the same commit needs no bytes; its handler is stopped.
-        request = None if row is None or not row.live else request_of(row)
-        if request is not None and request.payload is not None and not sound(self.disk, start.job_id, request):
+        named = request_of(row) if row.live else None
+        if named is not None and named.payload is not None and not sound(self.disk, start.job_id, named):
             self._broken("R14", f"starts {short_text(start.job_id)} without its payload")
+        for revoked in self._history.revoked:
+            request = request_of(row)
+            assert request is not None, "what starts is live, and has its Request"
+            came = request.path.startswith(f"{revoked.whom}.") and request.zone == revoked.zone
+            if came and revoked.by == self.name and now_ms > revoked.at_ms + AT_ONCE_MS:
+                self._broken("20", f"starts {short_text(start.job_id)} of {revoked.whom}, whose key it has revoked")
 
     def replying(self, result: bytes | MeshError) -> None:
         """A caller is about to be answered (1)."""

@@ -22,16 +22,18 @@ class Told:
     """What the callers of a job wished and were told.
 
     Attributes:
-        path, text, key: as it was put; empty and None when the caller died before it was answered.
+        path, zone, text, key: as it was put; empty and None when the caller died before it was answered.
         put_ms: true time of the put.
         acknowledged: a caller was given the id.
         deleting, deleted: a delete was asked for, and acknowledged. One that was only asked for is neither promised
             nor excluded.
         cancelling: a cancel was asked for.
-        states: every final state that was told, in order.
+        depth: how many parents it has.
+        states: every final state that was told, in order; `durable` those that the origin had committed.
     """
 
     path: str = ""
+    zone: str = ""
     text: str = ""
     key: str | None = None
     put_ms: int = 0
@@ -39,7 +41,9 @@ class Told:
     deleting: bool = False
     deleted: bool = False
     cancelling: bool = False
+    depth: int = 0
     states: list[State] = field(default_factory=list)
+    durable: list[State] = field(default_factory=list)
 
 
 class Loss(NamedTuple):
@@ -54,6 +58,15 @@ class Loss(NamedTuple):
     rows: frozenset[bytes]
     changed: frozenset[bytes]
     noticed_by: frozenset[str]
+
+
+class Revocation(NamedTuple):
+    """One agent revoked the key of another one in a zone, at true time `at_ms`."""
+
+    by: str
+    whom: str
+    zone: str
+    at_ms: int
 
 
 class Alarm(NamedTuple):
@@ -76,8 +89,13 @@ class History:
         effects: how often the effect of a job happened.
         losses, alarms: what befell stores, and what the agents said about it.
         home: jobs whose end was durable at their origin, once.
-        outcomes: by (agent, agent above it), the number of each job that is over there.
-        crashes, cuts, commits: how many there were.
+        outcomes: by (agent, agent above it, zone), the number of each job that is over there.
+        alone: how often the agent of a job died while no other handler ran there.
+        damages: (agent, job) of every row that was damaged.
+        clones: agents that ran on two copies of one store.
+        revoked: (who revoked, whom, zone, true time).
+        usual: reasons for which honest peers that lost nothing may refuse each other's records.
+        crashes, cuts, commits: how many there were; `faults` counts those of the rarer kinds.
         problems: what was seen to be wrong while it happened.
     """
 
@@ -92,12 +110,23 @@ class History:
         self.losses: list[Loss] = []
         self.alarms: list[Alarm] = []
         self.home: set[bytes] = set()
-        self.outcomes: dict[tuple[str, str], dict[bytes, int]] = {}
+        self.outcomes: dict[tuple[str, str, str], dict[bytes, int]] = {}
+        self.alone: Counter[bytes] = Counter()
+        self.damages: dict[tuple[str, bytes], None] = {}
+        self.clones: dict[str, None] = {}
+        self.revoked: list[Revocation] = []
+        self.usual = frozenset({"busy", "no_card", "no_blob"})
+        self.faults: Counter[str] = Counter()
         self.problems: list[str] = []
         self.crashes = 0
         self.cuts = 0
         self.commits = 0
         self._seen: dict[tuple[str, bytes], tuple[State, int]] = {}
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no store has lost anything, nor ran twice."""
+        return not (self.losses or self.clones or self.damages)
 
     def problem(self, rule: str, sentence: str) -> None:
         """Something that should not be, under the number of the invariant or rule that it breaks."""
@@ -112,6 +141,10 @@ class History:
         states = self.of(job_id).states
         if state in TERMINAL and (not states or states[-1] is not state):
             states.append(state)
+
+    def is_over(self, job_id: bytes) -> bool:
+        """Whether a caller was told that a job ended."""
+        return job_id in self.told and bool(self.told[job_id].states)
 
     def started(self, name: str, job_id: bytes) -> None:
         """A handler was started."""
@@ -131,7 +164,7 @@ class History:
         was, had = before
         # A Reject has no version of its own: the Outcome after it, and the tombstone, keep or raise it.
         # The counter of a destination that lost its store begins again.
-        back = (version < had and not self.losses) or (
+        back = (version < had and self.is_whole) or (
             was in _STEPS and state in _STEPS and _STEPS.index(state) < _STEPS.index(was)
         )
         back |= was is State.RUNNING and state in _STEPS[:-1]
@@ -143,6 +176,12 @@ class History:
         for key in [key for key in self._seen if key[0] == name]:
             del self._seen[key]
         self._seen.update({(name, job_id): seen for job_id, seen in kept.items()})
+
+    def damaged(self, name: str, job_id: bytes) -> None:
+        """A row of an agent was damaged: what it says of the job from now on, if anything, begins anew."""
+        self.damages[name, job_id] = None
+        self.faults["damages"] += 1
+        self._seen.pop((name, job_id), None)
 
     def lost_at(self, names: list[str], since_ms: int = 0) -> list[str]:
         """Which of the agents lost a store, or a part of it, after `since_ms`."""

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from invitations.card import Card
-from invitations.peers import PeerRow
+from invitations.peers import InvitationRow, PeerRow
 from mesh.limits import Limits
 from mesh.proof import Verifier
 from mesh.simulation.history import History
 from mesh.simulation.wires import Wires
-from mesh.simulation.world import Faults, World
+from mesh.simulation.world import START_MS, Faults, World
 
-ZONE: Final = "lab"
-"""The one zone of a simulated mesh."""
 SKEW_MS: Final = 60_000
 """How far a clock may be off (PROTOCOL.md 13)."""
 
@@ -37,11 +35,11 @@ class Setting:
     verifier: Verifier
 
 
-def peer_row_of(card: Card) -> PeerRow:
-    """The row of a peer book under which an agent of a simulated mesh is pinned."""
+def peer_row_of(card: Card, zone: str) -> PeerRow:
+    """The row of a peer book under which an agent of a simulated mesh is pinned in a zone."""
     return PeerRow(
         fingerprint=card.fingerprint,
-        zone=ZONE,
+        zone=zone,
         name=card.name,
         kind=card.kind,
         card=card.data,
@@ -52,4 +50,21 @@ def peer_row_of(card: Card) -> PeerRow:
         urls=(),
         ranges=(),
         state="pinned",
+    )
+
+
+def invitation_of(name: str, zone: str) -> InvitationRow:
+    """The row of an invitation that was written for an agent, and that it has not used yet."""
+    return InvitationRow(
+        id=f"{zone}/{name}".encode(),
+        secret=None,
+        name=name,
+        kind="custom",
+        zone=zone,
+        ranges=(),
+        not_before=START_MS // 1000,
+        not_after=START_MS // 1000 + 86_400,
+        used_by=None,
+        failures=0,
+        state="open",
     )

@@ -19,20 +19,22 @@ and while it happens by `failpoints`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from grammar.errors import MeshError
 from invitations.identity import verify
 from mesh.blobs import name_blob
-from mesh.board import Board
+from mesh.errors import DiskFull, StoreAtLimit
 from mesh.limits import Limits
 from mesh.origin import Put
 from mesh.proof import Verifier
-from mesh.simulation.disk import Disk, state_of, version_of
-from mesh.simulation.history import History, Loss
+from mesh.room import Room
+from mesh.simulation.history import History, Revocation
 from mesh.simulation.host import Host
-from mesh.simulation.setting import ZONE, Setting
-from mesh.simulation.wires import Wires
+from mesh.simulation.setting import SKEW_MS, Setting
+from mesh.simulation.stores import Stores
+from mesh.simulation.wires import ZONE, Link, Wires
 from mesh.simulation.world import Faults, World
 
 SETTLE_S: Final = 4.0
@@ -43,38 +45,63 @@ class Simulation:
     """A mesh of engines under faults.
 
     Args:
-        links: pairs of agent names; the mesh may be a chain, a star, any tree.
+        links: pairs of agent names, and a zone as a third name where it is not `lab`; the mesh may be a chain, a star,
+            any tree, and two agents may be linked in several zones.
         seed: decides everything.
         faults: how the world behaves.
         limits: what the agents accept.
         skews_ms: by agent, how far its clock is off the true time.
+        smugglers: agents that forward jobs into any zone, as no honest agent does.
+        tell: called with a readable line about every message, commit, start and fault.
+        strangers: (inviter, invited) in every zone that they share: the inviter refuses the other one until `admit`.
 
     Attributes:
         hosts: the agents by name.
         history: what really happened.
+        smugglers: as given.
+        stores: what befalls the agents' stores: copies, losses, damage, clones.
     """
 
     def __init__(
         self,
-        links: Sequence[tuple[str, str]],
+        links: Sequence[Link],
         *,
         seed: int,
         faults: Faults | None = None,
         limits: Limits | None = None,
         skews_ms: Mapping[str, int] | None = None,
+        smugglers: Sequence[str] = (),
+        strangers: Sequence[tuple[str, str]] = (),
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self.seed = seed
         self.faults = faults or Faults()
         self.limits = limits or Limits()
-        self.world = World(seed)
+        self.world = World(seed, tell)
         self.history = History()
         self.wires = Wires(links, self.world, self.faults)
         setting = Setting(self.world, self.wires, self.history, self.faults, self.limits, Verifier(verify))
-        names = sorted({name for ends in links for name in ends})
+        names = self.wires.names
         self.hosts = {
-            name: Host(name, setting, self._start_later, skew_ms=(skews_ms or {}).get(name, 0)) for name in names
+            name: Host(
+                name,
+                setting,
+                self._start_later,
+                skew_ms=(skews_ms or {}).get(name, 0),
+                smuggles=name in smugglers,
+            )
+            for name in names
         }
-        self.wires.ends.update(self.hosts)
+        self.smugglers = frozenset(smugglers)
+        if smugglers:
+            self.history.usual |= {"wrong_zone"}
+        for inviter, invited in strangers:
+            for wire in self.wires.at(inviter):
+                if invited in wire.ends:
+                    self.hosts[inviter].strangers[wire.zone, invited] = None
+        for name in names:
+            self.wires.join(name, self.hosts[name])
+        self.stores = Stores(setting, self.hosts, self.limits, self._start_later)
         for name in names:
             self.start(name)
 
@@ -90,7 +117,16 @@ class Simulation:
         self.world.run(seconds)
 
     def heal(self, seconds: float = 60.0) -> None:
-        """End all faults, bring everything up, and give the mesh `seconds` to settle; less if it has settled."""
+        """End all faults, bring everything up, and give the mesh `seconds` to settle; less if it has settled. Clocks
+        that are off beyond the limit are set right, strangers are admitted, and of two clones one is ended."""
+        if not self.world.calm:
+            for name, host in self.hosts.items():
+                self.stores.unclone(name)
+                if abs(host.skew_ms) > SKEW_MS:
+                    self.set_clock(name, 0)
+                self._empty(name)
+                for _, invited in tuple(host.strangers):
+                    self.admit(name, invited)
         self.world.calm = True
         for name in self.hosts:
             self.start(name)
@@ -101,7 +137,7 @@ class Simulation:
         end_ms = self.world.now_ms + int(seconds * 1000)
         # What is still wrong after the first quiet moment may come right in the seconds after it, or may show itself.
         while self.world.now_ms < end_ms:
-            quiet = all(host.is_quiet for host in self.hosts.values())
+            quiet = self.wires.is_still and all(host.is_quiet for host in self.hosts.values())
             self.run(SETTLE_S)
             if quiet:
                 return
@@ -111,31 +147,23 @@ class Simulation:
         path: str,
         text: str,
         *,
+        zone: str = ZONE,
         life_s: float | None = None,
         key: str | None = None,
         payload: bytes | None = None,
         on_reply: Callable[[bytes | MeshError], None] | None = None,
     ) -> None:
         """Put a job at the first agent of `path`, if that is up; `history.told` records what comes of it."""
-        history, put_ms = self.history, self.world.now_ms
         origin = path.partition(".")[0]
 
         def reply(result: bytes | MeshError) -> None:
-            if isinstance(result, bytes):
-                told = history.of(result)
-                told.path, told.text, told.key = path, text, key
-                told.put_ms = told.put_ms or put_ms
-                told.acknowledged = True
-                if key is not None:
-                    history.keys.setdefault((origin, key), set()).add(result)
-            else:
-                history.problem("put", f"{origin} refused {path} {text}: {result}")
+            if isinstance(result, MeshError) and not isinstance(result, DiskFull | StoreAtLimit):
+                self.history.problem("put", f"{origin} refused {path} {text}: {result}")
             if on_reply is not None:
                 on_reply(result)
 
         blob = None if payload is None else name_blob(payload)
-        wish = Put(ZONE, path, text, life_s=life_s, key=key, payload=blob)
-        self.hosts[origin].ask(lambda engine, token, now_ms: engine.put(token, wish, now_ms), reply)
+        self.hosts[origin].put(Put(zone, path, text, life_s=life_s, key=key, payload=blob), reply)
 
     def cancel(self, job_id: bytes) -> None:
         """Cancel an acknowledged job at its origin."""
@@ -161,7 +189,7 @@ class Simulation:
         """Start an agent on what its disk holds, if it is down."""
         host, wires = self.hosts[name], self.wires.at(name)
         if not host.up:
-            host.start([self.hosts[wire.other(name)].peer_row for wire in wires])
+            host.start([self.hosts[wire.other(name)].peer_row(wire.zone) for wire in wires])
             for wire in wires:
                 self.wires.dial_soon(wire, 100)
 
@@ -174,6 +202,14 @@ class Simulation:
             self.world.note("crash", name)
             host.kill()
         self._start_later(name, down_s)
+
+    def set_clock(self, name: str, skew_ms: int) -> None:
+        """Restart an agent with its clock so far off the true time."""
+        self.crash(name)
+        self.hosts[name].skew_ms = skew_ms
+        if abs(skew_ms) > SKEW_MS:
+            self.history.faults["clocks"] += 1
+            self.history.usual |= {"clock"}
 
     def _start_later(self, name: str, down_s: float | None = None) -> None:
         down = self.world.random.uniform(0.1, self.faults.down_s) if down_s is None else down_s
@@ -210,48 +246,36 @@ class Simulation:
         if not self.world.calm:
             self.wires.between(one, other).stalled_ms = self.world.now_ms + int(seconds * 1000)
 
-    # -- stores -------------------------------------------------------------------------------------------------
+    def slow(self, one: str, other: str, bytes_s: int) -> None:
+        """Let a link carry so many bytes in a second, until the mesh is healed."""
+        self.wires.between(one, other).bytes_s = bytes_s
 
-    def keep_copy(self, name: str) -> None:
-        """Copy the store of an agent, for `restore`."""
-        host = self.hosts[name]
-        host.copies.append((self.world.now_ms, host.disk.copy()))
+    def fill(self, name: str, room: Room, *, seconds: float) -> None:
+        """Let the store of an agent have no room for new jobs for `seconds`; a restart finds out anew."""
+        host, world = self.hosts[name], self.world
+        if not world.calm:
+            self.history.faults["full"] += host.up
+            host.input(lambda engine, now_ms: engine.room(room, now_ms))
+            world.later(int(seconds * 1000), lambda: self._empty(name))
 
-    def restore(self, name: str) -> None:
-        """Kill an agent and give it the last copy of its store, if there is one."""
-        copies = self.hosts[name].copies
-        if copies and not self.world.calm:
-            self._replace(name, *copies[-1])
+    def _empty(self, name: str) -> None:
+        self.hosts[name].input(lambda engine, now_ms: engine.room(Room.ENOUGH, now_ms))
 
-    def lose(self, name: str) -> None:
-        """Kill an agent and take its store away."""
-        if not self.world.calm:
-            self.hosts[name].copies.clear()
-            self._replace(name, 0, Disk())
+    # -- who is whose peer --------------------------------------------------------------------------------------
 
-    def _replace(self, name: str, at_ms: int, copy: Disk) -> None:
-        host = self.hosts[name]
-        if host.up:
-            host.kill()
-        before, after = host.disk.kept(), copy.kept()
-        changed = frozenset(one for one, row in after.items() if one in before and row.record != before[one].record)
-        noticed = frozenset(
-            wire.other(name) for wire in self.wires.at(name) if self._remembers(name, wire.other(name), copy)
-        )
-        lost = frozenset(before.keys() - after.keys())
-        self.history.losses.append(Loss(name, at_ms, self.world.now_ms, lost, changed, noticed))
-        self.history.forget(name, {one: (state_of(row), version_of(row)) for one, row in after.items()})
-        self.world.note("loss", name, at_ms)
-        host.disk = copy.copy()
-        self._start_later(name)
+    def admit(self, inviter: str, invited: str) -> None:
+        """Let an agent in that was a stranger to `inviter`."""
+        for wire in self.wires.at(inviter):
+            if invited in wire.ends:
+                self.hosts[inviter].admit(self.hosts[invited].peer_row(wire.zone))
 
-    def _remembers(self, name: str, peer: str, copy: Disk) -> bool:
-        # Whether the peer has committed a number of this store that the copy never gave out.
-        board = self.hosts[peer].stored_board(name)
-        # During a full exchange positions mean nothing, and it is begun again anyway.
-        known = next((Board.from_row(row, self.limits) for row in copy.boards.values() if row.name == peer), None)
-        at_peer = self.hosts[peer]
-        under_way = at_peer.up and at_peer.board(name).exchanging
-        if board is None or under_way or board.exchanging or (known is not None and known.exchanging):
-            return False
-        return board.inbox.number > max(copy.records, default=0)
+    def revoke(self, by: str, whom: str, zone: str = ZONE) -> None:
+        """Let one agent revoke the key of another one, for good."""
+        host, wire = self.hosts[by], self.wires.between(by, whom, zone)
+        if not host.up or wire.revoked or not host.admits(wire):
+            return
+        wire.revoked = True
+        self.history.revoked.append(Revocation(by, whom, zone, self.world.now_ms))
+        self.history.faults["revocations"] += 1
+        row = replace(self.hosts[whom].peer_row(zone), state="revoked")
+        host.input(lambda engine, _: engine.revoke([row]))

@@ -9,16 +9,17 @@ invariant, or the name of the delivery rule, that is broken:
 5   one Outcome, the same bytes everywhere; 6 callers were told one final state;
 7   no caller was told a failure of what happened, unless the answer says that its effect is unknown;
 9   both sides of every board hold the same facts; 10 a deleted job is alive nowhere;
-12  nothing started after its time; 14 a store that lost something raised the alarm, and no other did;
-R   nothing is left in windows, counts, refusals, slots and exchanges.
+12  nothing started after its time; 18 no job is held by an agent, or on a board, outside its zone;
+23  every row can be read, or was damaged by the run;
+R8  a job ends as poisoned if, and only if, it killed its agent while it ran alone.
 
-A lost or restored store excuses what the invariants say that it excuses, and nothing else. What is wrong while it
-happens (8, 10, 11, 13, 15 and more) comes from `history` and `failpoints`.
+What is left over on boards, and alarms that were missing or false (14, R), is in `leftovers`; what is wrong while it
+happens (8, 10, 11, 13, 20 and more) comes from `history` and `failpoints`. Which fault excuses what is in `excuses`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -28,22 +29,22 @@ from mesh.facts import Kind, blob_of, short_text
 from mesh.job import Job
 from mesh.lifecycle import State
 from mesh.simulation.blob_points import whole
+from mesh.simulation.excuses import Excuses
 from mesh.simulation.history import Told
-from mesh.simulation.host import Host
-from mesh.simulation.program import CHARGE
+from mesh.simulation.leftovers import leftovers
+from mesh.simulation.program import CHARGE, POISON, SPLIT
 from mesh.simulation.simulation import Simulation
-from mesh.simulation.wires import GREETING_MS
+from mesh.simulation.wires import Wire
 
 PATIENCE_MS: Final = 1_000
 """How long after its decision a handler may start: its commit comes first."""
-LOST: Final = "lost what the other side had committed"
-TWO: Final = "two outcomes"
-CLOCK: Final = "the clock of"
+ALONE: Final = 2
+"""Deaths of its agent while it ran alone after which a job ends as poisoned."""
 
 
 def violations(run: Simulation) -> list[str]:
     """Everything that should not be, as sentences; empty when all is well."""
-    return [*run.history.problems, *_Verdict(run).sentences()]
+    return [*run.history.problems, *_Verdict(run).sentences(), *leftovers(run)]
 
 
 def disagreements(run: Simulation) -> list[str]:
@@ -51,8 +52,9 @@ def disagreements(run: Simulation) -> list[str]:
     verdict = _Verdict(run)
     found: list[str] = []
     for wire in run.wires.all:
-        if all(run.hosts[name].is_level for name in wire.ends):
-            found += verdict.differences(*wire.ends)
+        level = run.wires.is_still and all(run.hosts[name].is_level for name in wire.ends)
+        if level and not wire.revoked:
+            found += verdict.differences(wire)
     return found
 
 
@@ -60,6 +62,7 @@ class _Verdict:
     def __init__(self, run: Simulation) -> None:
         self._run = run
         self._history = run.history
+        self._excuses = Excuses(run.history)
         self._held: dict[str, dict[bytes, Job]] = {}
         self._unread: list[str] = []
         for name, host in run.hosts.items():
@@ -81,63 +84,92 @@ class _Verdict:
         for job_id in dict.fromkeys(job_id for jobs in self._held.values() for job_id in jobs):
             yield from self._copies(job_id)
         for (origin, key), ids in self._history.keys.items():
-            if len(ids) > 1 and not self._history.lost_at([origin]):
+            # A damaged row comes back from a neighbour without its key, which is the origin's alone.
+            known = self._excuses.lost(origin) or any(self._excuses.damaged(origin, job_id) for job_id in ids)
+            if len(ids) > 1 and not known:
                 yield f'4: {origin} made {len(ids)} jobs for the key "{key}"'
-        yield from self._neighbours()
-        yield from self._alarms()
-        for host in self._run.hosts.values():
-            if host.up:
-                yield from _leftovers(host)
-            else:
-                yield f"2: {host.name}: the agent does not come up again"
 
     # -- one job, as its callers see it -------------------------------------------------------------------------
 
     def _callers(self, job_id: bytes, told: Told) -> Iterator[str]:
         names = told.path.split(".")
         short = f"{short_text(job_id)} ({told.path})"
-        lost = set(self._history.lost_at(names, told.put_ms))
-        mine = self._held[names[0]].get(job_id)
+        excuses, origin = self._excuses, names[0]
+        lost = excuses.lost(origin, told.put_ms)
+        mine = self._held[origin].get(job_id)
         if mine is None:
-            if told.acknowledged and names[0] not in lost:
+            if told.acknowledged and not lost and not self._unreadable(job_id, names):
                 yield f"1: {short} is lost at its origin"
             return
-        if told.deleted and mine.state is not State.DELETED and names[0] not in lost:
+        if told.deleted and mine.state is not State.DELETED and not lost and not excuses.damaged(origin, job_id):
             yield f"10: the deleted {short} is {mine.state} at its origin"
         final = [state for state in told.states if state is not State.DELETED]
-        # Told ahead of the commit by an origin that then died, while the destination went back to an older copy: what
-        # is told later says that the effect is unknown (or both outcomes met, and were flagged).
-        unknown = mine.outcome is not None and mine.outcome.unknown_effect
-        excused = names[-1] in lost and (unknown or self._flagged(job_id))
-        if len(final) > 1 and names[0] not in lost and not excused:
+        # Told ahead of the commit by an origin that then died, while the destination went back to an older copy, or was
+        # revoked: nobody remembers it. Else what is told later says that the effect is unknown, or both outcomes met,
+        # and were flagged.
+        back = excuses.lost(names[-1], told.put_ms) or excuses.damaged(names[-1], job_id)
+        ahead = final[:1] != told.durable[:1]
+        excused = back and (excuses.unknown(mine) or excuses.flagged(job_id) or ahead)
+        excused |= ahead and excuses.crosses(names)
+        if len(set(final)) > 1 and not lost and not excused and not self._overridden(job_id, names, final):
             yield f"6: the caller of {short} was told {', '.join(final)}"
         yield from self._effect(job_id, told, names, mine)
 
+    def _unreadable(self, job_id: bytes, names: Sequence[str]) -> bool:
+        """The origin's row is damaged, and this life has not read it yet, or no neighbour has a copy to give back."""
+        if not self._excuses.damaged(names[0], job_id):
+            return False
+        copy = self._held[names[1]].get(job_id)
+        return (
+            not self._run.hosts[names[0]].has_quarantined(job_id)
+            or copy is None
+            or copy.facts[Kind.REQUEST] is None
+            or self._excuses.parted(names[0], names[1])
+        )
+
+    def _overridden(self, job_id: bytes, names: Sequence[str], final: Sequence[State]) -> bool:
+        """A hop whose row was damaged, or that ran twice, said that the job did not go on, and it had."""
+        rejects = (State.REJECTED, State.EXPIRED, State.CANCELLED)
+        return final[0] in rejects and any(
+            self._excuses.damaged(name, job_id) or name in self._history.clones for name in names[:-1]
+        )
+
     def _effect(self, job_id: bytes, told: Told, names: list[str], mine: Job) -> Iterator[str]:
-        history, short = self._history, f"{short_text(job_id)} ({told.path})"
-        happened = history.effects[job_id]
-        spared = names[-1] in history.lost_at(names, told.put_ms)
+        history, excuses, short = self._history, self._excuses, f"{short_text(job_id)} ({told.path})"
+        happened, starts, deaths = history.effects[job_id], history.starts[job_id], history.deaths[job_id]
+        forgotten = excuses.forgotten(names, told)
+        again = excuses.lost(names[-1], told.put_ms) or excuses.damaged(names[-1], job_id)
         if mine.facts[Kind.REQUEST] is not None:
             charge = mine.request.instruction == CHARGE
-            if happened > 1 and not spared:
+            if happened > 1 and not forgotten:
                 yield f"3: {short} had its effect {happened} times"
-            if charge and history.starts[job_id] > 1 and not spared:
-                yield f"3: {short} is not idempotent and was started {history.starts[job_id]} times"
+            if charge and starts > 1 and not forgotten:
+                yield f"3: {short} is not idempotent and was started {starts} times"
             if history.first_start_ms.get(job_id, 0) > mine.request.expires_ms + PATIENCE_MS:
                 yield f"12: {short} was started after its time"
-        if history.starts[job_id] > 1 + history.deaths[job_id] and not spared:
-            yield f"3: {short} was started {history.starts[job_id]} times in {history.deaths[job_id]} deaths"
+        if starts > 1 + deaths and not again:
+            yield f"3: {short} was started {starts} times in {deaths} deaths"
         if State.COMPLETE in told.states and not happened:
             yield f"3: the caller of {short} was told that it is complete, and it had no effect"
-        outcome = mine.outcome
         failed = mine.state in (State.ERROR, State.EXPIRED, State.CANCELLED, State.REJECTED)
         # What a destination did and lost before its neighbour had heard of it, nobody can know (14).
-        forgot = any(
-            loss.name == names[-1] and loss.lost_ms >= told.put_ms and names[-2] not in loss.noticed_by
-            for loss in history.losses
-        )
-        if happened and failed and not forgot and not (outcome is not None and outcome.unknown_effect):
+        if happened and failed and not forgotten and not excuses.unknown(mine):
             yield f"7: the caller of {short} was told {mine.state}, and its effect happened"
+        yield from self._poison(job_id, told, mine, again=again)
+
+    def _poison(self, job_id: bytes, told: Told, mine: Job, *, again: bool) -> Iterator[str]:
+        outcome, short = mine.outcome, f"{short_text(job_id)} ({told.path})"
+        if outcome is None:
+            return
+        alone = self._history.alone[job_id]
+        if outcome.error is not None and outcome.error[0] == "poisoned" and alone < self._alone(told) and not again:
+            yield f"R8: {short} ended as poisoned, and its agent died {alone} times while it ran alone"
+        if told.text == POISON and outcome.state == State.COMPLETE:
+            yield f"R8: {short} kills every agent that runs it, and is complete"
+
+    def _alone(self, told: Told) -> int:
+        # That a parent waits, and others run beside it, is known to the witness a commit earlier than to the engine.
+        return ALONE - 1 if told.text == SPLIT else ALONE
 
     # -- one job, everywhere ------------------------------------------------------------------------------------
 
@@ -145,154 +177,107 @@ class _Verdict:
         copies = {name: jobs[job_id] for name, jobs in self._held.items() if job_id in jobs}
         short = short_text(job_id)
         for name, job in copies.items():
-            if job.live:
+            # Behind jobs that a revoked agent keeps, others wait for its credit.
+            behind = bool(self._history.revoked) and job.down is not None and job.down.waiting
+            if job.live and not behind and not self._excuses.crosses(job.place.names):
                 yield f"2: {short} is still {job.state} at {name}, its {job.role}"
-        whole = next((job for job in copies.values() if job.facts[Kind.REQUEST] is not None), None)
-        if whole is None:
+        known = next((job for job in copies.values() if job.facts[Kind.REQUEST] is not None), None)
+        if known is None:
             return
-        names = whole.place.names
+        names = known.place.names
+        yield from self._zone(short, known.request.zone, copies)
         for name in self._history.started_by.get(job_id, ()):
             if name != names[-1]:
                 yield f"4: {short} was started at {name}"
         outcomes = [fact for job in copies.values() if (fact := job.facts[Kind.OUTCOME]) is not None]
-        destination = self._run.hosts[names[-1]].peer_row.fingerprint
-        yield from self._bytes_of(short, copies, names)
+        destination = self._run.hosts[names[-1]].fingerprint
         if any(fact.content.signer != destination for fact in outcomes):  # type: ignore[union-attr]
             yield f"4: {short} has an outcome that its destination did not sign"
+        yield from self._bytes_of(job_id, copies, names)
         several = len({fact.body for fact in outcomes}) > 1
-        if several and not (names[-1] in self._history.lost_at(list(names)) and self._flagged(job_id)):
+        back = self._excuses.lost(names[-1]) or self._excuses.damaged(names[-1], job_id)
+        if several and not (back and self._excuses.flagged(job_id)):
             yield f"5: {short} has {len({fact.body for fact in outcomes})} outcomes"
-        horizon_ms = whole.request.expires_ms + int(self._run.limits.horizon_s * 1000)
+        horizon_ms = known.request.expires_ms + int(self._run.limits.horizon_s * 1000)
         if not several and self._run.world.now_ms < horizon_ms:
-            yield from self._sides(short, copies, names)
+            yield from self._sides(job_id, copies, names)
 
-    def _bytes_of(self, short: str, copies: dict[str, Job], names: tuple[str, ...]) -> Iterator[str]:
+    def _bytes_of(self, job_id: bytes, copies: dict[str, Job], names: tuple[str, ...]) -> Iterator[str]:
         """Large results: what the origin has is what the destination signed, and it has it (5)."""
-        origin = copies.get(names[0])
+        origin, short = copies.get(names[0]), short_text(job_id)
         outcome = None if origin is None else origin.outcome
         name = None if outcome is None else blob_of(outcome)
         if origin is None or name is None:
             return
         held = origin.holding >> Kind.OUTCOME & 1
-        if (
-            held
-            and name_blob(whole(self._run.hosts[names[0]].disk, Key(origin.id, Kind.OUTCOME, name.hash))).name != name
-        ):
+        key = Key(job_id, Kind.OUTCOME, name.hash)
+        if held and name_blob(whole(self._run.hosts[names[0]].disk, key)).name != name:
             yield f"5: the result of {short} is not what its destination signed"
-        if not held and not self._history.lost_at(list(names)):
+        gone = any(self._excuses.lost(one) or self._excuses.damaged(one, job_id) for one in names)
+        if not held and not gone and not self._excuses.crosses(names):
             yield f"5: the result of {short} is lost, and no store was"
 
-    def differences(self, one: str, other: str) -> Iterator[str]:
-        """Jobs of which two neighbours hold different facts."""
+    def _zone(self, short: str, zone: str, copies: dict[str, Job]) -> Iterator[str]:
+        for name, job in copies.items():
+            if name in self._run.smugglers:
+                continue
+            if not any(wire.zone == zone for wire in self._run.wires.at(name)):
+                yield f"18: {name} holds {short} of zone {zone}, in which it has no link"
+            boards = self._run.hosts[name].disk.boards
+            for lane in job.lanes:
+                if boards[lane.board].zone != zone:
+                    yield f"18: {name} shares {short} of zone {zone} in zone {boards[lane.board].zone}"
+
+    def differences(self, wire: Wire) -> Iterator[str]:
+        """Jobs of which the two ends of a wire hold different facts."""
+        one, other = wire.ends
         mine, theirs = self._held[one], self._held[other]
         for job_id in [job_id for job_id in mine if job_id in theirs]:
             names = mine[job_id].place.names
             beside = one in names and other in names and abs(names.index(one) - names.index(other)) == 1
-            if beside and _differ(mine[job_id], theirs[job_id]) and not self._flagged(job_id):
+            differ = beside and self._differ(mine[job_id], theirs[job_id]) and mine[job_id].request.zone == wire.zone
+            if differ and not self._excuses.flagged(job_id) and not self._outdated(job_id, wire):
                 kinds = f"{one} has {_kinds(mine[job_id])}, {other} has {_kinds(theirs[job_id])}"
                 yield f"9: of the live {short_text(job_id)} {kinds}"
 
-    def _sides(self, short: str, copies: dict[str, Job], names: tuple[str, ...]) -> Iterator[str]:
+    def _outdated(self, job_id: bytes, wire: Wire) -> bool:
+        """Only the reports differ, and the destination lost the counter by which the later one is known."""
+        one, other = (self._held[name][job_id] for name in wire.ends)
+        facts = [{(fact.kind, fact.body) for fact in job.facts if fact is not None} for job in (one, other)]
+        reports = all(kind is Kind.PROGRESS for kind, _ in facts[0] ^ facts[1])
+        names = one.place.names
+        return reports and (self._excuses.lost(names[-1]) or self._excuses.damaged(names[-1], job_id))
+
+    def _sides(self, job_id: bytes, copies: dict[str, Job], names: tuple[str, ...]) -> Iterator[str]:
+        short = short_text(job_id)
         for above, below in pairwise(names):
             upper, lower = copies.get(above), copies.get(below)
+            if self._excuses.parted(above, below) or not self._run.smugglers.isdisjoint((above, below)):
+                continue
             if upper is None and lower is not None:
-                yield f"9: {below} holds {short}, and {above} does not"
+                if not self._excuses.damaged(above, job_id):
+                    yield f"9: {below} holds {short}, and {above} does not"
             elif upper is not None and lower is None:
-                if upper.down is not None and upper.down.offered:
+                ended = upper.reject is not None and upper.reject.agent == above
+                gone = self._excuses.damaged(below, job_id) or ended
+                if upper.down is not None and upper.down.offered and not gone:
                     yield f"9: {above} offered {short}, and {below} does not hold it"
-            elif upper is not None and lower is not None and _differ(upper, lower):
+            elif upper is not None and lower is not None and self._differ(upper, lower):
                 yield f"9: of {short} {above} has {_kinds(upper)}, {below} has {_kinds(lower)}"
 
-    def _flagged(self, job_id: bytes) -> bool:
-        return any(TWO in alarm.text and short_text(job_id) in alarm.text for alarm in self._history.alarms)
-
-    # -- stores and alarms --------------------------------------------------------------------------------------
-
-    def _alarms(self) -> Iterator[str]:
-        history = self._history
-        for loss in history.losses:
-            for peer in sorted(loss.noticed_by):
-                if history.lost_at([peer], loss.lost_ms):
-                    # The peer lost what it remembered, before or after it said so.
-                    continue
-                pair = ((loss.name, peer), (peer, loss.name))
-                if not any(
-                    alarm.at_ms >= loss.lost_ms and LOST in alarm.text and (alarm.name, other) in pair
-                    for alarm in history.alarms
-                    for other in (alarm.text.rpartition('with "')[2].rstrip('"'),)
-                ):
-                    yield f"14: {loss.name} lost what {peer} had committed, and nobody noticed"
-        for alarm in history.alarms:
-            near = [alarm.name, *(wire.other(alarm.name) for wire in self._run.wires.at(alarm.name))]
-            befell = [loss for loss in history.losses if loss.lost_ms <= alarm.at_ms]
-            if LOST in alarm.text:
-                justified = any(loss.name in near for loss in befell)
-            elif CLOCK in alarm.text:
-                justified = self._skewed(alarm.name)
-            else:
-                justified = bool(befell)
-            if not justified:
-                yield f"14: {alarm.name} raised a false alarm: {alarm.text}"
-
-    def _skewed(self, name: str) -> bool:
-        if self._run.faults.step_ms:
-            return True
-        # A greeting that was long on its way makes a clock look late.
-        mine, limit_ms = self._run.hosts[name].skew_ms, self._run.limits.skew_alarm_s * 1000 - GREETING_MS
-        return any(
-            abs(self._run.hosts[wire.other(name)].skew_ms - mine) > limit_ms for wire in self._run.wires.at(name)
-        )
-
-    # -- boards -------------------------------------------------------------------------------------------------
-
-    def _neighbours(self) -> Iterator[str]:
-        for wire in self._run.wires.all:
-            for name in wire.ends:
-                peer = wire.other(name)
-                if not wire.up or not self._run.hosts[name].board(peer).open:
-                    yield f"R11: {name} has no link to {peer}"
-                    continue
-                board, theirs = self._run.hosts[name].board(peer), self._run.hosts[peer].board(name)
-                if board.exchanging:
-                    yield f"R4: {name} never ends its full exchange with {peer}"
-                elif not board.proved:
-                    yield f"R5: {name} never proves itself to {peer}"
-                if board.outbox.flight or board.outbox.behind:
-                    yield f"R3: {peer} never acknowledges what {name} sent it"
-                if board.inbox.refused:
-                    yield f"R3: {peer} never confirms what {name} refused"
-                if board.parked or board.awaited:
-                    yield f"R3: {name} never takes what {peer} sent it"
-                if board.inbox.away or board.inbox.strays:
-                    yield f"R7: what {name} has of {peer} never comes home"
-                for branch in board.offered.keys() | theirs.accepted.keys() | board.waiting.keys():
-                    counts = [side.get(branch, 0) for side in (board.offered, theirs.accepted, board.waiting)]
-                    yield f"R13: {name} counts {counts} jobs of branch {branch} to {peer}, and all are over"
-
-
-def _leftovers(host: Host) -> Iterator[str]:
-    assert host.engine is not None
-    blobs = host.engine.ledger.blobs
-    if blobs.owing or any(one.due or one.open or one.held for one in blobs.to.values()):
-        yield f"R14: {host.name} never sends what it owes"
-    if blobs.arriving or any(not blob.named for blob in host.disk.blobs.values()):
-        yield f"R14: {host.name} keeps bytes that no fact names"
-    for blob in host.disk.blobs.values():
-        if blob.job not in host.disk.by_id:
-            yield f"R14: {host.name} keeps bytes of {short_text(blob.job)}, which it does not know"
-        elif blob.kind == Kind.REQUEST and blob.board:
-            yield f"R14: {host.name} keeps the payload of {short_text(blob.job)}, which is over"
-    destination = host.engine.destination
-    if destination.running or destination.suspects or any(destination.ready.values()):
-        yield f"R8: handlers or jobs are left at {host.name}, and all are over"
-
-
-def _differ(upper: Job, lower: Job) -> bool:
-    if upper.facts[Kind.REQUEST] is None or lower.facts[Kind.REQUEST] is None:
-        return False
-    return {(fact.kind, fact.body) for fact in upper.facts if fact is not None} != {
-        (fact.kind, fact.body) for fact in lower.facts if fact is not None
-    }
+    def _differ(self, one: Job, other: Job) -> bool:
+        if one.facts[Kind.REQUEST] is None or other.facts[Kind.REQUEST] is None:
+            return False
+        upper, lower = (one, other) if one.place.index < other.place.index else (other, one)
+        mine, theirs = ({(fact.kind, fact.body) for fact in job.facts if fact is not None} for job in (upper, lower))
+        reject = upper.facts[Kind.REJECT]
+        if reject is not None and upper.outcome is not None and upper.reject is not None:
+            # Said by an agent whose store forgot, or never learned, that the job had gone on; the Outcome overrides it.
+            # It only travels up.
+            above = upper.place.names.index(upper.reject.agent) <= upper.place.index
+            if above and self._excuses.lost(upper.reject.agent):
+                mine.discard((reject.kind, reject.body))
+        return mine != theirs
 
 
 def _kinds(job: Job) -> str:

@@ -15,6 +15,8 @@ from itertools import count
 from random import Random
 from typing import Final
 
+from mesh.facts import ID_BYTES, short_text
+
 START_MS: Final = 1_700_000_000_000
 
 
@@ -51,19 +53,23 @@ class Faults:
 class World:
     """Virtual time and chance.
 
+    Args:
+        tell: called with a readable line about everything that is noted.
+
     Attributes:
         now_ms: true time; the agents' clocks may be off.
         random: the one source of chance.
         calm: no fault happens any more.
     """
 
-    __slots__ = ("_events", "_hash", "_order", "calm", "now_ms", "random")
+    __slots__ = ("_events", "_hash", "_order", "_tell", "calm", "now_ms", "random")
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, tell: Callable[[str], None] | None = None) -> None:
         self.random = Random(seed)  # noqa: S311 - a replay needs a seed, not a secret
         self.now_ms = START_MS
         self.calm = False
         self._order = count()
+        self._tell = tell
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._hash = blake2b(digest_size=16)
 
@@ -75,6 +81,8 @@ class World:
     def note(self, *parts: object) -> None:
         """Add to the trace; parts have a `repr` that depends on nothing but the seed."""
         self._hash.update(repr((self.now_ms, *parts)).encode())
+        if self._tell is not None:
+            self._tell(f"{(self.now_ms - START_MS) / 1000:9.3f}  {' '.join(map(_word, parts))}")
 
     def later(self, delay_ms: int, event: Callable[[], None]) -> None:
         """Let `event` happen in `delay_ms` milliseconds."""
@@ -96,3 +104,18 @@ class World:
             self.now_ms, _, event = heappop(events)
             event()
         self.now_ms = end
+
+
+def _word(part: object) -> str:
+    """A part of a note as people read it: jobs by their short ids, messages by their number."""
+    match part:
+        case bytes():
+            return short_text(part)
+        case tuple():
+            return "-".join(map(str, part))
+        case list() if part and all(isinstance(one, bytes) and len(one) == ID_BYTES for one in part):
+            return " ".join(map(short_text, part))
+        case list():
+            return f"{len(part)} messages" if part else "nothing of jobs"
+        case _:
+            return str(part)

@@ -202,7 +202,9 @@ class MemoryStore:
                 found = [
                     row
                     for row in rows
-                    if row.waiting and (row.down_board, row.down_branch) == (query.board, query.branch)
+                    if row.waiting
+                    and (row.down_board, row.down_branch) == (query.board, query.branch)
+                    and not _is_unproved(row, query)
                 ]
                 found = sorted(found)[: query.limit]
             case Shared() | Revoked():
@@ -258,7 +260,7 @@ class MemoryStore:
         """Nothing to close; the content stays."""
 
 
-def _is_unproved(row: Row, query: Due) -> bool:
+def _is_unproved(row: Row, query: Due | Waiting) -> bool:
     return row.seq < query.first_seq and (row.up_board in query.unproved or row.down_board in query.unproved)
 
 

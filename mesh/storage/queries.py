@@ -67,7 +67,7 @@ class Queries:
                 numbers = sorted({number for number, _, _ in query.refused})
                 rows = [row for number in numbers for row in self._numbered(query.board, number - 1, number, -1)]
             case Waiting():
-                rows = self._rows(statements.WAITING, (query.board, query.branch, query.limit))
+                rows = self._waiting(query)
             case Shared() | Revoked():
                 arguments = (query.board, query.after, query.limit)
                 up, down = (self._rows(one, arguments) for one in (statements.SHARED_UP, statements.SHARED_DOWN))
@@ -103,6 +103,12 @@ class Queries:
         rows = self._rows(statements.DUE, arguments)
         following = self._connection.execute(statements.NEXT_DUE, {**arguments, "found": len(rows)}).fetchone()
         return Answer(query, rows, None if following is None else following[0])
+
+    def _waiting(self, query: Waiting) -> list[Row]:
+        if not query.unproved:
+            return self._rows(statements.WAITING, (query.board, query.branch, query.limit))
+        unproved = json.dumps(query.unproved)
+        return self._rows(statements.WAITING_PROVED, {**query._asdict(), "unproved": unproved})
 
     def list_jobs(self, *, live: bool | None, states: Sequence[int], after: int, limit: int) -> list[Row]:
         """Rows for people, newest first; see `Store.list_jobs`."""

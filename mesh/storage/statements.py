@@ -92,9 +92,19 @@ NUMBERED_DOWN: Final = f"""
 SELECT {_ROW} FROM jobs INDEXED BY jobs_down
 WHERE down_board = ? AND down_number > ? AND down_number <= ? AND down_number > 0 ORDER BY down_number, seq LIMIT ?
 """
+_PROVED: Final = """
+    (seq >= :first_seq OR (
+        ifnull(up_board, -1) NOT IN (SELECT value FROM json_each(:unproved))
+        AND ifnull(down_board, -1) NOT IN (SELECT value FROM json_each(:unproved))
+    ))
+"""
 WAITING: Final = f"""
 SELECT {_ROW} FROM jobs INDEXED BY jobs_waiting
 WHERE waiting = 1 AND down_board = ? AND down_branch = ? ORDER BY seq LIMIT ?
+"""
+WAITING_PROVED: Final = f"""
+SELECT {_ROW} FROM jobs INDEXED BY jobs_waiting
+WHERE waiting = 1 AND down_board = :board AND down_branch = :branch AND {_PROVED} ORDER BY seq LIMIT :limit
 """
 SHARED_UP: Final = f"""
 SELECT {_ROW} FROM jobs INDEXED BY jobs_shared_up
@@ -108,19 +118,13 @@ UNFINISHED: Final = f"""
 SELECT {_ROW} FROM jobs INDEXED BY jobs_shared_up
 WHERE facts IS NOT NULL AND up_board = ? AND seq > ? AND live = 1 AND role = ? ORDER BY seq LIMIT ?
 """
-_PROVED: Final = """
-    live = 1 AND due_ms IS NOT NULL
-    AND (seq >= :first_seq OR (
-        ifnull(up_board, -1) NOT IN (SELECT value FROM json_each(:unproved))
-        AND ifnull(down_board, -1) NOT IN (SELECT value FROM json_each(:unproved))
-    ))
-"""
 DUE: Final = f"""
 SELECT {_ROW} FROM jobs INDEXED BY jobs_live
-WHERE due_ms <= :now_ms AND {_PROVED} ORDER BY due_ms, seq LIMIT :limit
+WHERE live = 1 AND due_ms IS NOT NULL AND due_ms <= :now_ms AND {_PROVED} ORDER BY due_ms, seq LIMIT :limit
 """
 NEXT_DUE: Final = f"""
-SELECT due_ms FROM jobs INDEXED BY jobs_live WHERE {_PROVED} ORDER BY due_ms, seq LIMIT 1 OFFSET :found
+SELECT due_ms FROM jobs INDEXED BY jobs_live
+WHERE live = 1 AND due_ms IS NOT NULL AND {_PROVED} ORDER BY due_ms, seq LIMIT 1 OFFSET :found
 """
 
 # -- queries of people ------------------------------------------------------------------------------------------------

@@ -236,6 +236,66 @@ def test_a_handler_that_awaits_a_child_holds_no_slot() -> None:
     assert running(pair) == [third]
 
 
+def test_a_handler_that_awaits_a_child_leaves_the_share_of_its_peer_to_others() -> None:
+    pair = Pair(limits={"cluster": Limits(handlers=8, handlers_per_peer=1)})
+    first, second = put(pair, 2)
+    destination = pair.cluster.engine.destination
+    assert running(pair) == [first]
+    destination.yielded(first)
+    destination.yielded(first)
+    pair.step("cluster")
+    assert running(pair) == [second]
+    destination.resumed(first)
+    pair.finish("cluster", second)
+    destination.resumed(first)
+    (third,) = put(pair)
+    assert pair.cluster.state(third) is State.CLAIMED
+    destination.yielded(first)
+    pair.finish("cluster", first)
+    assert running(pair) == [third]
+
+
+def test_one_that_runs_alone_after_crashes_lets_others_run_while_it_awaits_a_child() -> None:
+    pair = few(1)
+    (suspect,) = put(pair)
+    running(pair)
+    pair.crash("cluster")
+    pair.join()
+    assert running(pair) == [suspect]
+    assert pair.cluster.job(suspect).alone == 1
+    (child,) = put(pair)
+    assert pair.cluster.state(child) is State.CLAIMED
+    pair.cluster.engine.destination.yielded(suspect)
+    pair.step("cluster")
+    assert pair.cluster.job(suspect).alone == 0
+    assert pair.cluster.state(child) is State.RUNNING
+    pair.cluster.engine.destination.resumed(suspect)
+    pair.finish("cluster", child)
+    pair.finish("cluster", suspect)
+    pair.settle()
+    assert pair.states(suspect) == (State.COMPLETE, State.COMPLETE)
+
+
+def test_who_goes_on_beside_one_that_runs_alone_ends_its_solitude() -> None:
+    """A death of the agent would say nothing about it."""
+    pair = few(1)
+    first, second = put(pair, 2)
+    pair.cluster.engine.destination.yielded(first)
+    pair.step("cluster")
+    running(pair)
+    pair.crash("cluster")
+    pair.join()
+    assert running(pair) == [first]
+    destination = pair.cluster.engine.destination
+    destination.yielded(first)
+    pair.step("cluster")
+    assert running(pair) == [second]
+    assert [pair.cluster.job(one).alone for one in (first, second)] == [0, 1]
+    destination.resumed(first)
+    pair.step("cluster")
+    assert [pair.cluster.job(one).alone for one in (first, second)] == [0, 0]
+
+
 def test_a_draining_agent_starts_nothing() -> None:
     pair = Pair()
     pair.cluster.engine.destination.draining = True

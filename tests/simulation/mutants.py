@@ -46,6 +46,19 @@ from tests.simulation.planted.losses import (
     rows_act_before_they_are_proved,
     what_comes_back_counts_as_new,
 )
+from tests.simulation.planted.rarer import (
+    children_draw_on_the_credit_of_their_parents,
+    clone_is_let_in,
+    damaged_rows_are_believed,
+    effect_and_outcome_in_two_transactions,
+    invited_peer_gets_another_board,
+    replay_accepted,
+    revoked_key_starts_jobs,
+    suspects_restart_in_mass,
+    who_waits_keeps_its_slot,
+    whoever_was_there_is_poison,
+    zone_not_looked_at,
+)
 from tests.simulation.planted.sequences import (
     acknowledged_facts_left_out,
     collected_too_early,
@@ -74,7 +87,7 @@ from tests.simulation.planted.steps import (
     start_before_commit,
     watermark_before_data,
 )
-from tests.simulation.schedules import Schedule, Slant, as_drawn, with_blobs
+from tests.simulation.schedules import Schedule, Slant, as_drawn, rarer, with_blobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +129,46 @@ OF_BLOBS = (
     *(numbered_before_its_bytes_are_there, slice_acknowledged_before_its_commit, bytes_are_not_hashed, orphans_stay),
     *(home_while_its_bytes_wait, owed_bytes_are_forgotten_at_a_crash),
 )
+
+
+def much_of(rare: str) -> Slant:
+    """One rarer fault comes in every schedule."""
+
+    def slant(schedule: Schedule) -> Schedule:
+        return rarer(schedule, rare, Random(schedule.seed))
+
+    return slant
+
+
+def nested_and_scarce(schedule: Schedule) -> Schedule:
+    """Two agents with one slot and a credit of one, whose jobs put jobs at each other."""
+    scarce = replace(schedule.limits, handlers=1, handlers_per_peer=1, credit_jobs=1)
+    habits = replace(schedule.habits, splits=0.8, charges=0.0, poisons=0.0, jobs=8)
+    return replace(schedule, limits=scarce, habits=habits, links=(("a", "b"),), strangers=(), smugglers=())
+
+
+def crowded_and_killed(schedule: Schedule) -> Schedule:
+    """Many handlers run long, and their agents die often."""
+    return replace(
+        schedule,
+        limits=replace(schedule.limits, handlers=16, handlers_per_peer=16, credit_jobs=20),
+        habits=replace(schedule.habits, jobs=30, charges=0.0, crash_every_s=3.0, seconds=20.0),
+        faults=replace(schedule.faults, handler_ms=20_000, down_s=0.5),
+    )
+
+
 SLANTS = MappingProxyType(
     {
         "second_outcome_overwrites": restored_often,
+        "zone_not_looked_at": much_of("smugglers"),
+        "damaged_rows_are_believed": much_of("damages"),
+        "clone_is_let_in": much_of("clones"),
+        "who_waits_keeps_its_slot": nested_and_scarce,
+        "children_draw_on_the_credit_of_their_parents": nested_and_scarce,
+        "suspects_restart_in_mass": crowded_and_killed,
+        "whoever_was_there_is_poison": crowded_and_killed,
+        "revoked_key_starts_jobs": much_of("revokes"),
+        "invited_peer_gets_another_board": much_of("strangers"),
         **dict.fromkeys((plant.__name__ for plant in (*OF_BLOBS, results_go_too_early)), with_bytes),
     }
 )
@@ -158,6 +208,10 @@ MUTANTS = MappingProxyType(
                     *(numbers_used_again, attempt_not_counted, interrupted_runs_again, cancel_ignored_before_start),
                     slot_leaks,
                     *OF_BLOBS,
+                    *(zone_not_looked_at, damaged_rows_are_believed, clone_is_let_in, who_waits_keeps_its_slot),
+                    *(children_draw_on_the_credit_of_their_parents, suspects_restart_in_mass),
+                    *(whoever_was_there_is_poison, revoked_key_starts_jobs, invited_peer_gets_another_board),
+                    *(effect_and_outcome_in_two_transactions, replay_accepted),
                 ),
             ),
             (

@@ -10,7 +10,9 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -44,17 +46,23 @@ from mesh.storage.memory import MemoryStore
 from mesh.transport.memory import MemoryNetwork
 
 START_MS = 1_700_000_000_000
+SKEW_MS: ContextVar[int] = ContextVar("skew_ms", default=0)
+"""How far the clock of the agent is off whose task or timer runs: each is started in a context of its own."""
 ZONE = "lab"
 
 
 class LoopWriter:
     """The store's writer without a thread: groups of work, each after a random while, in order.
 
-    One that is `dead` does nothing any more: what was not committed is lost, and nobody is told.
+    One that is `dead` does nothing any more: what was not committed is lost, and nobody is told. `dies` is asked before
+    each commit, and between a commit and what follows from it, whether the agent dies there.
     """
 
-    def __init__(self, store: Store, random: Random, longest_s: float) -> None:
+    def __init__(
+        self, store: Store, random: Random, longest_s: float, dies: Callable[[Store], bool] = lambda store: False
+    ) -> None:
         self._store = store
+        self._dies = dies
         self._random = random
         self._longest_s = longest_s
         self._queue: list[Callable[[], Callable[[], None]]] = []
@@ -65,7 +73,12 @@ class LoopWriter:
         return self._store.open()
 
     def watch_room(self, tell: Callable[[Room], None]) -> None:
-        """There is always room in memory."""
+        """Now and then there is no room for new jobs, for a second or so."""
+        if self._random.random() < 0.2:
+            loop = asyncio.get_running_loop()
+            full_s = self._random.uniform(0, 4)
+            loop.call_later(full_s, lambda: None if self.dead else tell(Room.DISK_FULL))
+            loop.call_later(full_s + 1, lambda: None if self.dead else tell(Room.ENOUGH))
 
     def commit(self, batch: Batch, done: Callable[[BaseException | None], None]) -> None:
         def work() -> Callable[[], None]:
@@ -106,7 +119,7 @@ class LoopWriter:
         asyncio.get_running_loop().call_later(self._random.uniform(0, self._longest_s), act)
 
     def _work(self) -> None:
-        if self.dead:
+        if self.dead or self._dies(self._store):
             return
         group, self._queue = self._queue, []
         told = [work() for work in group]
@@ -114,7 +127,7 @@ class LoopWriter:
 
     def _tell(self, told: list[Callable[[], None]]) -> None:
         for tell in told:
-            if self.dead:
+            if self.dead or self._dies(self._store):
                 return
             tell()
         self._busy = bool(self._queue)
@@ -128,6 +141,9 @@ class Member:
 
     settings: Settings
     store: MemoryStore = field(default_factory=MemoryStore)
+    skew_ms: int = 0
+    copy: MemoryStore | None = None
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     running: Running | None = None
     writer: LoopWriter | None = None
     callers: list[asyncio.Task[None]] = field(default_factory=list)
@@ -140,6 +156,8 @@ class WholeMesh:
         effects: how often each user's handler came to its effect.
         told: by job, the final states its callers were told.
         crashes: agents that were killed.
+        losses: agents whose store was put back to an old copy.
+        failpoint: chance, at each boundary of a commit, that the agent dies there.
     """
 
     def __init__(self, links: list[tuple[str, str]], seed: int, tasks: asyncio.TaskGroup) -> None:
@@ -149,11 +167,17 @@ class WholeMesh:
         self.effects: Counter[str] = Counter()
         self.told: dict[bytes, list[str]] = {}
         self.acknowledged: dict[bytes, str] = {}
+        self.deleted: set[bytes] = set()
         self.crashes = 0
+        self.losses: set[str] = set()
+        self.failpoint = self.random.choice((0.0, 0.0, 0.002))
+        self._tasks = tasks
         self._commit_s = self.random.choice((0.001, 0.02, 0.1))
         names = sorted({name for ends in links for name in ends})
         self.members = {name: Member(self._settings(name)) for name in names}
+        longest = self.random.choice((0, 0, 20_000))
         for name in names:
+            self.members[name].skew_ms = self.random.randint(-longest, longest)
             self._pair(name)
 
     def _settings(self, name: str) -> Settings:
@@ -219,23 +243,33 @@ class WholeMesh:
     async def start(self, name: str) -> None:
         """Start an agent that is down."""
         member = self.members[name]
-        if member.running is None:
-            member.running = await open_agent(
-                member.settings,
-                self._handlers(),
-                member.store,
-                self.network.host(name),  # type: ignore[arg-type]
-            )
+        SKEW_MS.set(member.skew_ms)
+        async with member.changing:
+            if member.running is None:
+                member.running = await open_agent(
+                    member.settings,
+                    self._handlers(),
+                    member.store,
+                    self.network.host(name),  # type: ignore[arg-type]
+                )
 
     async def stop(self, name: str) -> None:
         """Stop an agent as it is meant to be."""
         member = self.members[name]
-        running, member.running = member.running, None
-        if running is not None:
-            await running.stop()
+        async with member.changing:
+            running, member.running = member.running, None
+            if running is not None:
+                await running.stop()
 
-    async def kill(self, name: str) -> None:
-        """Kill an agent: nothing that it does from now on has any effect."""
+    async def kill(self, name: str, *, down_s: float | None = None) -> None:
+        """Kill an agent: nothing that it does from now on has any effect. It comes back after `down_s`, if given."""
+        async with self.members[name].changing:
+            await self._kill(name)
+        if down_s is not None:
+            await asyncio.sleep(down_s)
+            await self.start(name)
+
+    async def _kill(self, name: str) -> None:
         member = self.members[name]
         running, member.running = member.running, None
         if running is None:
@@ -254,11 +288,37 @@ class WholeMesh:
         for other in neighbours:
             self.network.mend(name, other)
 
+    def dies(self, store: Store) -> bool:
+        """Whether the agent of a store dies now; it is back after a while."""
+        if self.random.random() >= self.failpoint:
+            return False
+        name = next((name for name, member in self.members.items() if member.store is store), None)
+        if name is None or self.members[name].running is None:
+            return False
+        self._tasks.create_task(self.kill(name, down_s=self.random.uniform(0, 2)))
+        return True
+
+    def keep_copy(self, name: str) -> None:
+        """Copy the store of an agent, for `restore`."""
+        self.members[name].copy = self.members[name].store.copy()
+
+    async def restore(self, name: str) -> None:
+        """Kill an agent and put its store back to the last copy, if there is one."""
+        member = self.members[name]
+        if member.copy is not None:
+            async with member.changing:
+                await self._kill(name)
+                member.store = member.copy.copy()
+                self.losses.add(name)
+            await self.start(name)
+
     # -- callers ------------------------------------------------------------------------------------------------
 
     async def put(self, path: str, user: str) -> None:
         """Put a job and wait for its end; what happens to the agent meanwhile ends the caller."""
-        running = self.members[path.partition(".")[0]].running
+        member = self.members[path.partition(".")[0]]
+        running = member.running
+        SKEW_MS.set(member.skew_ms)
         if running is None:
             return
         try:
@@ -267,10 +327,24 @@ class WholeMesh:
             if self.random.random() < 0.1:
                 await asyncio.sleep(self.random.uniform(0, 2))
                 await handle.cancel()
+            elif self.random.random() < 0.1:
+                await asyncio.sleep(self.random.uniform(0, 2))
+                await handle.delete()
+                self.deleted.add(handle.job_id)
+                return
             view = await handle.wait(timeout=500)
             self.told.setdefault(handle.job_id, []).append(view.state)
         except (MeshError, AssertionError):
             return
+
+    def trace(self) -> str:
+        """A hash over what every store holds, and what callers were told."""
+        digest = blake2b(digest_size=16)
+        for member in self.members.values():
+            for row in member.store.rows.values():
+                digest.update(repr(row).encode())
+        digest.update(repr(sorted(self.told.items())).encode())
+        return digest.hexdigest()
 
     # -- what must hold -----------------------------------------------------------------------------------------
 
@@ -288,17 +362,26 @@ class WholeMesh:
         """Everything that should not be, once all is up and settled."""
         held = {name: self.copies(name) for name in self.members}
         for job_id in self.acknowledged:
-            if not any(job_id in jobs for jobs in held.values()):
+            if not any(job_id in jobs for jobs in held.values()) and not self.losses:
                 yield f"1: {short_text(job_id)} is lost"
         for name, jobs in held.items():
             for job_id, job in jobs.items():
                 if job.live:
                     yield f"2: {short_text(job_id)} is still {job.state} at {name}"
         for job_id, states in self.told.items():
+            if self.losses:
+                # Told ahead of a commit, or of a life that was lost: the pure level says what may come of it.
+                continue
             known = {job.state for jobs in held.values() if (job := jobs.get(job_id)) is not None}
             if len(known | {State(state) for state in states}) > 1:
                 yield f"6: callers of {short_text(job_id)} were told {states}, agents say {known}"
+        for job_id in self.deleted:
+            for name, jobs in held.items():
+                if job_id in jobs and jobs[job_id].state is not State.DELETED and not self.losses:
+                    yield f"10: the deleted {short_text(job_id)} is {jobs[job_id].state} at {name}"
         for job_id, user in self.acknowledged.items():
+            if job_id in self.deleted or self.losses:
+                continue
             copies = [jobs[job_id] for jobs in held.values() if job_id in jobs]
             bodies = {fact.body for job in copies if (fact := job.facts[Kind.OUTCOME]) is not None}
             if len(bodies) > 1:
@@ -312,16 +395,16 @@ class WholeMesh:
 
 
 @contextmanager
-def virtual(random: Random, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """The clock of every agent is the loop's, chance is the seed's, and no store has a thread."""
+def virtual(random: Random, loop: asyncio.AbstractEventLoop, dies: Callable[[Store], bool]) -> Iterator[None]:
+    """The clock of every agent is the loop's, but for its skew, chance is the seed's, and no store has a thread."""
     commit_s = random.choice((0.001, 0.02, 0.1))
 
     def clock_ms() -> int:
-        return START_MS + int(loop.time() * 1000)
+        return START_MS + int(loop.time() * 1000) + SKEW_MS.get()
 
     with (
         patch.object(agents.running, "clock_ms", clock_ms),
-        patch.object(agents.running, "Writer", lambda store: LoopWriter(store, random, commit_s)),
+        patch.object(agents.running, "Writer", lambda store: LoopWriter(store, random, commit_s, dies)),
         patch.object(agents.running, "os", SimpleNamespace(urandom=random.randbytes)),
         patch.object(agents.peering, "random", random),
     ):

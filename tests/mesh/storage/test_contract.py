@@ -123,6 +123,9 @@ def test_waiting_jobs_are_found_by_branch_in_the_order_they_came(store: Store) -
     assert found(store, Waiting(2, 1, "0:far", 10)) == [1, 3]
     assert found(store, Waiting(2, 1, "0:far", 1)) == [1]
     assert found(store, Waiting(1, 1, "0:far", 10)) == []
+    assert found(store, Waiting(2, 1, "0:far", 10, 2, (2,))) == [3]
+    assert found(store, Waiting(2, 1, "0:far", 10, 9, (2,))) == []
+    assert found(store, Waiting(2, 1, "0:far", 10, 9, (7,))) == [1, 3]
     put(store, row(1, waiting=0, down_number=1))
     assert found(store, Waiting(2, 1, "0:far", 10)) == [3]
 

@@ -1,0 +1,65 @@
+"""What a fault excuses: each of these is the exact condition under which an invariant may give way, and nothing more.
+
+A store that lost something excuses what nobody can know any more; a damaged row what was in that row; a revoked key
+what only its owner could have ended. Whatever is not named here is broken for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+from mesh.facts import short_text
+from mesh.job import Job
+from mesh.simulation.history import History, Told
+
+TWO: Final = "two outcomes"
+UNKNOWN: Final = frozenset({"lost", "forgotten"})
+"""Reasons of a Reject which say that the effect is unknown."""
+
+
+class Excuses:
+    """The excuses that one run gives."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    def lost(self, name: str, since_ms: int = 0) -> bool:
+        """The store of an agent lost something after that time, or ran twice."""
+        return bool(self._history.lost_at([name], since_ms)) or name in self._history.clones
+
+    def damaged(self, name: str, job_id: bytes) -> bool:
+        """The row of a job was damaged at an agent."""
+        return (name, job_id) in self._history.damages
+
+    def forgotten(self, names: Sequence[str], told: Told) -> bool:
+        """The destination lost what its neighbour had not heard of, so that nobody can notice (14), or what the
+        neighbour has lost as well; or it ran twice."""
+        if names[-1] in self._history.clones:
+            return True
+        losses = [loss for loss in self._history.losses if loss.name == names[-1] and loss.lost_ms >= told.put_ms]
+        return any(names[-2] not in loss.noticed_by or self.lost(names[-2], told.put_ms) for loss in losses)
+
+    def unknown(self, job: Job) -> bool:
+        """The answer says that the effect of the job is unknown."""
+        if job.outcome is not None:
+            return job.outcome.unknown_effect
+        return job.reject is not None and job.reject.reason in UNKNOWN
+
+    def flagged(self, job_id: bytes) -> bool:
+        """An alarm told people that a job has two outcomes."""
+        return any(TWO in alarm.text and short_text(job_id) in alarm.text for alarm in self._history.alarms)
+
+    def parted(self, one: str, other: str) -> bool:
+        """One of two neighbours revoked the other one."""
+        return any({one, other} == {revoked.by, revoked.whom} for revoked in self._history.revoked)
+
+    def crosses(self, names: Sequence[str]) -> bool:
+        """The path of a job leads over a link that was revoked."""
+        return any(self.parted(one, other) for one, other in pairwise(names))
+
+
+def is_damage(text: str) -> bool:
+    """Whether an alarm says that a stored row is damaged."""
+    return "quarantined" in text

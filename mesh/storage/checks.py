@@ -46,7 +46,7 @@ def checked(connection: sqlite3.Connection, table: str, statement: str) -> list[
     rows = []
     for *columns, check in connection.execute(statement):
         if check_of(table, *columns) != check:
-            raise _damage(f"a row of its table {table} is not what was written")
+            raise damage(f"a row of its table {table} is not what was written")
         rows.append(tuple(columns))
     return rows
 
@@ -87,15 +87,15 @@ def check_store(connection: sqlite3.Connection, schema: str) -> None:
     connection.execute("PRAGMA cell_size_check = ON").fetchall()
     # SQLite keeps each statement as it was written.
     if [made for (made,) in connection.execute(statements.TABLES)] != sorted(_made_by(schema)):
-        raise _damage("its tables are not those of a store")
+        raise damage("its tables are not those of a store")
     if _bytes(connection) <= WALKED_BYTES:
         ((found,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
         if found != "ok":
-            raise _damage(found.splitlines()[-1])
+            raise damage(found.splitlines()[-1])
     written = connection.execute(statements.SEAL).fetchall()
     sealed = [statements.SEALED, statements.NAMED]
     if written != [(_sealed(connection),)] and (written or any(connection.execute(one).fetchone() for one in sealed)):
-        raise _damage("peers, pins or cards are missing, or come from an older copy")
+        raise damage("peers, pins or cards are missing, or come from an older copy")
 
 
 def _made_by(schema: str) -> Iterator[str]:
@@ -120,7 +120,8 @@ def _bytes(connection: sqlite3.Connection) -> int:
     return int(pages * size)
 
 
-def _damage(text: str) -> sqlite3.DatabaseError:
+def damage(text: str) -> sqlite3.DatabaseError:
+    """An error that says what is damaged in a store."""
     # As SQLite reports what it finds by itself, so that `faults` has one way to explain both.
     error = sqlite3.DatabaseError(text)
     error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT

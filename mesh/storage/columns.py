@@ -9,6 +9,7 @@ from mesh.blobs import BlobRow
 from mesh.board import Board, BoardRow
 from mesh.job import Row
 from mesh.limits import Limits
+from mesh.replication import Outbox
 
 ORIGIN: Final = 0
 HOP: Final = 1
@@ -35,9 +36,10 @@ def number_on(row: Row, board: int) -> int:
     return row.down_number if row.down_board == board else 0
 
 
-def home_of(board: BoardRow) -> int:
-    """Up to which of our numbers on that board every Outcome is at its origin (R7)."""
-    return Board.from_row(board, _LIMITS).outbox.home
+def outbox_of(board: BoardRow) -> Outbox:
+    """Our half of that board as it was stored: up to which of our numbers every Outcome is at its origin (R7), and the
+    last one given out."""
+    return Board.from_row(board, _LIMITS).outbox
 
 
 def check_of_blob(row: BlobRow) -> bytes:

@@ -31,7 +31,7 @@ from mesh.job import Row
 from mesh.messages import Position
 from mesh.opening import Snapshot
 from mesh.room import Room
-from mesh.storage.columns import DELETED, DESTINATION, HASH_BYTES, HOP, ORIGIN, home_of, number_on
+from mesh.storage.columns import DELETED, DESTINATION, HASH_BYTES, HOP, ORIGIN, number_on, outbox_of
 
 
 class MemoryStore:
@@ -64,7 +64,7 @@ class MemoryStore:
 
     def open(self) -> Snapshot:
         live = [row for row in self.rows.values() if row.live]
-        homes = {board.id: home_of(board) for board in self._boards.values()}
+        homes = {board.id: outbox_of(board).home for board in self._boards.values()}
         strays = sorted(
             (row.up_board, row.up_number, row.down_board)
             for row in self.rows.values()

@@ -10,8 +10,8 @@ from mesh.board import BoardRow
 from mesh.opening import Snapshot
 from mesh.storage import statements
 from mesh.storage.blobs import blobs_under_way, counted_bytes, last_blob
-from mesh.storage.checks import checked
-from mesh.storage.columns import HOP, home_of
+from mesh.storage.checks import checked, damage
+from mesh.storage.columns import HOP, outbox_of
 
 _CHUNK: Final = 4_096
 
@@ -47,7 +47,11 @@ class Stream:
 def take_snapshot(
     connection: sqlite3.Connection, boards: list[BoardRow], connect: Callable[[], sqlite3.Connection]
 ) -> Snapshot:
-    """Read the snapshot of an open store; its `ids` and `keys` are streamed over a connection that `connect` opens."""
+    """Read the snapshot of an open store; its `ids` and `keys` are streamed over a connection that `connect` opens.
+
+    Raises:
+        sqlite3.DatabaseError: a board was written before the jobs that stand beside it.
+    """
 
     def found(statement: str, *arguments: object) -> list[Any]:
         return connection.execute(statement, arguments).fetchall()
@@ -55,8 +59,13 @@ def take_snapshot(
     strays: list[tuple[int, int, int]] = []
     last_number = 0
     for board in boards:
-        strays += found(statements.STRAYS, board.id, home_of(board), HOP)
-        last_number = max(last_number, *connection.execute(statements.LAST_NUMBERS, {"board": board.id}).fetchone())
+        outbox = outbox_of(board)
+        strays += found(statements.STRAYS, board.id, outbox.home, HOP)
+        last = max(connection.execute(statements.LAST_NUMBERS, {"board": board.id}).fetchone())
+        if last > outbox.last:
+            # They are written together: the peer would be told of positions that were given out already.
+            raise damage(f'the board with "{board.name}" is older than its jobs')
+        last_number = max(last_number, last)
     downward = found(statements.COUNT_DOWN)
     return Snapshot(
         boards=tuple(boards),

@@ -56,7 +56,7 @@ def large_row(seq: int, **columns: Any) -> Row:
     return row(seq, **({"record": noise[:250], "facts": noise[250:]} | columns))
 
 
-def board(number: int, *, home: int = 0, last: int = 0) -> BoardRow:
+def board(number: int, *, home: int = 0, last: int = 1_000_000) -> BoardRow:
     made = Board(number, "default", f"peer-{number}", bytes([number]) * 20, Limits())
     made.outbox.last, made.outbox.home = last, home
     return made.row()

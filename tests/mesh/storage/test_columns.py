@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mesh.lifecycle import Role, State
-from mesh.storage.columns import DELETED, DESTINATION, HOP, ORIGIN, home_of, number_on
+from mesh.storage.columns import DELETED, DESTINATION, HOP, ORIGIN, number_on, outbox_of
 from tests.mesh.storage.rows import board, row
 
 
@@ -19,4 +19,5 @@ def test_a_number_belongs_to_one_board() -> None:
 
 
 def test_home_is_read_from_the_board() -> None:
-    assert home_of(board(1, home=42, last=50)) == 42
+    outbox = outbox_of(board(1, home=42, last=50))
+    assert (outbox.home, outbox.last) == (42, 50)

@@ -353,7 +353,7 @@ def rows(draw: st.DrawFn) -> Row:
 BATCHES = st.builds(
     Batch,
     rows=st.lists(rows(), max_size=20),
-    boards=st.lists(st.builds(board, st.sampled_from(BOARDS), home=NUMBERS, last=NUMBERS), max_size=2),
+    boards=st.lists(st.builds(board, st.sampled_from(BOARDS), home=NUMBERS), max_size=2),
     cards=st.lists(st.tuples(st.sampled_from((b"f1", b"f2")), st.binary(max_size=2)), max_size=2),
     pins=st.lists(st.tuples(st.just("zone"), st.sampled_from(("r1", "r2")), st.binary(max_size=2)), max_size=2),
     peers=st.lists(st.builds(peer, st.integers(1, 3), state=st.sampled_from(("pinned", "revoked"))), max_size=2),

@@ -7,8 +7,12 @@ from itertools import islice
 from pathlib import Path
 from threading import Thread
 
+import pytest
+
+from mesh.effects import Batch
+from mesh.errors import StoreError
 from mesh.storage.sqlite import SqliteStore
-from tests.mesh.storage.rows import job_id, large_row, put, row
+from tests.mesh.storage.rows import board, job_id, large_row, put, row
 
 
 def test_ids_are_streamed_to_another_thread_while_the_store_is_written(sqlite: SqliteStore) -> None:
@@ -29,6 +33,18 @@ def test_ids_need_not_be_read_to_the_end(sqlite: SqliteStore) -> None:
     ids = iter(sqlite.open().ids)
     assert len(list(islice(ids, 2))) == 2
     ids.close()  # type: ignore[attr-defined]
+
+
+def test_a_board_that_is_older_than_its_jobs_refuses_the_store(path: Path) -> None:
+    store = SqliteStore(path)
+    store.open()
+    store.apply([Batch(boards=[board(1, last=7), board(2, last=6)], rows=[row(1, up_number=7, down_number=6)])])
+    store.close()
+    store.open()
+    store.apply([Batch(boards=[board(2, last=5)])])
+    store.close()
+    with pytest.raises(StoreError, match=r'the board with "peer-2" is older than its jobs'):
+        store.open()
 
 
 def test_opening_a_large_store_is_quick(path: Path) -> None:

@@ -34,12 +34,13 @@ class Excuses:
         return (name, job_id) in self._history.damages
 
     def forgotten(self, names: Sequence[str], told: Told) -> bool:
-        """The destination lost what its neighbour had not heard of, so that nobody can notice (14), or what the
-        neighbour has lost as well; or it ran twice."""
+        """The destination lost what its neighbour had not heard of, so that nobody can notice (14), or what everybody
+        above it has lost as well; or it ran twice."""
         if names[-1] in self._history.clones:
             return True
+        above = all(self.lost(name, told.put_ms) for name in names[:-1])
         losses = [loss for loss in self._history.losses if loss.name == names[-1] and loss.lost_ms >= told.put_ms]
-        return any(names[-2] not in loss.noticed_by or self.lost(names[-2], told.put_ms) for loss in losses)
+        return any(names[-2] not in loss.noticed_by or above for loss in losses)
 
     def unknown(self, job: Job) -> bool:
         """The answer says that the effect of the job is unknown."""

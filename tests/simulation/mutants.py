@@ -157,8 +157,18 @@ def crowded_and_killed(schedule: Schedule) -> Schedule:
     )
 
 
+def charged_and_lost(schedule: Schedule) -> Schedule:
+    """What must not run twice goes over a hop, and stores are lost one after the other."""
+    habits = replace(
+        schedule.habits, jobs=16, seconds=20.0, charges=0.9, splits=0.0, poisons=0.0, losses=6, cancels=0.0, deletes=0.0
+    )
+    faults = replace(schedule.faults, down_s=2.0, handler_ms=3_000)
+    return replace(schedule, links=(("a", "b"), ("b", "c")), strangers=(), smugglers=(), habits=habits, faults=faults)
+
+
 SLANTS = MappingProxyType(
     {
+        "what_comes_back_counts_as_new": charged_and_lost,
         "second_outcome_overwrites": restored_often,
         "zone_not_looked_at": much_of("smugglers"),
         "damaged_rows_are_believed": much_of("damages"),

@@ -180,7 +180,7 @@ def with_blobs(schedule: Schedule, draw: Random, chance: float = 0.4) -> Schedul
 
 def rarer(schedule: Schedule, rare: str, draw: Random) -> Schedule:
     """The schedule with one of the rarer faults."""
-    habits, links = schedule.habits, schedule.links
+    habits, links = schedule.habits, tuple(dict.fromkeys(link[:2] for link in schedule.links))
     match rare:
         case "zones" | "smugglers":
             zoned = tuple((*link[:2], draw.choice(("lab", "den"))) for link in links)

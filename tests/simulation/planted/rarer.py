@@ -9,8 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from grammar.errors import MeshError
-from mesh import job
-from mesh.arrival import Arrival
+from mesh import arrival, job
 from mesh.board import Board
 from mesh.destination import Destination
 from mesh.errors import CorruptRow
@@ -26,13 +25,13 @@ from tests.simulation.planted.planting import planted
 @contextmanager
 def zone_not_looked_at() -> Iterator[None]:
     """A Request is taken in whatever zone it comes; only an agent that smuggles sends one."""
-    good = Arrival._misplaced
+    good = arrival.misplaced
 
-    def misplaced(taker: Arrival, board: Board, request: Any, *rest: Any) -> Any:
-        refusal = good(taker, board, request, *rest)
+    def misplaced(*about: Any) -> Any:
+        refusal = good(*about)
         return None if refusal is not None and refusal.reason == "wrong_zone" else refusal
 
-    yield from planted(Arrival, "_misplaced", misplaced)
+    yield from planted(arrival, "misplaced", misplaced)
 
 
 @contextmanager

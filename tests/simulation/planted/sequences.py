@@ -53,7 +53,7 @@ def key_forgotten() -> Iterator[None]:
     good = Origin.put
 
     def put(origin: Origin, token: int, put: Any, now_ms: int) -> None:
-        good(origin, token, replace(put, key=None), now_ms)
+        good(origin, token, put._replace(key=None), now_ms)
 
     yield from planted(Origin, "put", put)
 

@@ -25,8 +25,15 @@ _FULL: Final = frozenset(
 )
 
 
-def explained(error: sqlite3.Error, path: Path) -> StoreError:
-    """The error to raise instead of `error`, which SQLite raised for the store at `path`."""
+FAULTS: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What the store's calls raise. Of a damaged schema SQLite tells the text, which is no text any more, and Python then
+fails over the telling."""
+
+
+def explained(error: Exception, path: Path) -> StoreError:
+    """The error to raise instead of `error`, one of `FAULTS`, which came of the store at `path`."""
+    if isinstance(error, UnicodeDecodeError):
+        return StoreError(f"{path} is damaged or is no store: its schema is not readable", fix=RESTORE)
     code = getattr(error, "sqlite_errorcode", 0)
     if code in _FULL:
         return StoreFull(
@@ -61,10 +68,10 @@ def faults_explained(path: Path) -> Iterator[None]:
     """Turn what SQLite raises within into a `StoreError` about `path`."""
     try:
         yield
-    except sqlite3.Error as error:
+    except FAULTS as error:
         raise explained(error, path) from error
 
 
-def _name(error: sqlite3.Error) -> str:
+def _name(error: Exception) -> str:
     name: str = getattr(error, "sqlite_errorname", type(error).__name__)
     return name

@@ -24,7 +24,7 @@ from mesh.storage import statements
 from mesh.storage.blobs import write_blobs
 from mesh.storage.checks import owner_of, seal, take, with_check
 from mesh.storage.database import SCARCE_CHECKPOINTS, USUAL_CHECKPOINTS, connect_reader, connect_writer
-from mesh.storage.faults import explained, faults_explained
+from mesh.storage.faults import FAULTS, explained, faults_explained
 from mesh.storage.lock import StoreLock
 from mesh.storage.queries import Queries
 from mesh.storage.snapshot import take_snapshot
@@ -127,7 +127,7 @@ class SqliteStore:
             _write_rows(connection, {row.seq: row for batch in batches for row in batch.rows})
             sweep = sweep.asked(connection, batches, tight=self._space.tight).advanced(connection)
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except FAULTS as error:
             failure = explained(error, self._path)
             if not isinstance(failure, StoreFull):
                 self._failed = failure
@@ -144,7 +144,7 @@ class SqliteStore:
         if connection.in_transaction:
             try:
                 connection.execute("ROLLBACK")
-            except sqlite3.Error as error:
+            except FAULTS as error:
                 self._failed = self._failed or explained(error, self._path)
 
     def read(self, query: Query) -> Answer:

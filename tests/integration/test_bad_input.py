@@ -20,7 +20,7 @@ KNOWN_AT_THE_ORIGIN: Final = (
     ("portal.cluster ad_user fred.proj.org", "ad_user", "add_user"),
     ("portal.cluster remove_user fred.proj.org", "remove_user", ""),
     ("portal.cluster add_user", "add_user", ""),
-    ("portal.cluster add_user fred.proj.org jane.proj.org", "parts", ""),
+    ("portal.cluster add_user fred.proj.org jane.proj.org", "takes 1 argument", ""),
     ("portal.cluster add_user fred", "project", ""),
     ("portal.cluster", "", ""),
 )

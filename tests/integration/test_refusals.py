@@ -18,6 +18,7 @@ from invitations.files import write_private
 from invitations.identity import Identity, save_identity
 from invitations.invitation import make_invitation
 from invitations.peers import InvitationRow, PeerBook, PeerRow
+from mesh.storage.reader import SqliteReader
 from tests.integration.mesh_process import Mesh, MeshProcess, Record, in_mesh, run_mesh
 
 pytestmark = pytest.mark.slow
@@ -51,9 +52,13 @@ async def test_a_key_that_is_not_the_one_that_was_pinned(mesh: Mesh) -> None:
     portal, cluster = mesh.make("portal", "portal"), mesh.make("cluster", "instance")
     await mesh.line(portal, cluster)
     await cluster.stop()
-    identity = cluster.home / "identity.toml"
-    identity.unlink()
-    save_identity(identity, Identity.generate(os.urandom))
+    # A store belongs to one key: a thief of the peer book has to make one of his own.
+    with SqliteReader(cluster.home / "store.sqlite") as store:
+        (row,) = store.peers()
+    for file in (*cluster.home.glob("store.sqlite*"), cluster.home / "identity.toml"):
+        file.unlink()
+    save_identity(cluster.home / "identity.toml", Identity.generate(os.urandom))
+    await change(cluster.home, lambda agent: pair(agent, row))
     await cluster.start()
     peer = await refused(portal, cluster, "an unknown key")
     assert "this agent's key is unknown there or revoked" in peer["trouble"]

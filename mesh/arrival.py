@@ -75,6 +75,9 @@ class Arrival:
             good.sort(key=_by_kind)
         job = self._ledger.find(job_id)
         first = good[0]
+        if board.wanted and first.kind is Kind.REQUEST:
+            # The other neighbour is asked all the same: it may have to be told what this one knows.
+            board.wanted.discard(job_id)
         if job is None:
             if first.kind is not Kind.REQUEST:
                 return Refusal("unknown_job", f'agent "{self._ledger.name}" does not hold this job')
@@ -127,6 +130,8 @@ class Arrival:
             board.inbox.came_home(job.arrived)
             job.arrived = number
             board.inbox.away[number] = None
+            # Whoever waits for its blob may leave memory meanwhile: the number is kept beside what is owed.
+            self._ledger.touch(job)
         elif job.up.number > outbox.home and job.up.sent[kind] != HAS:
             # (Who brought the end itself has it: nothing is carried there that could come home.)
             before = outbox.relayed.get(job.up.number)

@@ -178,9 +178,6 @@ class Ledger:
     def create(self, job_id: bytes, role: Role, place: Place, now_ms: int) -> Job:
         """A job that was not known; the caller merges its Request and touches it."""
         seq = self.quarantined.pop(job_id, 0)
-        if seq:
-            for board in self.boards.values():
-                board.wanted.discard(job_id)
         if not seq:
             seq = self.next_seq
             self.next_seq += 1

@@ -142,10 +142,6 @@ class History:
         if state in TERMINAL and (not states or states[-1] is not state):
             states.append(state)
 
-    def is_over(self, job_id: bytes) -> bool:
-        """Whether a caller was told that a job ended."""
-        return job_id in self.told and bool(self.told[job_id].states)
-
     def started(self, name: str, job_id: bytes) -> None:
         """A handler was started."""
         self.starts[job_id] += 1

@@ -153,7 +153,7 @@ class Host(Steps):
         engine = self.engine
         assert engine is not None
         engine.destination.draining = True
-        for job_id in self.program.running:
+        for job_id in tuple(engine.destination.running):
             engine.requeued(job_id, self.clock_ms)
         self._step()
         for effects, _ in self._commits:

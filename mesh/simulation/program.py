@@ -51,6 +51,10 @@ class Runs(Protocol):
         """The zone of a job whose handler runs."""
         ...
 
+    def is_over(self, job_id: bytes) -> bool:
+        """Whether the store holds a job that ended."""
+        ...
+
     def die(self, why: str) -> None:
         """Die at once."""
         ...
@@ -191,7 +195,7 @@ class Program:
     def _answered(self, split: _Split, result: bytes | MeshError) -> None:
         # Refused, for being too deep: it does without.
         split.asked -= 1
-        if isinstance(result, bytes) and not self._history.is_over(result):
+        if isinstance(result, bytes) and not self._agent.is_over(result):
             split.open[result] = None
         self._go_on(split)
 

@@ -94,7 +94,8 @@ class Simulation:
         }
         self.smugglers = frozenset(smugglers)
         if smugglers:
-            self.history.usual |= {"wrong_zone"}
+            # What follows a Request that is refused names a job that is not known.
+            self.history.usual |= {"wrong_zone", "unknown_job"}
         for inviter, invited in strangers:
             for wire in self.wires.at(inviter):
                 if invited in wire.ends:

@@ -88,7 +88,7 @@ class Steps:
 
     def kill(self, *, clean: bool = False) -> None:
         """Its memory, its uncommitted steps, its links and handlers are gone."""
-        self.program.end(self._is_over, clean=clean)
+        self.program.end(self.is_over, clean=clean)
         self.points.died()
         self.engine = None
         self._commits.clear()
@@ -99,7 +99,8 @@ class Steps:
             if wire.seated[self.name].seat == self.seat:
                 self._wires.down(wire)
 
-    def _is_over(self, job_id: bytes) -> bool:
+    def is_over(self, job_id: bytes) -> bool:
+        """Whether the store holds a job that ended."""
         row = self.disk.by_id.get(job_id)
         return row is not None and not row.live
 

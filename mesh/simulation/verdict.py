@@ -176,9 +176,10 @@ class _Verdict:
     def _copies(self, job_id: bytes) -> Iterator[str]:
         copies = {name: jobs[job_id] for name, jobs in self._held.items() if job_id in jobs}
         short = short_text(job_id)
+        # Behind jobs that a revoked agent keeps, others wait for its credit.
+        waiting = any(job.down is not None and job.down.waiting for job in copies.values())
+        behind = waiting and bool(self._history.revoked)
         for name, job in copies.items():
-            # Behind jobs that a revoked agent keeps, others wait for its credit.
-            behind = bool(self._history.revoked) and job.down is not None and job.down.waiting
             if job.live and not behind and not self._excuses.crosses(job.place.names):
                 yield f"2: {short} is still {job.state} at {name}, its {job.role}"
         known = next((job for job in copies.values() if job.facts[Kind.REQUEST] is not None), None)
@@ -270,13 +271,12 @@ class _Verdict:
             return False
         upper, lower = (one, other) if one.place.index < other.place.index else (other, one)
         mine, theirs = ({(fact.kind, fact.body) for fact in job.facts if fact is not None} for job in (upper, lower))
-        reject = upper.facts[Kind.REJECT]
-        if reject is not None and upper.outcome is not None and upper.reject is not None:
-            # Said by an agent whose store forgot, or never learned, that the job had gone on; the Outcome overrides it.
-            # It only travels up.
+        if upper.reject is not None:
+            # Said by an agent whose store forgot, or never learned, that the job had gone on. It only travels up; an
+            # Outcome overrides it, and who rejected the job further down goes on saying so.
             above = upper.place.names.index(upper.reject.agent) <= upper.place.index
             if above and self._excuses.lost(upper.reject.agent):
-                mine.discard((reject.kind, reject.body))
+                mine, theirs = ({one for one in facts if one[0] is not Kind.REJECT} for facts in (mine, theirs))
         return mine != theirs
 
 

@@ -39,11 +39,11 @@ RARE = (
 HARMLESS = frozenset({"zones", "smugglers", "strangers", "splits", "poisons", "fulls", "slows"})
 """Those that excuse nothing; the others come only where stores may be lost too."""
 APART = (
-    *({"zones", "smugglers"}, {"splits", "revokes"}, {"smugglers", "revokes"}),
+    *({"zones", "smugglers"}, {"splits", "revokes"}, {"smugglers", "revokes"}, {"splits", "damages"}),
     *({one, other} for one in ("clocks", "revokes") for other in ("clones", "damages")),
 )
-"""Pairs that do not go together: a parent whose child can never come home waits for ever, and a store that lost
-something is mended by peers that it still has, whose clocks are as right as the mesh assumes."""
+"""Pairs that do not go together: a parent whose child was lost, or can never come home, waits for ever, and a store
+that lost something is mended by peers that it still has, whose clocks are as right as the mesh assumes."""
 MOST = 20
 """Sentences that are kept of a schedule that went wrong."""
 
@@ -147,8 +147,9 @@ def draw_schedule(seed: int, *, losses: bool | None = None) -> Schedule:
         allowed = [one for one in RARE if losses is None or one in HARMLESS]
     drawn = draw.sample(allowed, few)
     drawn = drawn[:1] if set(drawn) in APART else drawn
-    # Not yet together: a damaged row whose bytes wait, and bytes whose way on was revoked and that keep the room.
-    chance = 0.0 if {"damages", "revokes"} & set(drawn) else 0.4
+    # Not yet together: a damaged row whose bytes wait, bytes whose way on was revoked and that keep the room, and
+    # children that wait for the room which the bytes of their parents keep.
+    chance = 0.0 if {"damages", "revokes", "splits"} & set(drawn) else 0.4
     plain = with_blobs(plain, Random(f"blobs {seed}"), chance)
     for rare in drawn:
         plain = rarer(plain, rare, draw)

@@ -18,6 +18,7 @@ from tests.totals import Totals, number
 SCHEDULES = number("SIMULATION_SCHEDULES", 3000)
 FIRST = number("SIMULATION_FIRST", 0)
 CHUNK = 50
+SHOWN = ("chains", "stars", "trees", "children", "poisoned", "damages", "clones", "revocations", "full")
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -33,6 +34,7 @@ def test_random_schedules_keep_every_invariant(totals: Totals) -> None:
         for result in results:
             counts.update(
                 schedules=1,
+                **{name: result.counts.get(name, 0) for name in SHOWN},
                 crashes=result.crashes,
                 losses=result.losses,
                 jobs=result.jobs,
@@ -48,6 +50,7 @@ def test_random_schedules_keep_every_invariant(totals: Totals) -> None:
     # Silence counts only if something happened.
     assert counts["crashes"] > counts["schedules"]
     assert counts["jobs"] > counts["schedules"]
+    assert SCHEDULES < 100 or all(counts[name] for name in SHOWN)
 
 
 def test_the_same_seed_gives_the_same_trace() -> None:

@@ -106,7 +106,7 @@ class Arrival:
             lane.sent[fact.kind] = HAS
             if fact.kind in (Kind.OUTCOME, Kind.REJECT) and lane is job.down:
                 self._still_away(job, fact.kind, board, number)
-        if first.kind is Kind.REQUEST and lane is job.down and not lane.offered:
+        if first.kind is Kind.REQUEST and lane is job.down and (not lane.offered or lane.waiting):
             self._was_offered(job, lane, board)
         if reissued and first.kind is Kind.REQUEST:
             # The peer lost what we had told it.
@@ -141,7 +141,8 @@ class Arrival:
             board.inbox.away[number] = None
 
     def _was_offered(self, job: Job, lane: Lane, board: Board) -> None:
-        """The peer has the Request: this store was restored from a copy in which the job still waited (R4)."""
+        """The peer has the Request: this store was restored from a copy in which the job still waited (R4), or to be
+        offered again."""
         if lane.waiting:
             lane.waiting = False
             count(board.waiting, job.branch, -1)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mesh.access import Rule
+from mesh.board import count
 from mesh.facts import VERSION, Cancel, Delete, Fact, Kind, Outcome, Progress, Reject, Request
 from mesh.job import Job
 from mesh.lane import HAS
@@ -783,3 +784,25 @@ def test_a_stranger_cannot_make_anything_wait() -> None:
     for number in range(50):
         pair.record("portal", "cluster", delete(bytes([number]) * 26, "portal"))
     assert not pair.cluster.store.rows
+
+
+def test_a_request_that_waits_to_be_offered_again_waits_no_longer_once_the_peer_brings_it() -> None:
+    """Otherwise the store would give it as waiting for ever, and what else is to be said of it a new number each time."""
+    pair = Pair()
+    job_id = pair.put("portal.cluster")
+    pair.settle()
+    board = pair.portal.board("cluster")
+    job = pair.portal.engine.ledger.find(job_id)
+    assert job is not None
+    assert job.down is not None
+    # As after a refusal of a Request that was offered in an earlier life of the peer's store.
+    count(board.offered, job.branch, -1)
+    count(board.waiting, job.branch, 1)
+    job.down.offered = job.down.reissued = job.down.waiting = True
+    job.down.counted = False
+    fact = job.facts[Kind.REQUEST]
+    assert fact is not None
+    pair.record("cluster", "portal", fact, flags=REISSUED)
+    pair.settle()
+    assert (job.down.waiting, job.down.counted) == (False, True)
+    assert (board.waiting, board.offered) == ({}, {job.branch: 1})

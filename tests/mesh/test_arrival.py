@@ -787,7 +787,7 @@ def test_a_stranger_cannot_make_anything_wait() -> None:
 
 
 def test_a_request_that_waits_to_be_offered_again_waits_no_longer_once_the_peer_brings_it() -> None:
-    """Otherwise the store would give it as waiting for ever, and what else is to be said of it a new number each time."""
+    """Otherwise the store would give it as waiting for ever, and what else is said of it a new number each time."""
     pair = Pair()
     job_id = pair.put("portal.cluster")
     pair.settle()

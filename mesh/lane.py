@@ -66,8 +66,8 @@ class Lane:
 
     @classmethod
     def from_record(cls, record: list[object]) -> Lane:
-        lane = cls.__new__(cls)
-        lane.board, lane.number = record[0], record[1]  # type: ignore[assignment]
+        lane = cls(record[0])  # type: ignore[arg-type]
+        lane.number = record[1]  # type: ignore[assignment]
         lane.sent = [HAS, *record[2:-4]]  # type: ignore[list-item]
         lane.offered, lane.reissued, lane.waiting, lane.counted = record[-4:]  # type: ignore[assignment]
         return lane

@@ -119,6 +119,14 @@ class Owing(NamedTuple):
     board: int | None
 
 
+class Homed(NamedTuple):
+    """A result of `length` bytes that came by board `source` (0: made here) and went up to `board` is home there."""
+
+    board: int
+    source: int
+    length: int
+
+
 def name_blob(data: bytes) -> Blob:
     """Name bytes. Takes a millisecond per MiB, and lets other threads run meanwhile."""
     return Blob(Name(blake2b(data, digest_size=HASH_BYTES).digest(), len(data)), data)
@@ -248,7 +256,7 @@ class Blobs:
         results: by board and number of each Outcome that went up there with its result in a blob, until it is home:
             the job, the board that brought it (0 if it was made here), and the length.
         settled: jobs that are being fetched since a peer has their blob, or nobody has.
-        homed: jobs that are being fetched since their result is home.
+        homed: jobs that are being fetched since their result is home, each with what that says.
         answers: what was offered or sent in this step, to be answered after its commit.
     """
 
@@ -263,7 +271,7 @@ class Blobs:
         self.owing: dict[bytes, set[int]] = {}
         self.results: dict[int, dict[int, tuple[bytes, int, int]]] = {}
         self.settled: set[bytes] = set()
-        self.homed: set[bytes] = set()
+        self.homed: dict[bytes, Homed] = {}
         self.answers: dict[tuple[int, Key], Arriving] = {}
 
     def discount(self, board: int, kind: int, length: int) -> None:

@@ -20,7 +20,7 @@ from mesh.facts import ID_BYTES, Kind, decode
 from mesh.greeting import Greeting
 from mesh.hop import Hop
 from mesh.job import Job
-from mesh.lane import HAS, Lane
+from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.messages import (
     END,
@@ -50,6 +50,7 @@ from mesh.messages import (
 from mesh.receiving import Receiving
 from mesh.refusals import REASONS, Consequence
 from mesh.sending import came_home, forget_bytes, peer_holds
+from mesh.trust import NO_CARD
 
 VERSION: Final = 1
 STRAY: Final = -1
@@ -142,6 +143,8 @@ class Exchange:
                 self._greeting.refuse(board, f"{MAX_REFUSED} records were refused and no refusal was confirmed")
                 return True
             board.inbox.take(number, board.theirs.holder(number))
+            if self._ledger.blobs.arriving:
+                self._receiving.judged(board, facts, taken=refusal is None)
             if refusal is not None:
                 board.inbox.refuse(number, *refusal)
                 board.owes_credit |= refusal.reason == "busy"
@@ -313,13 +316,13 @@ class Exchange:
         consequence = REASONS.get(reason, Consequence.END)
         if consequence is Consequence.SEND_AGAIN and lane is job.up:
             self._away_again(board, job, number)
-        if consequence is Consequence.SEND_AGAIN and (job.id, reason) not in board.tried:
+        if consequence is Consequence.SEND_AGAIN:
+            twice = (job.id, reason) in board.tried
             board.tried.add((job.id, reason))
             self._send_again(board, job, lane, reason)
-        elif consequence is Consequence.SEND_AGAIN:
-            # Sending again did not help on this link; the next one, after a pause, may do better.
-            resend(lane, job)
-            self._greeting.refuse(board, f'"{board.name}" refused {ledger.describe(job.id)} twice: {reason}')
+            if twice:
+                # Sending again did not help on this link; the next one, after a pause, may do better.
+                self._greeting.refuse(board, f'"{board.name}" refused {ledger.describe(job.id)} twice: {reason}')
         elif not request_was_in_it:
             ledger.alarm(f'"{board.name}" did not take {ledger.describe(job.id)}: {board.last_refusal}')
             lane.number = 0
@@ -348,18 +351,17 @@ class Exchange:
         if reason == "unknown_job":
             resend(lane, job)
             return
-        if reason == "no_blob":
-            # The peer dropped the bytes before their fact came: with the fact unsent, they are owed once more.
-            for fact in job.facts:
-                if fact is not None and lane.sent[fact.kind] == lane.number:
-                    lane.sent[fact.kind] = 0
-            return
-        # The card was lost with an earlier record, or the peer forgot it.
-        for fact in job.facts:
-            if fact is not None and lane.sent[fact.kind] == lane.number:
-                lane.sent[fact.kind] = 0
-        board.cards.clear()
-        board.cards.add(self._ledger.fingerprint)
+        if lane is job.down and lane.sent[Kind.REQUEST] == lane.number:
+            # The peer never held the job, so it is not offered before its Request goes out once more (R6).
+            lane.offered = lane.reissued
+        # The peer dropped the bytes before their fact came: with the fact unsent, they are owed once more. Or the card
+        # was lost with an earlier record, or the peer forgot it.
+        for kind, number in enumerate(lane.sent):
+            if number == lane.number:
+                lane.sent[kind] = NEVER
+        if reason == NO_CARD:
+            board.cards.clear()
+            board.cards.add(self._ledger.fingerprint)
 
     # -- signs of life ------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import Final
 from mesh.blobs import HASH_BYTES, SLICE_BYTES, SMALL_BYTES, TRANSFERS, Arriving, Key, Slice
 from mesh.board import Board
 from mesh.effects import Bytes, Usage
+from mesh.errors import FactError
 from mesh.facts import ID_BYTES, Fact, Kind, blob_of
 from mesh.job import Job
 from mesh.ledger import Ledger
@@ -163,7 +164,8 @@ class Receiving:
             if taken + wanted <= limit:
                 break
             offered = self._is_open(one, board)
-            if (one.board, one.key) in self._ledger.blobs.answers or (offered and one.granted and not one.whole):
+            # What is being sent, or whose fact comes next: dropped now, each would come again for the other's sake.
+            if (one.board, one.key) in self._ledger.blobs.answers or (offered and one.granted):
                 continue
             taken -= self._room_of(one)
             self._drop(one)
@@ -286,6 +288,24 @@ class Receiving:
             blobs.counted[quota] = blobs.counted.get(quota, 0) + name.length
         self._ledger.effects.batch.blobs.append(arriving.row()._replace(named=1, counted=int(counted)))
         self._grant_more(board.id)
+
+    def judged(self, board: Board, facts: Iterable[Fact | FactError], *, taken: bool) -> None:
+        """A record was taken, or refused: bytes that its facts name, and that they did not take, wait for no fact on
+        this link any more. Of a fact that is held nobody needs them; for one that comes again they are offered again.
+        """
+        for fact in facts:
+            name = None if isinstance(fact, FactError) else blob_of(fact.content)
+            if isinstance(fact, FactError) or name is None:
+                continue
+            arriving = self._ledger.blobs.arriving.get((board.id, Key(fact.job_id, fact.kind, name.hash)))
+            if arriving is None or not arriving.whole:
+                continue
+            if taken:
+                self._drop(arriving)
+            else:
+                arriving.link = -1
+                arriving.granted = False
+            self._grant_more(board.id)
 
     # -- letting go ---------------------------------------------------------------------------------------------
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from mesh.blobs import TRANSFERS, Arriving, Blob, BlobRow, Delivery, Key, Name, Owing, Slice, cut
+from mesh.blobs import TRANSFERS, Arriving, Blob, BlobRow, Delivery, Homed, Key, Name, Owing, Slice, cut
 from mesh.board import Board
 from mesh.effects import ById, Bytes
 from mesh.facts import Fact, Kind, blob_of
 from mesh.job import Job
-from mesh.lane import NEVER, Lane
+from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.messages import BlobMessage, Held, SliceMessage, Type, encode
 
@@ -151,16 +151,27 @@ def came_home(ledger: Ledger, board: Board) -> None:
     results = ledger.blobs.results.get(board.id, {})
     for number in [number for number in results if number <= board.outbox.home]:
         job_id, source, length = results.pop(number)
-        ledger.blobs.discount(source, Kind.OUTCOME, length)
+        homed = Homed(board.id, source, length)
         job = ledger.find(job_id)
         if job is None:
-            ledger.blobs.homed.add(job_id)
+            ledger.blobs.homed[job_id] = homed
             ledger.effects.queries.append(ById((job_id,)))
         else:
-            _let_go(ledger, job)
+            _let_go(ledger, job, homed)
 
 
-def _let_go(ledger: Ledger, job: Job) -> None:
+def _let_go(ledger: Ledger, job: Job | None, homed: Homed) -> None:
+    board, lane = ledger.boards[homed.board], None if job is None else job.lane_of(homed.board)
+    number = HAS if lane is None else lane.sent[Kind.OUTCOME]
+    if number == NEVER:
+        # It was refused under the number that is home now, and goes up once more.
+        return
+    if job is not None and number > board.outbox.home:
+        ledger.blobs.results.setdefault(board.id, {})[number] = (job.id, homed.source, homed.length)
+        return
+    ledger.blobs.discount(homed.source, Kind.OUTCOME, homed.length)
+    if job is None:
+        return
     # In one commit: who restarts between the two would owe, for ever, what it takes itself to hold.
     kept = job.facts[Kind.REQUEST] is not None and job.holding >> Kind.OUTCOME & 1
     if kept and job.id not in ledger.blobs.owing:
@@ -328,10 +339,9 @@ def _fetch(ledger: Ledger, job_id: bytes) -> None:
 
 def fetched(ledger: Ledger, job_id: bytes) -> None:
     """The store answered about a job whose blob a peer has, or nobody has, or whose result is home."""
-    if job_id in ledger.blobs.homed:
-        ledger.blobs.homed.discard(job_id)
-        if (found := ledger.find(job_id)) is not None:
-            _let_go(ledger, found)
+    homed = ledger.blobs.homed.pop(job_id, None)
+    if homed is not None:
+        _let_go(ledger, ledger.find(job_id), homed)
     if job_id not in ledger.blobs.settled:
         return
     ledger.blobs.settled.discard(job_id)

@@ -9,7 +9,8 @@ import pytest
 from mesh.blobs import TRANSFERS, Key, name_blob
 from mesh.facts import Kind
 from mesh.lifecycle import State
-from mesh.messages import BlobMessage, FactMessage, Held, Message, SliceMessage
+from mesh.messages import Ack, BlobMessage, Confirm, FactMessage, Held, Message, SliceMessage, Type, encode
+from mesh.room import Room
 from tests.mesh.blob_mesh import DATA, LARGE, chain, leftovers, payload_key, result_of, stored
 from tests.mesh.pair import Mesh
 
@@ -139,6 +140,58 @@ def test_a_fact_whose_bytes_are_not_there_is_refused_and_both_are_sent_again(mes
     assert leftovers(mesh) == {}
 
 
+def forgotten(mesh: Mesh, above: str, below: str) -> None:
+    """Go on until a fact is on its way from one to the other; the bytes that it names are gone there by then."""
+    while not [m for m in mesh.waiting(above, below) if isinstance(m, FactMessage)]:
+        mesh.deliver(above, below)
+        mesh.deliver(below, above)
+    mesh[below].engine.ledger.blobs.arriving.clear()
+    mesh[below].store.blobs.clear()
+    mesh[below].store.slices.clear()
+
+
+def test_a_request_whose_bytes_were_dropped_twice_was_never_offered() -> None:
+    """The peer never held it (R6): it is not marked as sent before, and a hop may still say that it expired."""
+    mesh = chain("a", "b")
+    job_id = mesh.put("a.b", payload=PAYLOAD, life_s=100)
+    for _ in range(2):
+        forgotten(mesh, "a", "b")
+        mesh.deliver("a", "b")
+        mesh.deliver("b", "a")
+    lane = mesh["a"].job(job_id).down
+    assert lane is not None
+    assert (lane.offered, lane.reissued) == (False, False)
+    assert len(mesh["a"].closed) == 1
+    mesh.wait(200)
+    mesh.settle()
+    assert mesh["a"].state(job_id) is State.EXPIRED
+    assert leftovers(mesh) == {}
+
+
+def test_a_result_that_was_refused_is_not_home_under_its_old_number() -> None:
+    """That number is home once the refusal was confirmed, which may take as long as another one is not."""
+    mesh = chain("a", "b", "c")
+    job_id = mesh.put("a.b.c")
+    mesh.settle()
+    mesh.finish("c", job_id, LARGE)
+    while mesh["b"].state(job_id) is not State.COMPLETE:
+        for one, other in ("bc", "cb"):
+            mesh.deliver(one, other)
+    forgotten(mesh, "b", "a")
+    mesh.deliver("b", "a", 9)
+    mesh.deliver("a", "b", 9)
+    (late,) = [m for m in mesh.waiting("b", "a") if isinstance(m, Confirm)]
+    mesh.wire["b", "a"].remove(encode(Type.CONFIRM, late))
+    forgotten(mesh, "b", "a")
+    mesh.inject("b", "a", late)
+    mesh.deliver("a", "b", 2)
+    mesh.settle()
+    mesh.reconnect("a", "b")
+    assert result_of(mesh, "a", job_id) == str(LARGE.result).encode()
+    assert not mesh["b"].store.blobs
+    assert leftovers(mesh) == {}
+
+
 def test_what_no_fact_names_is_dropped_after_an_hour(mesh: Mesh) -> None:
     mesh.inject("a", "b", BlobMessage(*KEY, 1024))
     mesh.inject("a", "b", slice_of(KEY, 0))
@@ -166,6 +219,7 @@ def test_room_is_made_by_dropping_what_waits_longest() -> None:
     mesh = chain("a", "b", blob_arriving_bytes=300)
     keys = []
     for n in range(4):
+        mesh.reconnect("a", "b")
         data = bytes([n]) * 100
         key = Key(bytes([n]) * 26, 1, name_blob(data).name.hash)
         keys.append(key)
@@ -174,6 +228,55 @@ def test_room_is_made_by_dropping_what_waits_longest() -> None:
         mesh.now_ms += 10
     assert [blob.job for blob in mesh["b"].store.blobs.values()] == [key.job for key in keys[1:]]
     assert mesh["b"].closed == []
+
+
+def test_what_is_whole_waits_for_its_fact_and_gives_way_on_the_next_link() -> None:
+    """Where only one has room, each would be dropped for the next one, and come again for ever."""
+    mesh = chain("a", "b", blob_arriving_bytes=1)
+    jobs = [mesh.put("a.b", f"add_user u{n}.proj.org", payload=name_blob(bytes([n]) * 64)) for n in range(4)]
+    mesh.settle()
+    assert [m for m in mesh.sent("b", "a", Ack) if m.refused] == []
+    assert len(mesh.sent("a", "b", SliceMessage)) == 4
+    assert [mesh["b"].state(job_id) for job_id in jobs] == [State.RUNNING] * 4
+    first, second = (Key(bytes([n]) * 26, 1, name_blob(DATA[n : n + 64]).name.hash) for n in (1, 2))
+    mesh.inject("a", "b", BlobMessage(*first, 64))
+    mesh.inject("a", "b", slice_of(first, 0, 64, DATA[1:65]))
+    mesh.inject("a", "b", BlobMessage(*second, 64))
+    assert said(mesh)[-1] == Held(*first, 64, ""), "the second one waits for room"
+    mesh.reconnect("a", "b")
+    mesh.inject("a", "b", BlobMessage(*second, 64))
+    assert said(mesh)[-1] == Held(*second, 0, "")
+
+
+def test_what_a_deleted_job_does_not_need_gives_its_room_back_with_its_fact() -> None:
+    mesh = chain("a", "b")
+    job_id = mesh.put("a.b")
+    mesh.settle()
+    mesh.finish("b", job_id, LARGE)
+    while not [m for m in mesh.waiting("b", "a") if isinstance(m, FactMessage)]:
+        mesh.deliver("b", "a")
+        mesh.deliver("a", "b")
+    mesh.delete("a", job_id)
+    mesh.deliver("b", "a")
+    assert not mesh["a"].engine.ledger.blobs.arriving
+    mesh.settle()
+    assert leftovers(mesh) == {}
+
+
+def test_the_bytes_of_a_refused_job_give_way_to_others() -> None:
+    """It is offered again when there is room for it; until then others may need the room."""
+    mesh = chain("a", "b", blob_arriving_bytes=1)
+    first = mesh.put("a.b", "add_user u1.proj.org", payload=name_blob(b"1" * 64))
+    while not [m for m in mesh.waiting("a", "b") if isinstance(m, FactMessage)]:
+        mesh.deliver("a", "b")
+        mesh.deliver("b", "a")
+    mesh["b"].engine.ledger.room = Room.DISK_FULL
+    mesh.settle()
+    mesh["b"].engine.ledger.room = Room.ENOUGH
+    assert not mesh["b"].knows(first)
+    other = Key(b"\x01" * 26, 1, name_blob(DATA[:64]).name.hash)
+    mesh.inject("a", "b", BlobMessage(*other, 64))
+    assert said(mesh)[-1] == Held(*other, 0, "")
 
 
 def test_small_blobs_count_as_slices_so_that_there_are_few() -> None:

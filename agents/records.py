@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agents.views import JobView
 from grammar.errors import GrammarError, MeshError
-from mesh.errors import CorruptRow, NoSuchJob
+from mesh.errors import NoSuchJob
 from mesh.facts import id_text, short_text
 
 Record = dict[str, Any]
@@ -327,7 +327,7 @@ def error_record(error: MeshError) -> Record:
     return found
 
 
-def damaged_record(job_id: bytes, error: CorruptRow) -> Record:
+def damaged_record(job_id: bytes, error: MeshError) -> Record:
     """A job whose row is damaged as a JSON object."""
     # A damaged page may give any column any type, the id too.
     known = type(job_id) is bytes

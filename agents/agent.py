@@ -273,14 +273,17 @@ class Agent:
     async def jobs(
         self, *, live: bool | None = True, states: Iterable[str] = (), limit: int | None = None
     ) -> list[JobView]:
-        """Jobs of this agent, newest first: live ones by default, finished ones (False) or both (None)."""
+        """Jobs of this agent, newest first: live ones by default, finished ones (False) or both (None).
+
+        One whose stored row is damaged is left out, fetched from the neighbours, and named in the log.
+        """
         return await self.running.lookup.listed(live=live, states=tuple(states), limit=limit)
 
     async def dead(self) -> list[JobView]:
         """The dead letters, newest first: jobs of this agent's own that failed and were not put again."""
-        found, after = await self.running.lookup.dead()
+        found, after, _ = await self.running.lookup.dead()
         while after:
-            views, after = await self.running.lookup.dead(after=after)
+            views, after, _ = await self.running.lookup.dead(after=after)
             found += views
         return found
 

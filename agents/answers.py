@@ -12,6 +12,7 @@ from agents.views import Failure, JobView
 from grammar.errors import GrammarError, MeshError, UnknownInstruction
 from mesh.errors import (
     Busy,
+    CorruptRow,
     Denied,
     DiskFull,
     NoSuchJob,
@@ -39,6 +40,7 @@ _KNOWN: Final[Mapping[str, type[MeshError]]] = MappingProxyType(
             AgentError,
             Busy,
             BytesLost,
+            CorruptRow,
             Denied,
             DiskFull,
             NoSuchJob,

@@ -21,6 +21,7 @@ from agents.blobs import named
 from agents.caller import Caller, Method
 from agents.contents import result, upload
 from agents.errors import AgentError, NotKnownYet
+from agents.lookup import Page
 from agents.pairing import Wish
 from agents.records import (
     AgentRecord,
@@ -52,6 +53,7 @@ from agents.records import (
     UnfollowParams,
     UploadParams,
     WaitParams,
+    damaged_record,
     error_record,
     job_record,
 )
@@ -107,10 +109,9 @@ async def put_many(caller: Caller, params: PutManyParams) -> Record:
 
 async def jobs(caller: Caller, params: JobsParams) -> Record:
     """List jobs, newest first, a page at a time."""
-    views, following = await caller.running.lookup.page(
-        live=params.live, states=params.states, after=params.after, limit=params.limit
+    return _page(
+        await caller.running.lookup.page(live=params.live, states=params.states, after=params.after, limit=params.limit)
     )
-    return {"jobs": list(map(job_record, views)), "next": following}
 
 
 async def job(caller: Caller, params: JobParams) -> Record:
@@ -139,8 +140,7 @@ async def cancel(caller: Caller, params: JobParams) -> Record:
 
 async def dead(caller: Caller, params: PageParams) -> Record:
     """List the dead letters, newest first, a page at a time: jobs put here that failed and were not put again."""
-    views, following = await caller.running.lookup.dead(after=params.after, limit=params.limit)
-    return {"jobs": list(map(job_record, views)), "next": following}
+    return _page(await caller.running.lookup.dead(after=params.after, limit=params.limit))
 
 
 async def retry(caller: Caller, params: RetryParams) -> Record:
@@ -329,6 +329,14 @@ def _wish(caller: Caller, command: str, settings: PutSettings, key: str | None) 
 
 def _follow(caller: Caller, ids: Sequence[bytes], follow: Follow) -> int | None:
     return None if follow == "no" or not ids else caller.follow(ids, changes=follow == "changes")
+
+
+def _page(page: Page) -> Record:
+    return {
+        "jobs": list(map(job_record, page.views)),
+        "next": page.following,
+        "damaged": [damaged_record(job_id, error) for job_id, error in page.damaged],
+    }
 
 
 async def _found(caller: Caller, text: str) -> bytes:

@@ -96,23 +96,35 @@ class CallLost(CallFailed):
         )
 
 
+class JobLost(CallFailed):
+    """A followed job is gone: its row was damaged where it was put. `more` has its `id` and `short`."""
+
+
 class Subscription:
-    """Views of followed jobs, in the order they came; `get` raises CallLost once the agent is gone."""
+    """Views of followed jobs, in the order they came."""
 
     def __init__(self) -> None:
         self._news: asyncio.Queue[Record | None] = asyncio.Queue()
 
-    def put(self, record: Record | None) -> None:
-        """Hand over a view; None says that no more will come."""
-        self._news.put_nowait(record)
+    def put(self, params: Record | None) -> None:
+        """Hand over the parameters of a notification; None says that no more will come."""
+        self._news.put_nowait(params)
 
     async def get(self) -> Record:
-        """The next view."""
-        record = await self._news.get()
-        if record is None:
+        """The next view.
+
+        Raises:
+            CallLost: the agent is gone.
+            JobLost: in place of a view; those of other jobs may follow.
+        """
+        params = await self._news.get()
+        if params is None:
             self._news.put_nowait(None)
             raise CallLost
-        return record
+        if "error" in params:
+            raise JobLost.from_record({**params["error"], "id": params["id"], "short": params["short"]})
+        job: Record = params["job"]
+        return job
 
 
 class Calls:
@@ -204,7 +216,7 @@ class Calls:
     def _take(self, answer: Record) -> None:
         if "method" in answer:
             params = answer["params"]
-            self.subscription(params["subscription"]).put(params["job"])
+            self.subscription(params["subscription"]).put(params)
             return
         waiter = self._waiting.pop(answer.get("id") or 0, None)
         if waiter is None or waiter.done():

@@ -242,7 +242,10 @@ class Client:
     async def jobs(
         self, *, live: bool | None = True, states: Iterable[str] = (), limit: int | None = None
     ) -> list[JobView]:
-        """Jobs of the agent, newest first: live ones by default, finished ones (False) or both (None)."""
+        """Jobs of the agent, newest first: live ones by default, finished ones (False) or both (None).
+
+        One whose stored row is damaged is left out, fetched from the neighbours, and named in the agent's log.
+        """
         found: list[JobView] = []
         async for view in self._pages("jobs", live=live, states=tuple(states)):
             if len(found) == limit:

@@ -9,6 +9,7 @@ The protocol is JSON-RPC 2.0 (www.jsonrpc.org/specification) with these choices:
   (or `unfollow`) the agent sends notifications `{"method": "job", "params": {"subscription": N, "job": {...}}}`. A
   caller who reads slowly is told of the latest view of each job only, so nothing piles up. One may arrive before the
   answer that names its subscription.
+* Of a job that is lost (`CorruptRow`) the last notification has `id`, `short` and `error` instead of `job`.
 * An error's `data` holds what people are shown: `code`, `message`, `fix`, `exit_code`, for a text that cannot be read
   also `column`, `expected`, `nearest`, `pointer`.
 * Hanging up ends what was asked, never what was put.
@@ -33,14 +34,14 @@ from agents.api import METHODS
 from agents.caller import Method
 from agents.doorway import MAX_LINE, bind
 from agents.errors import AgentError
-from agents.records import Record, error_record, job_record
+from agents.records import Record, damaged_record, error_record, job_record
 from agents.running import Running
 from agents.uploads import Uploads
 from agents.views import JobView
-from agents.watching import Watch
+from agents.watching import News, Watch
 from grammar.errors import MeshError
 from grammar.names import nearest
-from mesh.errors import NoSuchJob
+from mesh.errors import CorruptRow, NoSuchJob
 
 log = logging.getLogger("hopboard.door")
 
@@ -182,7 +183,7 @@ class _Call:
         self._subscriptions: dict[int, _Followed] = {}
         self.uploads = Uploads()
         self._last = 0
-        self._news: dict[tuple[int, bytes], JobView] = {}
+        self._news: dict[tuple[int, bytes], News] = {}
         self._awake = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -304,20 +305,24 @@ class _Call:
         for job_id in job_ids:
             # A job that was deleted meanwhile has told so itself.
             with suppress(NoSuchJob):
-                self._changed(number, job_id, await self.running.lookup.view(job_id))
+                try:
+                    self._changed(number, job_id, await self.running.lookup.view(job_id))
+                except CorruptRow as error:
+                    self._changed(number, job_id, error)
 
-    def _changed(self, number: int, job_id: bytes, view: JobView | None) -> None:
-        if view is None:
+    def _changed(self, number: int, job_id: bytes, news: News) -> None:
+        if isinstance(news, MeshError) and not isinstance(news, CorruptRow):
             # The agent stops, and this door with it.
             return
         followed = self._subscriptions.get(number)
         if followed is None or job_id not in followed.jobs:
             return
-        if view.live and not followed.changes:
+        live = isinstance(news, JobView) and news.live
+        if live and not followed.changes:
             return
-        self._news[number, job_id] = view
+        self._news[number, job_id] = news
         self._awake.set()
-        if not view.live:
+        if not live:
             followed.drop(job_id)
             if not followed.jobs:
                 del self._subscriptions[number]
@@ -330,7 +335,7 @@ class _Call:
                 some = list(self._news.items())[:_NEWS]
                 for key, _ in some:
                     del self._news[key]
-                self._writer.write(b"".join(_encoded(_news(number, view)) for (number, _), view in some))
+                self._writer.write(b"".join(_encoded(_news(*key, told)) for key, told in some))
                 await self._writer.drain()
 
 
@@ -359,8 +364,9 @@ def _failure(number: str | int | None, error: MeshError) -> Record:
     return {"jsonrpc": "2.0", "id": number, "error": told}
 
 
-def _news(number: int, view: JobView) -> Record:
-    return {"jsonrpc": "2.0", "method": "job", "params": {"subscription": number, "job": job_record(view)}}
+def _news(number: int, job_id: bytes, news: News) -> Record:
+    told = {"job": job_record(news)} if isinstance(news, JobView) else damaged_record(job_id, news)
+    return {"jsonrpc": "2.0", "method": "job", "params": {"subscription": number, **told}}
 
 
 def _encoded(document: Record | list[Record]) -> bytes:

@@ -10,9 +10,10 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
-from agents.errors import AgentError, JobFailed, NotKnownYet
+from agents.errors import JobFailed, NotKnownYet
 from agents.views import JobView, failure_of
-from agents.watching import Watch
+from agents.watching import News, Watch
+from grammar.errors import MeshError
 from grammar.results import decode
 from grammar.vocabulary import Vocabulary
 from mesh.facts import Outcome, blob_of, id_text, short_text
@@ -74,6 +75,7 @@ class JobHandle:
 
         Raises:
             NotKnownYet: patience ended first; the job goes on.
+            CorruptRow: its stored row was damaged before it left this agent: it is lost.
         """
         await self._over(timeout)
         view = self._watch.view
@@ -85,6 +87,7 @@ class JobHandle:
         Raises:
             JobFailed: the job ended otherwise than complete.
             NotKnownYet: `timeout` seconds passed first; the job goes on.
+            CorruptRow: its stored row was damaged before it left this agent: it is lost.
             BytesLost: the result is too large for a fact, and is not here.
         """
         await self._over(timeout)
@@ -107,16 +110,17 @@ class JobHandle:
 
         Raises:
             AgentError: the agent stopped first; the job goes on when it is started again.
+            CorruptRow: as `wait`.
         """
-        news: asyncio.Queue[JobView | None] = asyncio.Queue()
+        news: asyncio.Queue[News] = asyncio.Queue()
         stop = self._watch.listen(news.put_nowait)
         try:
             view = await self.view()
             yield view
             while view.live:
                 following = await news.get()
-                if following is None:
-                    raise AgentError("the agent stopped; the job goes on when it is started again")
+                if isinstance(following, MeshError):
+                    raise following
                 if following == view:
                     continue
                 view = following

@@ -7,16 +7,16 @@ no commit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from agents.settings import Settings
 from agents.stepping import Stepping
 from agents.views import JobView, view_of
 from mesh.effects import ById, ByKey
 from mesh.engine import Engine
-from mesh.errors import NoSuchJob
+from mesh.errors import CorruptRow, NoSuchJob
 from mesh.facts import ID_BYTES, id_text
 from mesh.job import Job, Row
 from mesh.lifecycle import Role, State
@@ -32,6 +32,20 @@ DEAD: Final = (State.ERROR, State.REJECTED, State.EXPIRED)
 """States of a dead letter: a job that did not do what its origin wanted, and not because the origin stopped it."""
 
 _STATES: Final = tuple(State)
+
+
+class Page(NamedTuple):
+    """A part of a list of jobs.
+
+    Attributes:
+        views: the jobs.
+        following: what to ask the next page with; 0 after the last one.
+        damaged: jobs that belong there and whose rows are damaged: id and error of each (R10).
+    """
+
+    views: list[JobView]
+    following: int
+    damaged: list[tuple[bytes, CorruptRow]]
 
 
 class Lookup:
@@ -72,7 +86,28 @@ class Lookup:
     def _view_row(self, row: Row) -> JobView | None:
         # A stored job as it was committed; a resident one as it is.
         job = self._engine.ledger.find(row.id)
-        return self._view(job if job is not None else Job.from_row(row, self._engine.ledger.place_on))
+        try:
+            return self._view(job if job is not None else Job.from_row(row, self._engine.ledger.place_on))
+        except CorruptRow:
+            # Nobody else may ask for it in a long time: it is fetched from the neighbours from now on.
+            if type(row.id) is bytes:
+                self._engine.fetch(row.id)
+                self._stepping.poke()
+            raise
+
+    async def _paged(self, rows: Iterable[Row], following: int, shown: Callable[[JobView], bool]) -> Page:
+        views: list[JobView] = []
+        damaged: list[tuple[bytes, CorruptRow]] = []
+        for row in rows:
+            try:
+                view = self._view_row(row)
+            except CorruptRow as error:
+                damaged.append((row.id, error))
+            else:
+                views += [view] if view is not None and shown(view) else []
+        if not all(view.live or self.is_durable(bytes.fromhex(view.id)) for view in views):
+            await self._stepping.settled()
+        return Page(views, following, damaged)
 
     async def view(self, job_id: bytes) -> JobView:
         """A job as it is now.
@@ -123,12 +158,14 @@ class Lookup:
             live: only live ones, only finished ones, or both.
             states: only these states; empty for all.
             limit: at most so many; None for all.
+
+        A job whose row is damaged is left out; the log names it.
         """
         found: list[JobView] = []
         after = 0
         while limit is None or len(found) < limit:
             wanted = PAGE if limit is None else min(PAGE, limit - len(found))
-            views, after = await self.page(live=live, states=states, after=after, limit=wanted)
+            views, after, _ = await self.page(live=live, states=states, after=after, limit=wanted)
             found += views
             if not after:
                 break
@@ -136,38 +173,30 @@ class Lookup:
 
     async def page(
         self, *, live: bool | None = True, states: Sequence[str] = (), after: int = 0, limit: int = PAGE
-    ) -> tuple[list[JobView], int]:
+    ) -> Page:
         """A part of `listed`.
 
         Args:
             after: 0 for the first page; for a later one what the page before it said.
-
-        Returns:
-            The views, and what to ask the next page with; 0 after the last one.
         """
         numbers = tuple(_STATES.index(State(state)) for state in states)
         rows = await self._beside.call(partial(_page, live=live, states=numbers, after=after, limit=limit))
-        views = [view for row in rows if (view := self._view_row(row)) is not None and view.state != State.DELETED]
-        await self._durable(views)
-        return views, rows[-1].seq if len(rows) == limit else 0
+        following = rows[-1].seq if len(rows) == limit else 0
+        return await self._paged(rows, following, lambda view: view.state != State.DELETED)
 
-    async def dead(self, *, after: int = 0, limit: int = PAGE) -> tuple[list[JobView], int]:
+    async def dead(self, *, after: int = 0, limit: int = PAGE) -> Page:
         """A page of the dead letters: jobs of this agent's own that failed and were not put again since."""
         rows, following = await self._beside.call(partial(dead_rows, after=after, limit=limit))
-        views = [view for row in rows if (view := self._view_row(row)) is not None and view.state in DEAD]
-        await self._durable(views)
-        return views, following
-
-    async def _durable(self, views: Sequence[JobView]) -> None:
-        if not all(view.live or self.is_durable(bytes.fromhex(view.id)) for view in views):
-            await self._stepping.settled()
+        return await self._paged(rows, following, lambda view: view.state in DEAD)
 
 
 def dead_rows(store: Reads, *, after: int, limit: int) -> tuple[list[Row], int]:
     """The dead letters among `limit` stored jobs from `after` on, and where to go on; 0 after the last one."""
     states = tuple(_STATES.index(state) for state in DEAD)
     rows = store.list_jobs(live=False, states=states, after=after, limit=limit)
-    dead = [row for row in rows if row.role == ORIGIN and not store.read(ByKey(retry_key(row.id))).rows]
+    # A damaged row may have anything for an id; it is found damaged when it is shown.
+    ours = (row for row in rows if row.role == ORIGIN)
+    dead = [row for row in ours if type(row.id) is not bytes or not store.read(ByKey(retry_key(row.id))).rows]
     return dead, rows[-1].seq if len(rows) == limit else 0
 
 

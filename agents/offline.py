@@ -20,7 +20,7 @@ from agents.lookup import DEAD, PAGE, dead_rows
 from agents.pairing import Wish, accept, card_of, keep_address
 from agents.pairing import invite as make_invitation
 from agents.peering import peer_record
-from agents.records import Record, job_record
+from agents.records import Record, damaged_record, job_record
 from agents.settings import Settings, load_settings
 from agents.trusted import trust_records
 from agents.views import JobView, result_text_of, view_of
@@ -31,7 +31,7 @@ from mesh.access import Access
 from mesh.board import Board
 from mesh.effects import ById, Bytes
 from mesh.engine import Engine
-from mesh.errors import NoSuchJob
+from mesh.errors import CorruptRow, NoSuchJob
 from mesh.facts import ID_BYTES, Kind, id_text
 from mesh.job import Job, Row
 from mesh.lifecycle import State
@@ -88,7 +88,7 @@ def _reading(home: Path) -> Iterator[_Looking | None]:
 
 
 def jobs(home: Path, live: bool | None, states: Sequence[str]) -> Iterator[Record]:
-    """Jobs, newest first, as `mesh jobs` shows them.
+    """Jobs, newest first, as pages of `mesh jobs`; see `JobsRecord`.
 
     Raises:
         AgentError, StoreError: there is no agent in the folder, or its store cannot be read.
@@ -98,26 +98,38 @@ def jobs(home: Path, live: bool | None, states: Sequence[str]) -> Iterator[Recor
         after = 0
         while looking is not None:
             rows = looking.store.list_jobs(live=live, states=numbers, after=after, limit=PAGE)
-            views = (looking.view(row) for row in rows)
-            yield from (job_record(view) for view in views if view is not None and view.state != State.DELETED)
-            if len(rows) < PAGE:
+            after = rows[-1].seq if len(rows) == PAGE else 0
+            yield _page(looking, rows, after, lambda view: view.state != State.DELETED)
+            if not after:
                 return
-            after = rows[-1].seq
 
 
 def dead(home: Path) -> Iterator[Record]:
-    """The dead letters, newest first, as `mesh dead` shows them.
+    """The dead letters, newest first, as pages of `mesh dead`.
 
     Raises:
         AgentError, StoreError: as `jobs`.
     """
     with _reading(home) as looking:
-        following = None if looking is None else 0
-        while looking is not None and following is not None:
-            rows, after = dead_rows(looking.store, after=following, limit=PAGE)
-            views = (looking.view(row) for row in rows)
-            yield from (job_record(view) for view in views if view is not None and view.state in DEAD)
-            following = after or None
+        after = 0
+        while looking is not None:
+            rows, after = dead_rows(looking.store, after=after, limit=PAGE)
+            yield _page(looking, rows, after, lambda view: view.state in DEAD)
+            if not after:
+                return
+
+
+def _page(looking: _Looking, rows: Sequence[Row], following: int, shown: Callable[[JobView], bool]) -> Record:
+    found: list[Record] = []
+    damaged: list[Record] = []
+    for row in rows:
+        try:
+            view = looking.view(row)
+        except CorruptRow as error:
+            damaged.append(damaged_record(row.id, error))
+        else:
+            found += [job_record(view)] if view is not None and shown(view) else []
+    return {"jobs": found, "next": following, "damaged": damaged}
 
 
 def job(home: Path, text: str) -> Record:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from agents.views import JobView
 from grammar.errors import GrammarError, MeshError
 from mesh.errors import NoSuchJob
+from mesh.facts import id_text, short_text
 
 Record = dict[str, Any]
 
@@ -216,11 +217,21 @@ class PutManyRecord(BaseModel):
     subscription: int | None
 
 
+class DamagedRecord(BaseModel):
+    """A job whose stored row is damaged; `error` has the shape of every error of Hopboard."""
+
+    id: str
+    short: str
+    error: dict[str, Any]
+
+
 class JobsRecord(BaseModel):
-    """A page of jobs, newest first; `next` is the `after` of the next page, 0 after the last one."""
+    """A page of jobs, newest first, without those whose rows are `damaged`; `next` is the `after` of the next page, 0
+    after the last one."""
 
     jobs: list[JobRecord]
     next: int
+    damaged: list[DamagedRecord]
 
 
 class PeerRecord(BaseModel):
@@ -314,6 +325,17 @@ def error_record(error: MeshError) -> Record:
         if error.text:
             found["pointer"] = error.pointer()
     return found
+
+
+def damaged_record(job_id: bytes, error: MeshError) -> Record:
+    """A job whose row is damaged as a JSON object."""
+    # A damaged page may give any column any type, the id too.
+    known = type(job_id) is bytes
+    return {
+        "id": id_text(job_id) if known else "",
+        "short": short_text(job_id) if known else "",
+        "error": error_record(error),
+    }
 
 
 _JOB_FIELDS: Final = tuple(field.name for field in fields(JobView))

@@ -180,6 +180,10 @@ class Running:
             watch = self.watching.find(job_id)
             if watch is not None:
                 self._tell(watch)
+        for lost in effects.lost:
+            watch = self.watching.find(lost.job_id)
+            if watch is not None:
+                watch.gone(lost.error)
         for board_id, reason in effects.close:
             links.close(board_id, reason)
         for alarm in effects.alarms:

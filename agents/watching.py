@@ -12,7 +12,11 @@ from weakref import WeakValueDictionary
 
 from agents.errors import AgentError
 from agents.views import JobView
+from grammar.errors import MeshError
 from mesh.facts import Fact
+
+News = JobView | MeshError
+"""What a listener hears: a view, or why no view will come any more."""
 
 
 class Watch:
@@ -22,17 +26,19 @@ class Watch:
         outcome: the destination's last word, maybe ahead of its commit here. The job keeps it for who asks later.
         view: the last view that somebody asked for, or that ended the job.
         over: whether the job is over.
+        lost: why the job is gone, if it is.
     """
 
-    __slots__ = ("__weakref__", "_listeners", "_waiters", "job_id", "outcome", "over", "view")
+    __slots__ = ("__weakref__", "_listeners", "_waiters", "job_id", "lost", "outcome", "over", "view")
 
     def __init__(self, job_id: bytes) -> None:
         self.job_id = job_id
         self.outcome: Fact | None = None
         self.view: JobView | None = None
         self.over = False
+        self.lost: MeshError | None = None
         self._waiters: list[asyncio.Future[None]] = []
-        self._listeners: list[Callable[[JobView | None], None]] = []
+        self._listeners: list[Callable[[News], None]] = []
 
     @property
     def wants_views(self) -> bool:
@@ -44,9 +50,12 @@ class Watch:
 
         Raises:
             AgentError: the agent stopped first; the job goes on when it is started again.
+            MeshError: the job is lost; see `Effects.lost`.
         """
         if self.over:
             return
+        if self.lost is not None:
+            raise self.lost
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
@@ -55,8 +64,9 @@ class Watch:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
 
-    def listen(self, listener: Callable[[JobView | None], None]) -> Callable[[], None]:
-        """Call `listener` with each new view, and with None if the agent stops first; returns what ends it."""
+    def listen(self, listener: Callable[[News], None]) -> Callable[[], None]:
+        """Call `listener` with each new view, and with an error if the agent stops first or the job is lost; returns
+        what ends it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -73,14 +83,22 @@ class Watch:
         if not view.live:
             self._end()
 
+    def gone(self, error: MeshError) -> None:
+        """The job is lost."""
+        self.lost = error
+        self._give_up(error)
+
     def stopped(self) -> None:
         """The agent stops."""
+        self._give_up(AgentError("the agent stopped; the job goes on when it is started again"))
+
+    def _give_up(self, error: MeshError) -> None:
         for listener in list(self._listeners):
-            listener(None)
+            listener(error)
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
-                waiter.set_exception(AgentError("the agent stopped; the job goes on when it is started again"))
+                waiter.set_exception(error)
 
     def _end(self) -> None:
         self.over = True

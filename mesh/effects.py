@@ -3,7 +3,7 @@
     1. at once:        `ahead` (Outcomes that are durable at their destination), `told` (waiters of such an Outcome)
     2. durable:        `batch`, in one commit
     3. after commit:   `send`, `slices` (behind whatever else waits for the same link), `start`, `stop`, `replies`,
-                       `changed`, `close`, `alarms`
+                       `changed`, `lost`, `close`, `alarms`
     4. reads:          `queries`, answered after all commits before them; the answer is an input like any other
 
 A shell that keeps this order keeps every promise; one that sends before it commits breaks the first one, and the
@@ -209,6 +209,13 @@ class Told(NamedTuple):
     fact: Fact
 
 
+class Lost(NamedTuple):
+    """A job that nobody will hear of again, and why."""
+
+    job_id: bytes
+    error: MeshError
+
+
 class Reply(NamedTuple):
     """The answer to a put, cancel or delete, true once the commit is."""
 
@@ -221,7 +228,8 @@ class Effects:
     """The outcome of one step; see the head of this file for the order.
 
     `step` numbers the step, for `Engine.committed`. `send`, `slices` and `ahead` hold packed messages by board;
-    `changed` the ids of jobs that say something new; `close` boards whose link is to be closed, with the reason.
+    `changed` the ids of jobs that say something new; `lost` jobs of our own that are gone; `close` boards whose link is
+    to be closed, with the reason.
     """
 
     step: int = 0
@@ -234,6 +242,7 @@ class Effects:
     stop: list[bytes] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
     changed: list[bytes] = field(default_factory=list)
+    lost: list[Lost] = field(default_factory=list)
     close: list[tuple[int, str]] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
     queries: list[Query] = field(default_factory=list)
@@ -249,6 +258,7 @@ class Effects:
             or self.stop
             or self.replies
             or self.changed
+            or self.lost
             or self.close
             or self.alarms
             or self.queries

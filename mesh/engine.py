@@ -203,6 +203,10 @@ class Engine:
         same job retried again gives the same new one."""
         self._on_job(token, job_id, lambda job: self._origin.retry(token, job, life_s, now_ms, payload=payload))
 
+    def fetch(self, job_id: bytes) -> None:
+        """Read the stored row of a job, which somebody saw is damaged: it is quarantined and asked for (R10)."""
+        self._with_job(job_id, lambda _: None)
+
     def _command(self, token: int, job_id: bytes, act: Callable[[Job], None]) -> None:
         def run(job: Job) -> None:
             act(job)

@@ -14,7 +14,7 @@ from typing import Final
 from mesh.access import Access
 from mesh.blobs import Blobs
 from mesh.board import Board, BoardRow, count
-from mesh.effects import Effects, Query
+from mesh.effects import Effects, Lost, Query
 from mesh.errors import CorruptRow
 from mesh.facts import Content, Fact, Kind, make, short_text
 from mesh.job import Job, Row
@@ -204,8 +204,11 @@ class Ledger:
             if row.id not in self.quarantined:
                 self.quarantined[row.id] = row.seq
                 self._quarantine(row)
-                never_sent = not (row.up_number or row.down_number)
-                remedy = "it never left this agent: put it again" if never_sent else "fetched from the neighbours"
+                remedy = "fetched from the neighbours"
+                if row.up_board is None and not row.down_number:
+                    remedy = "it never left this agent: put it again"
+                    lost = CorruptRow(f"{error.message}, and it had not left this agent", fix="put it again")
+                    self.effects.lost.append(Lost(row.id, lost))
                 self.effects.alarms.append(f"{error.message}: it is quarantined; {remedy}")
             return None
         if job.live and job.role is Role.DESTINATION and job.up is not None and job.seq < self.first_seq:

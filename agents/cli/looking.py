@@ -22,6 +22,7 @@ from agents.cli.showing import (
     job_line,
     remark,
     say,
+    say_damaged,
     say_json,
     seconds,
     size,
@@ -40,34 +41,39 @@ STATES = (
 @click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only jobs in this state.")
 @json_option
 @pass_session
-def jobs(session: Session, finished: bool, states: tuple[str, ...], as_json: bool) -> None:
-    """List jobs, newest first: live ones, with --all finished ones too."""
+def jobs(session: Session, finished: bool, states: tuple[str, ...], as_json: bool) -> int:
+    """List jobs, newest first: live ones, with --all finished ones too.
+
+    A job whose stored row is damaged is named as an error beside the others.
+    """
     live = None if finished or states else True
-    shown = 0
-    for one in _listed(session, live, states):
-        shown += 1
-        if as_json:
-            say_json(one)
-        else:
-            age = seconds(max(0.0, time.time() - one["created"]))
-            say(f"{job_line(one)}  {clean(one['instruction'])}  ({one['role']}, {age} ago)")
-    if as_json:
-        return
+    shown = code = 0
+    for page in _listed(session, live, states):
+        for one in page["jobs"]:
+            shown += 1
+            if as_json:
+                say_json(one)
+            else:
+                age = seconds(max(0.0, time.time() - one["created"]))
+                say(f"{job_line(one)}  {clean(one['instruction'])}  ({one['role']}, {age} ago)")
+        for one in page["damaged"]:
+            code = say_damaged(one, as_json=as_json)
+    if as_json or code:
+        return code
     if not shown:
         remark("no jobs" if finished or states else "no live jobs; finished ones: mesh jobs --all")
     else:
         session.hint("job", "ID")
+    return 0
 
 
 def _listed(session: Session, live: bool | None, states: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     try:
-        after = 0
-        while True:
-            page = session.call("jobs", live=live, states=states, after=after)
-            yield from page["jobs"]
+        after = -1
+        while after:
+            page = session.call("jobs", live=live, states=states, after=max(0, after))
+            yield page
             after = page["next"]
-            if not after:
-                return
     except NotRunning:
         yield from load("agents.offline:jobs")(session.home, live, states)
 

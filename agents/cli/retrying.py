@@ -9,32 +9,36 @@ import click
 
 from agents.calls import CallFailed, NotRunning
 from agents.cli.session import Session, json_option, pass_session
-from agents.cli.showing import clean, is_over, job_line, remark, say, say_error, say_json
+from agents.cli.showing import clean, is_over, job_line, remark, say, say_damaged, say_error, say_json
 from agents.exports import load
 
 
 @click.command()
 @json_option
 @pass_session
-def dead(session: Session, as_json: bool) -> None:
+def dead(session: Session, as_json: bool) -> int:
     """List the dead letters, newest first: jobs put here that failed, expired or were refused, and not put again.
 
     What a job did before it failed is not always known; where not, it says so. All of them once more:
     mesh dead --json | jq -r .id | xargs mesh retry
     """
-    shown = 0
-    for one in _listed(session):
-        shown += 1
-        if as_json:
-            say_json(one)
-        else:
-            say(f"{job_line(one)}  {clean(one['instruction'])}")
-    if as_json:
-        return
+    shown = code = 0
+    for page in _listed(session):
+        for one in page["jobs"]:
+            shown += 1
+            if as_json:
+                say_json(one)
+            else:
+                say(f"{job_line(one)}  {clean(one['instruction'])}")
+        for one in page["damaged"]:
+            code = say_damaged(one, as_json=as_json)
+    if as_json or code:
+        return code
     if not shown:
         remark("no dead letters: whatever was put here and is over was done, stopped, or put again")
     else:
         session.hint("retry", "ID")
+    return 0
 
 
 def _listed(session: Session) -> Iterator[dict[str, Any]]:
@@ -42,7 +46,7 @@ def _listed(session: Session) -> Iterator[dict[str, Any]]:
         after = -1
         while after:
             page = session.call("dead", after=max(0, after))
-            yield from page["jobs"]
+            yield page
             after = page["next"]
     except NotRunning:
         yield from load("agents.offline:dead")(session.home)

@@ -57,6 +57,15 @@ def say_error(fault: Record, *, as_json: bool) -> None:
         remark(f"fix: {clean(fault['fix'])}")
 
 
+def say_damaged(found: Record, *, as_json: bool) -> int:
+    """A job that cannot be listed, since its stored row is damaged; returns the exit code for that."""
+    if as_json:
+        say_json(found)
+    else:
+        say_error(found["error"], as_json=False)
+    return int(found["error"]["exit_code"])
+
+
 def is_over(job: Record) -> bool:
     """Whether a job has ended."""
     return job["state"] not in LIVE

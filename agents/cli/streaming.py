@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from threading import Thread
 from typing import Any, Final
 
-from agents.calls import CallFailed, Calls
+from agents.calls import CallFailed, Calls, JobLost
 from agents.cli.session import Session
 from agents.cli.showing import clean, exit_code_of, is_over, job_line, remark, say, say_json
 from agents.wire import fresh_key
@@ -207,8 +207,11 @@ class _Stream:
 async def _collect(calls: Calls, number: int, open_jobs: dict[str, list[Answer]]) -> None:
     news = calls.subscription(number)
     while open_jobs:
-        job = await news.get()
-        if is_over(job):
+        try:
+            job = await news.get()
+        except JobLost as lost:
+            job = {"id": lost.more["id"], "error": lost.to_record()}
+        if "state" not in job or is_over(job):
             for answer in open_jobs.pop(job["id"], ()):
                 if not answer.done():
                     answer.set_result(job)

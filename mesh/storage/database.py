@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -80,6 +81,8 @@ def connect_reader(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(
             f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, cached_statements=_STATEMENTS
         )
+        # A column that is no UTF-8 any more belongs to one damaged row, and must not take the others with it.
+        connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         try:
             _check_format(connection, path)
         except BaseException:

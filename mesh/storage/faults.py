@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final
 
 from mesh.errors import StoreError, StoreFull
@@ -23,7 +26,9 @@ _FULL: Final = frozenset(
         sqlite3.SQLITE_IOERR_SHMSIZE,
     }
 )
-
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_PROBE: Final = 65_536
+"""Bytes to try with: more than the page that failed, so that what another process frees a moment later is no matter."""
 
 FAULTS: Final = (sqlite3.Error, UnicodeDecodeError)
 """What the store's calls raise. Of a damaged schema SQLite tells the text, which is no text any more, and Python then
@@ -35,10 +40,10 @@ def explained(error: Exception, path: Path) -> StoreError:
     if isinstance(error, UnicodeDecodeError):
         return StoreError(f"{path} is damaged or is no store: its schema is not readable", fix=RESTORE)
     code = getattr(error, "sqlite_errorcode", 0)
-    if code in _FULL:
+    if code in _FULL or (code == sqlite3.SQLITE_IOERR_WRITE and _no_room(path)):
         return StoreFull(
             f"no room to write to {path}; nothing of this commit was kept",
-            fix="free space on its disk, or raise its quota; the agent goes on by itself",
+            fix="free space on its disk, or raise its quota (quota, ulimit -f); the agent goes on by itself",
         )
     match code & _PRIMARY:
         # SQLITE_ERROR: our statements are right, so the tables are not.
@@ -70,6 +75,24 @@ def faults_explained(path: Path) -> Iterator[None]:
         yield
     except FAULTS as error:
         raise explained(error, path) from error
+
+
+def _no_room(path: Path) -> bool:
+    """Whether no more can be written beside the store now, nor in a file as long as the longest of its own."""
+    # SQLite tells ENOSPC from the other errors of a write, but not a quota that is used up (EDQUOT) or a limit on the
+    # size of files (EFBIG), and Python does not hand on its `sqlite3_system_errno`. So the write is tried once more, by
+    # ourselves: whoever hits none of these limits may have a bad disk, and is not told anything else.
+    lengths = [file.stat().st_size for file in (path, Path(f"{path}-wal")) if file.exists()]
+    try:
+        with TemporaryFile(dir=path.parent, buffering=0) as probe:
+            left = _PROBE
+            while left:
+                left -= os.pwrite(probe.fileno(), bytes(left), max(lengths, default=0) + _PROBE - left)
+            # Over a network the quota is asked for no sooner.
+            os.fsync(probe.fileno())
+    except OSError as error:
+        return error.errno in _NO_ROOM
+    return False
 
 
 def _name(error: Exception) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import signal
+import sqlite3
 import subprocess
+from contextlib import closing
 
 import pytest
 
@@ -57,6 +59,33 @@ def test_ids_that_name_no_job(down: Shell) -> None:
         done = down.mesh("-C", "portal", "job", text)
         assert done.code == 2
         assert re.match(r"error MESH-E410: ", done.err)
+
+
+def test_a_job_whose_row_is_damaged_is_named_beside_the_others(shell: Shell) -> None:
+    """When the agent is down, and when it runs and has nobody to fetch the row from."""
+    shell.pair()
+    with shell.running("portal"):
+        words = ("-C", "portal", "submit", "portal.cluster", "echo")
+        jobs = [shell.mesh(*words, str(n), "--json").record for n in range(3)]
+    with closing(sqlite3.connect(shell.folder / "portal" / "store.sqlite")) as store, store:
+        store.execute("UPDATE jobs SET facts = substr(facts, 2) WHERE id = ?", (bytes.fromhex(jobs[1]["id"]),))
+
+    def check() -> None:
+        listed = shell.mesh("-C", "portal", "jobs")
+        assert listed.code == 2
+        assert [line[:8] for line in listed.lines] == [jobs[2]["short"], jobs[0]["short"]]
+        assert listed.err.count(jobs[1]["short"]) == 1
+        assert re.match(r"error MESH-E342: .* damaged\nfix: ", listed.err)
+        listed = shell.mesh("-C", "portal", "jobs", "--json")
+        assert listed.code == 2
+        assert listed.err == ""
+        assert [one["id"] for one in listed.records] == [jobs[n]["id"] for n in (2, 0, 1)]
+        assert listed.records[-1]["error"]["code"] == "MESH-E342"
+        assert shell.mesh("-C", "portal", "job", jobs[1]["id"]).code == 2
+
+    check()
+    with shell.running("portal"):
+        check()
 
 
 def test_a_folder_without_an_agent(shell: Shell) -> None:

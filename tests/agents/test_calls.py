@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agents.calls import CallFailed, CallLost, Calls, NoAgent, NotRunning, open_calls
+from agents.calls import CallFailed, CallLost, Calls, JobLost, NoAgent, NotRunning, open_calls
 from agents.doorway import CONFIG, SOCKET, bind
 from tests.agents.doors import in_loop
 
@@ -81,6 +81,23 @@ async def test_news_may_come_before_the_answer(tmp_path: Path) -> None:
     async with agent(tmp_path, answer) as calls:
         number = (await calls.request("watch"))["subscription"]
         assert (await calls.subscription(number).get())["state"] == "complete"
+
+
+@in_loop
+async def test_a_lost_job_is_told_in_place_of_a_view(tmp_path: Path) -> None:
+    def answer(request: dict[str, Any]) -> list[Any]:
+        error = {"code": "MESH-E342", "message": "damaged", "fix": "put it again", "exit_code": 2}
+        params = {"subscription": 7, "id": "a1", "short": "a", "error": error}
+        done = {"subscription": 7, "job": {"id": "b2", "state": "complete"}}
+        news = [{"jsonrpc": "2.0", "method": "job", "params": one} for one in (params, done)]
+        return [*news, {"jsonrpc": "2.0", "id": request["id"], "result": None}]
+
+    async with agent(tmp_path, answer) as calls:
+        await calls.request("watch")
+        with pytest.raises(JobLost) as lost:
+            await calls.subscription(7).get()
+        assert (lost.value.code, lost.value.fix, lost.value.more["id"]) == ("MESH-E342", "put it again", "a1")
+        assert (await calls.subscription(7).get())["id"] == "b2", "others go on"
 
 
 @pytest.mark.parametrize("documents", [None, [b"no JSON"]])

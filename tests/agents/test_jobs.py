@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
 
 from agents.agent import Agent
+from agents.client import Client
+from agents.handle import JobHandle
+from agents.views import JobView
 from grammar.errors import GrammarError, MeshError
 from mesh.effects import Batch
-from mesh.errors import Busy, PutRefused
+from mesh.errors import Busy, CorruptRow, PutRefused
 from mesh.storage.memory import MemoryStore
+from mesh.storage.sqlite import SqliteStore
 from tests.agents.doors import in_loop
 from tests.agents.memory_mesh import Mesh, memory_mesh
 
@@ -45,6 +50,45 @@ async def test_what_is_known_to_be_wrong_is_refused_and_not_stored(tmp_path: Pat
                 await portal.put(command)
             assert refused.value.message
         assert await portal.jobs(live=None) == []
+
+
+async def to_the_end(views: AsyncIterator[JobView]) -> None:
+    async for _ in views:
+        pass
+
+
+@in_loop
+async def test_whoever_waits_for_a_job_is_told_that_it_is_lost(tmp_path: Path) -> None:
+    """Its row is found damaged when it is to be sent: nobody else has heard of it, and nobody will."""
+    file = tmp_path / "portal" / "store.sqlite"
+    async with memory_mesh(tmp_path) as mesh:
+        portal, cluster = mesh.agent("portal", store=SqliteStore(file)), mesh.agent("cluster")
+        await portal.start()
+        await cluster.start()
+        await mesh.join(portal, cluster)
+        mesh.network.cut("portal", "cluster")
+        ids = [(await portal.put(f"portal.cluster.nobody work {n}")).id for n in "cd"]
+        await portal.stop()
+        portal = mesh.another("portal", store=SqliteStore(file))
+        await portal.start()
+        async with Client(tmp_path / "portal") as client:
+            watch = portal.running.watching.of(bytes.fromhex(ids[0]))
+            handle = JobHandle(portal.running.jobs, watch, "", fresh=True)
+            views = [handle.watch(), (await client.job(ids[0])).watch()]
+            assert [(await anext(one)).state for one in views] == ["pending", "pending"]
+            waiting = [asyncio.ensure_future(one) for one in (handle.result(), *map(to_the_end, views))]
+            with closing(sqlite3.connect(file)) as store, store:
+                store.execute("UPDATE jobs SET facts = substr(facts, 2) WHERE id = ?", (handle.job_id,))
+            mesh.network.mend("portal", "cluster")
+            await portal.wait_for_peer("cluster")
+            await asyncio.wait(waiting)
+            for task in waiting:
+                with pytest.raises(CorruptRow, match="had not left this agent") as lost:
+                    task.result()
+                assert (lost.value.code, lost.value.fix) == ("MESH-E342", "put it again")
+            with pytest.raises(CorruptRow):
+                await handle.wait()
+            assert (await (await portal.job(ids[1])).wait(5)).state == "rejected", "the other one went on"
 
 
 @in_loop

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sqlite3
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -67,7 +69,7 @@ async def test_pages_follow_each_other(tmp_path: Path) -> None:
         found: list[str] = []
         after = 0
         while True:
-            views, after = await portal.running.lookup.page(live=None, after=after, limit=2)
+            views, after, _ = await portal.running.lookup.page(live=None, after=after, limit=2)
             found += [view.id for view in views]
             if not after:
                 break
@@ -93,6 +95,34 @@ async def test_dead_letters_are_jobs_of_our_own_that_failed(tmp_path: Path) -> N
         await failed.delete()
         assert [view.id for view in await portal.dead()] == [expired.id], "what is deleted is gone"
         assert (await waits.view()).live
+
+
+@in_loop
+async def test_a_damaged_row_is_left_out_and_fetched_from_the_neighbours(tmp_path: Path) -> None:
+    async with two(tmp_path) as (mesh, _, cluster):
+        third = mesh.agent("third", store=SqliteStore(tmp_path / "third" / "store.sqlite"))
+        await third.start()
+        await mesh.join(cluster, third)
+        handles = [await third.put(f"third.cluster work n{n}") for n in range(5)]
+        for handle in handles:
+            await handle.wait(5)
+        await third.stop()
+        with closing(sqlite3.connect(tmp_path / "third" / "store.sqlite")) as store, store:
+            store.execute("UPDATE jobs SET facts = substr(facts, 2) WHERE id = ?", (handles[2].job_id,))
+        third = mesh.another("third", store=SqliteStore(tmp_path / "third" / "store.sqlite"))
+        await third.start()
+        await third.wait_for_peer("cluster")
+        lookup, watch = third.running.lookup, third.running.watching.of(handles[2].job_id)
+        page = await lookup.page(live=None)
+        assert [view.id for view in page.views] == [handles[n].id for n in (4, 3, 1, 0)]
+        ((job_id, error),) = page.damaged
+        assert job_id == handles[2].job_id
+        assert handles[2].short in error.message
+        assert await third.jobs(live=None) == page.views
+        # Asking for it was enough: the neighbour was asked, and its copy is as good.
+        await watch.end()
+        assert await (await third.job(handles[2].id)).result(5) == "n2"
+        assert not (await lookup.page(live=None)).damaged
 
 
 @in_loop

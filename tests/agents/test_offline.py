@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from agents import offline
 from agents.agent import Agent
+from agents.records import JobsRecord, Record
 from agents.settings import make_home
 from grammar.errors import MeshError
 from mesh.errors import NoSuchJob, StoreLocked
 from tests.agents.doors import COMMAND, in_loop, make_cluster, two_agents
+
+FAILING = "portal.cluster remove_user jane.admin.org"
 
 
 def pair(folder: Path) -> tuple[Path, Path]:
@@ -23,6 +28,13 @@ def pair(folder: Path) -> tuple[Path, Path]:
     joined = offline.join(cluster, file)
     assert (joined["name"], joined["words"], joined["up"]) == ("portal", made["words"], False)
     return portal, cluster
+
+
+def listed(home: Path, live: bool | None, states: tuple[str, ...]) -> list[Record]:
+    """The jobs of all pages; none of them is damaged."""
+    pages = list(offline.jobs(home, live, states))
+    assert not any(page["damaged"] for page in pages)
+    return [job for page in pages for job in page["jobs"]]
 
 
 def test_pairing_shows_on_both_sides(tmp_path: Path) -> None:
@@ -53,26 +65,56 @@ async def test_what_was_paired_offline_links_when_it_runs(tmp_path: Path) -> Non
 @in_loop
 async def test_reading_gives_what_the_agent_gives(tmp_path: Path) -> None:
     async with two_agents(tmp_path) as house:
-        for command in (COMMAND, "portal.cluster remove_user jane.admin.org"):
+        for command in (COMMAND, FAILING):
             await (await house.portal.put(command)).wait(10)
         deleted = await house.portal.put(COMMAND)
         await deleted.wait(10)
         await deleted.delete()
         # Beside the agent while it runs, and just as well without it.
         views = [view.to_json() for view in await house.portal.jobs(live=None)]
-        assert list(offline.jobs(house.home, None, ())) == views
+        assert listed(house.home, None, ()) == views
         assert offline.job(house.home, views[0]["short"]) == views[0]
         assert offline.job(house.home, views[0]["id"]) == views[0]
         with pytest.raises(StoreLocked):
             offline.invite(house.home, "third", None, None, (), ())
-    assert list(offline.jobs(house.home, None, ())) == views
-    assert list(offline.jobs(house.home, True, ())) == []
-    assert [one["state"] for one in offline.jobs(house.home, None, ("error",))] == ["error"]
+    assert listed(house.home, None, ()) == views
+    assert listed(house.home, True, ()) == []
+    assert [one["state"] for one in listed(house.home, None, ("error",))] == ["error"]
+
+
+DAMAGES = (
+    "UPDATE jobs SET facts = substr(facts, 2) WHERE id = :id",
+    "UPDATE jobs SET record = x'00' WHERE id = :id",
+    "UPDATE jobs SET key = CAST(x'ff' AS TEXT) WHERE id = :id",
+)
+
+
+@in_loop
+async def test_one_damaged_row_is_named_and_hides_no_other(tmp_path: Path) -> None:
+    async with two_agents(tmp_path) as house:
+        jobs = [await house.portal.put(command) for command in (COMMAND, FAILING, COMMAND, FAILING, COMMAND)]
+        for job in jobs:
+            await job.wait(10)
+        await house.portal.stop()
+        for job, damage in zip(jobs[:3], DAMAGES, strict=True):
+            with closing(sqlite3.connect(house.home / "store.sqlite")) as store, store:
+                store.execute(damage, {"id": job.job_id})
+        (page,) = offline.jobs(house.home, None, ())
+        JobsRecord.model_validate(page)
+        assert [one["id"] for one in page["jobs"]] == [jobs[4].id, jobs[3].id]
+        assert [(one["id"], one["short"]) for one in page["damaged"]] == [(job.id, job.short) for job in jobs[2::-1]]
+        for one in page["damaged"]:
+            assert one["error"]["code"] == "MESH-E342"
+            assert one["short"] in one["error"]["message"]
+            assert one["error"]["fix"]
+        (page,) = offline.dead(house.home)
+        assert [one["id"] for one in page["jobs"]] == [jobs[3].id]
+        assert [one["id"] for one in page["damaged"]] == [jobs[1].id], "the others were no dead letters"
 
 
 def test_an_agent_that_has_never_run_has_nothing(tmp_path: Path) -> None:
     make_home(tmp_path / "new", "new")
-    assert list(offline.jobs(tmp_path / "new", None, ())) == []
+    assert listed(tmp_path / "new", None, ()) == []
     assert offline.peers(tmp_path / "new") == []
     assert offline.trust(tmp_path / "new") == []
     with pytest.raises(NoSuchJob):

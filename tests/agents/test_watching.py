@@ -10,7 +10,8 @@ import pytest
 
 from agents.errors import AgentError
 from agents.views import JobView
-from agents.watching import Watch, Watching
+from agents.watching import News, Watch, Watching
+from mesh.errors import CorruptRow
 from tests.agents.doors import in_loop
 
 JOB = bytes(26)
@@ -56,8 +57,8 @@ async def test_the_end_wakes_everybody_who_waits() -> None:
 
 def test_listeners_hear_each_view_until_they_stop() -> None:
     watch = Watch(JOB)
-    one: list[JobView | None] = []
-    two: list[JobView | None] = []
+    one: list[News] = []
+    two: list[News] = []
     assert not watch.wants_views
     stop_one, stop_two = watch.listen(one.append), watch.listen(two.append)
     watch.changed(LIVE)
@@ -71,9 +72,9 @@ def test_listeners_hear_each_view_until_they_stop() -> None:
 
 def test_a_listener_may_stop_listening_while_it_is_told() -> None:
     watch = Watch(JOB)
-    heard: list[JobView | None] = []
+    heard: list[News] = []
 
-    def once(view: JobView | None) -> None:
+    def once(view: News) -> None:
         heard.append(view)
         stop()
 
@@ -93,6 +94,23 @@ async def test_a_stop_is_told_to_those_who_wait() -> None:
     with pytest.raises(AgentError, match="goes on when it is started again"):
         await waiting
     assert not watch.over
+
+
+@in_loop
+async def test_whoever_waits_or_asks_later_is_told_of_a_lost_job() -> None:
+    watch, heard = Watch(JOB), list[News]()
+    watch.listen(heard.append)
+    waiting = asyncio.create_task(watch.end())
+    await asyncio.sleep(0)
+    lost = CorruptRow("the row is damaged", fix="put it again")
+    watch.gone(lost)
+    for _ in range(2):
+        with pytest.raises(CorruptRow):
+            await waiting
+        waiting = asyncio.create_task(watch.end())
+    with pytest.raises(CorruptRow):
+        await waiting
+    assert heard == [lost]
 
 
 def test_a_watch_is_one_for_all_and_gone_with_its_last_holder() -> None:

@@ -22,7 +22,7 @@ from invitations.peers import PeerRow
 from mesh.access import Access
 from mesh.board import Board
 from mesh.codec import unpack
-from mesh.effects import Effects, Query, Start, Told
+from mesh.effects import Effects, Lost, Query, Start, Told
 from mesh.ending import Ending
 from mesh.engine import Engine
 from mesh.facts import Fact, Kind, make
@@ -83,6 +83,7 @@ class Node:
     changed: list[bytes] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
+    lost: list[Lost] = field(default_factory=list)
     holding: bool = False
     held: deque[tuple[Effects, int]] = field(default_factory=deque)
     committing: bool = False
@@ -321,6 +322,7 @@ class Mesh:
         node.stops += effects.stop
         node.changed += effects.changed
         node.alarms += effects.alarms
+        node.lost += effects.lost
         for reply in effects.replies:
             node.replies[reply.token] = reply.result
         for query in effects.queries:

@@ -158,6 +158,23 @@ def test_a_damaged_row_that_never_left_is_told_once_and_asked_for_nowhere_else()
     (alarm,) = pair.portal.alarms
     assert (job_id[6:10].hex() in alarm, "put it again" in alarm) == (True, True)
     assert not pair.cluster.knows(job_id)
+    ((lost, error),) = pair.portal.lost
+    assert lost == job_id
+    assert (error.code, error.fix) == ("MESH-E342", "put it again")
+
+
+@pytest.mark.parametrize("name", ["portal", "cluster"])
+def test_a_damaged_row_that_a_neighbour_has_is_not_lost(name: str) -> None:
+    pair = Pair()
+    job_id = pair.put("portal.cluster")
+    pair.settle()
+    pair.part()
+    damage(pair, name, record=b"nonsense")
+    pair.crash(name)
+    pair[name].engine.fetch(job_id)
+    pair.step(name)
+    assert pair[name].alarms
+    assert not pair[name].lost
 
 
 def test_a_damaged_row_is_taken_out_of_the_counts_once() -> None:

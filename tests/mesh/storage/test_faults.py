@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from pathlib import Path
 
@@ -23,6 +25,32 @@ def fault(code: int) -> sqlite3.OperationalError:
 @pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE])
 def test_a_full_disk_is_told_apart(code: int) -> None:
     assert isinstance(explained(fault(code), PATH), StoreFull)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_quota_and_a_limit_on_files_are_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """SQLite reports them as any failed write."""
+
+    def refused(descriptor: int, data: bytes, offset: int) -> int:
+        raise OSError(number, os.strerror(number))
+
+    write = fault(sqlite3.SQLITE_IOERR_WRITE)
+    assert not isinstance(explained(write, tmp_path / "store"), StoreFull), "there is room, so it was something else"
+    monkeypatch.setattr(os, "pwrite", refused)
+    assert isinstance(explained(write, tmp_path / "store"), StoreFull)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bad_disk_is_no_full_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(descriptor: int, data: bytes, offset: int) -> int:
+        raise OSError(errno.EIO, "bad disk")
+
+    monkeypatch.setattr(os, "pwrite", failing)
+    error = explained(fault(sqlite3.SQLITE_IOERR_WRITE), tmp_path / "store")
+    assert not isinstance(error, StoreFull)
+    assert "has to stop" in error.message
 
 
 @pytest.mark.parametrize(

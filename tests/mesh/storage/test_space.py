@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +56,28 @@ def opened(path: Path, **settings: int) -> SqliteStore:
     store.open()
     put(store, boards=[board(1), board(2)])
     return store
+
+
+# --- limits that are no full disk ---
+
+
+def test_a_limit_on_the_size_of_files_is_a_full_disk_and_not_a_bad_one(tmp_path: Path) -> None:
+    """EFBIG, in truth: the log may not grow. A quota is reported in the same way."""
+    store = opened(tmp_path / "store", ballast_bytes=LEAST)
+    log = tmp_path / "store-wal"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (log.stat().st_size + 100_000, before[1]))
+    try:
+        with pytest.raises(StoreFull, match="no room to write"):
+            put(store, *[large_row(n) for n in range(1, 1_000)])
+        assert store.room() is Room.DISK_FULL
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert store.list_jobs(live=None, states=(), after=0, limit=10) == [], "nothing of it was kept"
+    put(store, *[large_row(n) for n in range(1, 1_000)])
+    assert len(store.list_jobs(live=None, states=(), after=0, limit=2_000)) == 999
+    assert store.room() is Room.ENOUGH
+    store.close()
 
 
 # --- the ballast ---

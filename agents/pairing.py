@@ -7,11 +7,13 @@ written by the caller, after that commit.
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from agents.doorway import CONFIG
 from agents.errors import AgentError
@@ -24,6 +26,10 @@ from invitations.errors import PeerError
 from invitations.invitation import Invitation, load_invitation, make_invitation
 from invitations.joining import join
 from invitations.peers import InvitationRow, PeerBook, PeerRow
+
+PORTS: Final = range(20_000, 30_000)
+"""Where an agent's own port is picked from: below those that systems lend to outgoing connections (from 32768 on Linux,
+from 49152 by RFC 6335), one of which could be in use by the time that the agent starts again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +57,20 @@ def card_of(settings: Settings, book: PeerBook, now: float, *more: str) -> Card:
 
 
 def free_address() -> str:
-    """`127.0.0.1:PORT` with a port that is free now."""
-    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    """`127.0.0.1:PORT` with a port that is free now, and not one of those lent to whoever dials out.
+
+    Raises:
+        AgentError: none of a hundred ports that were tried is free.
+    """
+    for _ in range(100):
+        address = ("127.0.0.1", secrets.choice(PORTS))
+        with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe, suppress(OSError):
+            probe.bind(address)
+            return f"{address[0]}:{address[1]}"
+    raise AgentError(
+        f"no free port was found between {PORTS[0]} and {PORTS[-1]}",
+        fix="say in [agent] of mesh.toml which address to listen on: listen = '127.0.0.1:PORT'",
+    )
 
 
 def keep_address(settings: Settings) -> str:

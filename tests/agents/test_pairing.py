@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agents.errors import AgentError
-from agents.pairing import Wish, accept, card_of, invite, keep_address, url_of, zones_of
+from agents.pairing import PORTS, Wish, accept, card_of, free_address, invite, keep_address, url_of, zones_of
 from agents.settings import Settings, load_settings, make_home
 from grammar.errors import MeshError
 from invitations.errors import InvitationError, PeerError
@@ -35,6 +36,22 @@ def test_an_address_is_picked_once_and_kept(tmp_path: Path) -> None:
     again = load_settings(tmp_path)
     assert again.config.agent.listen == listen
     assert keep_address(again) == listen
+
+
+def test_a_picked_port_is_not_one_that_is_lent_to_whoever_dials_out() -> None:
+    # 2,000 kills of agents met one whose port a connection of another process had taken while it was down.
+    lent = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert PORTS.stop <= lent
+    assert int(free_address().rsplit(":", 1)[1]) in PORTS
+
+
+def test_no_free_port_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr("agents.pairing.PORTS", range(port, port + 1))
+        with pytest.raises(AgentError) as caught:
+            free_address()
+    assert "mesh.toml" in str(caught.value.fix)
 
 
 @pytest.mark.parametrize(

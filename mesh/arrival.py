@@ -11,7 +11,7 @@ from typing import Final
 
 from mesh.board import Board, count
 from mesh.destination import Destination
-from mesh.dispatch import resend
+from mesh.dispatch import count_as_offered, resend
 from mesh.effects import Told
 from mesh.errors import FactError
 from mesh.facts import Fact, Kind, Outcome, Progress, Reject, Request, decode
@@ -102,12 +102,12 @@ class Arrival:
         lane = job.lane_of(board.id) or self._attach(job, board)
         if lane is None:
             return Refusal("bad_path", f'the job does not pass between "{self._ledger.name}" and "{board.name}"')
+        if first.kind is Kind.REQUEST and lane is job.down and (not lane.offered or lane.waiting):
+            count_as_offered(self._ledger, board, job, lane)
         for fact in known:
             lane.sent[fact.kind] = HAS
             if fact.kind in (Kind.OUTCOME, Kind.REJECT) and lane is job.down:
                 self._still_away(job, fact.kind, board, number)
-        if first.kind is Kind.REQUEST and lane is job.down and (not lane.offered or lane.waiting):
-            self._was_offered(job, lane, board)
         if reissued and first.kind is Kind.REQUEST:
             # The peer lost what we had told it.
             resend(lane, job)
@@ -139,18 +139,6 @@ class Arrival:
                 self._ledger.boards[before[0]].inbox.came_home(before[1])
             outbox.relayed[job.up.number] = (board.id, number)
             board.inbox.away[number] = None
-
-    def _was_offered(self, job: Job, lane: Lane, board: Board) -> None:
-        """The peer has the Request: this store was restored from a copy in which the job still waited (R4), or to be
-        offered again."""
-        if lane.waiting:
-            lane.waiting = False
-            count(board.waiting, job.branch, -1)
-        lane.offered = True
-        if job.live and not lane.counted:
-            lane.counted = True
-            count(board.offered, job.branch, 1)
-        self._ledger.touch(job)
 
     def _attach(self, job: Job, board: Board) -> Lane | None:
         """A hop that lost its store learns from one neighbour after the other that they share the job. One that it has

@@ -7,6 +7,7 @@ for an agent that has never connected. It has at most one link at a time (R11). 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from msgpack import packb
@@ -17,7 +18,7 @@ from mesh.facts import Fact
 from mesh.limits import Limits
 from mesh.messages import Message
 from mesh.positions import Incarnations
-from mesh.replication import Inbox, Outbox, unconfirmed
+from mesh.replication import Inbox, Outbox
 
 
 class BoardRow(NamedTuple):
@@ -43,10 +44,12 @@ class Board:
         offered: by branch, Requests the peer was offered that are not finished.
         accepted: by branch, unfinished jobs of the peer that we took.
         waiting: by branch, Requests on disk that have no number yet.
-        wanted: jobs whose stored row was damaged, to be asked for at the next link too.
+        wanted: jobs whose stored row was damaged, to be asked for at every link until the peer gives its copy. Kept in
+            the store: an agent that dies meanwhile may have no reason to read those rows again.
         credits: how many CREDITs came since this store was opened.
         halted: branches whose last Request was refused for lack of room; tried again at the next CREDIT.
         held: branches of which all that waits was found in the store, and another neighbour has not proved itself yet.
+        confirms: the highest refusal of the peer that is to be confirmed on this link, 0 without any.
         refusals: numbers that the peer refused and repeats, with how many CREDITs had come when it first said so.
         cards: fingerprints whose card went out on this link.
         keywords: the instructions the peer says it runs; None when it did not say.
@@ -73,6 +76,7 @@ class Board:
         "asked",
         "awaited",
         "cards",
+        "confirms",
         "credit",
         "credit_reason",
         "credits",
@@ -155,6 +159,7 @@ class Board:
         self.refusing = ""
         self.halted: set[str] = set()
         self.held: set[str] = set()
+        self.confirms = 0
         self.refusals: dict[int, int] = {}
         self.cards: set[bytes] = set()
         self.facts: list[Fact | FactError] = []
@@ -202,6 +207,8 @@ class Board:
                 None if self.keywords is None else sorted(self.keywords),
                 self.retired,
                 self.own_loss,
+                [[number, reason, detail] for number, (reason, detail) in inbox.settled.items()],
+                sorted(self.wanted),
             ]
         )
         return BoardRow(self.id, self.zone, self.name, self.fingerprint, record)
@@ -224,17 +231,25 @@ class Board:
             keywords,
             retired,
             own_loss,
+            settled,
+            wanted,
         ) = unpack(row.record, STORED)
         board.outbox = Outbox(limits, last=last, acked=acked, home=outgoing_home)
         board.inbox = Inbox((incarnation, number), floor=home)
-        unconfirmed(refused, board.inbox)
+        board.inbox.refused = _by_number(refused)
+        board.inbox.settled = _by_number(settled)
         board.inbox.superseded = frozenset(superseded)
         board.exchanging = exchanging
         board.kind = kind
         board.retired = retired
         board.own_loss = own_loss
+        board.wanted = set(wanted)
         board.keywords = None if keywords is None else frozenset(keywords)
         return board
+
+
+def _by_number(refusals: Iterable[tuple[int, str, str]]) -> dict[int, tuple[str, str]]:
+    return {number: (reason, detail) for number, reason, detail in refusals}
 
 
 def count(counts: dict[str, int], branch: str, change: int) -> None:

@@ -17,7 +17,7 @@ from mesh.job import Job, Row
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role
-from mesh.messages import END, REISSUED, WITHOUT, Ack, CardMessage, Type, encode, encode_fact
+from mesh.messages import END, REISSUED, WITHOUT, Ack, CardMessage, Confirm, Type, encode, encode_fact
 from mesh.sending import goes_without, held_back, numbered, reconsider
 
 PAGE: Final = 256
@@ -148,6 +148,11 @@ def pump(ledger: Ledger, board: Board) -> None:
     Called at the end of a step, when its numbers are given: the fetch comes after the step's commit, so it meets
     every number up to the present `last`.
     """
+    if board.confirms and board.open and not board.outbox.behind:
+        # Once nothing is left to send that was numbered before: so the peer can tell by the next record that a store
+        # which lost this confirmation would be found out (R3, R4).
+        ledger.effects.send.setdefault(board.id, []).append(encode(Type.CONFIRM, Confirm(board.confirms)))
+        board.confirms = 0
     if not board.open or board.paging or not board.outbox.room:
         return
     query = _next_page(ledger, board)
@@ -255,3 +260,19 @@ def withdraw(board: Board, job: Job, lane: Lane) -> None:
     if lane.counted:
         lane.counted = False
         count(board.offered, job.branch, -1)
+
+
+def count_as_offered(ledger: Ledger, board: Board, job: Job, lane: Lane) -> None:
+    """The peer has the Request: this store was restored from a copy in which the job still waited (R4), or is to be
+    offered again."""
+    if lane.waiting:
+        lane.waiting = False
+        count(board.waiting, job.branch, -1)
+    if not lane.offered and job.facts[Kind.CANCEL] is not None:
+        # It ended the job here instead of going on with it, and the job had gone on.
+        lane.sent[Kind.CANCEL] = NEVER
+    lane.offered = True
+    if job.live and not lane.counted:
+        lane.counted = True
+        count(board.offered, job.branch, 1)
+    ledger.touch(job)

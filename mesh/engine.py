@@ -383,6 +383,7 @@ class Engine:
         build_records(ledger)
         for board in (*ledger.paged, *ledger.pumped.values()):
             self._greeting.exchanged(board)
+            self._exchange.rested(board)
         acknowledge(ledger)
         # Behind the refusals it answers, or it would be taken for an older word.
         self._greeting.credit_again()

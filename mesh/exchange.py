@@ -52,7 +52,6 @@ from mesh.refusals import REASONS, Consequence
 from mesh.sending import came_home, forget_bytes, peer_holds
 from mesh.trust import NO_CARD
 
-VERSION: Final = 1
 STRAY: Final = -1
 """Stands for the number of a record that came before the store was opened."""
 MAX_REFUSED: Final = 512
@@ -61,8 +60,6 @@ _OF_JOBS: Final = frozenset({Want, BlobMessage, Held})
 """Messages for which the job they name has to be in memory, if this agent has it."""
 MAX_FACTS: Final = 8
 """Facts in one record: one of each kind, and some room for kinds to come."""
-
-
 CLOCK_PINGS: Final = 6
 """Times `ping_s` after which a link that is not quiet is asked for the time again."""
 
@@ -263,17 +260,27 @@ class Exchange:
         if ack.refused:
             self._refused(board, ack.refused, now_ms)
         outbox.acknowledge(ack.received)
+        self._went_home(board, ack.home)
+        ledger.lazy_boards[board.id] = board
+        ledger.pumped[board.id] = board
+        self._greeting.exchanged(board)
+
+    def _went_home(self, board: Board, upto: int) -> None:
+        ledger, outbox = self._ledger, board.outbox
         before = outbox.home
-        for board_id, number in outbox.went_home(ack.home):
+        for board_id, number in outbox.went_home(upto):
             downstream = ledger.boards[board_id]
             downstream.inbox.came_home(number)
             ledger.acks[board_id] = downstream
         if outbox.home > before:
             ledger.trim(board)
             came_home(ledger, board)
-        ledger.lazy_boards[board.id] = board
-        ledger.pumped[board.id] = board
-        self._greeting.exchanged(board)
+
+    def rested(self, board: Board) -> None:
+        """At the end of a step: if all that the peer has is home, so is what was numbered and is not there any more."""
+        if board.open and board.outbox.all_home:
+            self._went_home(board, board.outbox.last)
+            self._ledger.lazy_boards[board.id] = board
 
     def _refused(self, board: Board, refused: list[list[object]], now_ms: int) -> None:
         told = [(int(number), str(reason), str(detail)) for number, reason, detail in refused]  # type: ignore[call-overload]
@@ -294,10 +301,9 @@ class Exchange:
             self.confirm(board, told)
 
     def confirm(self, board: Board, refused: Iterable[Sequence[object]]) -> None:
-        """Say, after the commit of this step, that refusals are taken note of."""
-        highest = max(int(entry[0]) for entry in refused)  # type: ignore[call-overload]
-        if board.open:
-            self._ledger.effects.send.setdefault(board.id, []).append(encode(Type.CONFIRM, Confirm(highest)))
+        """Have it said, after the commit of this step, that refusals are taken note of."""
+        board.confirms = max(board.confirms, *(int(entry[0]) for entry in refused))  # type: ignore[call-overload]
+        self._ledger.pumped[board.id] = board
 
     def refused(self, board: Board, job: Job, refusal: tuple[int, str, str], credits: int, now_ms: int) -> None:
         """The peer did not take a record; that counts only while the job still has its number (R3).

@@ -14,7 +14,7 @@ from mesh.clocks import Clocks
 from mesh.dispatch import PAGE
 from mesh.effects import Unfinished
 from mesh.ledger import Ledger
-from mesh.messages import AllSent, Credit, Hello, Type, Want, encode
+from mesh.messages import AllSent, Credit, Hello, Type, encode
 from mesh.positions import Incarnations
 from mesh.replication import NO_POSITION
 from mesh.room import why_none
@@ -96,8 +96,8 @@ class Greeting:
             # They are repeated behind this CREDIT, which must not look older than they are: it is said again.
             board.owes_credit = True
             ledger.roomier[board.id] = board
-        for job_id in board.wanted:
-            ledger.effects.send.setdefault(board.id, []).append(encode(Type.WANT, Want(job_id)))
+        for job_id in sorted(board.wanted):
+            ledger.want(board, job_id)
         ledger.acks[board.id] = board
         ledger.pumped[board.id] = board
         ledger.touch_board(board)
@@ -123,6 +123,7 @@ class Greeting:
         return ""
 
     def _resume(self, board: Board, hello: Hello, theirs: Incarnations) -> None:
+        board.inbox.resume()
         board.outbox.resume(0 if hello.received is None else int(hello.received[1]))  # type: ignore[call-overload]
         self._prove(board)
 
@@ -131,7 +132,6 @@ class Greeting:
         board.proved = False
         board.outbox.restart(self._ledger.incarnations.first)
         board.inbox.start((theirs.current, theirs.first - 1))
-        board.inbox.refused.clear()
         # Earlier numbers say nothing any more, nor that what went under them is home.
         self._ledger.blobs.results.pop(board.id, None)
 

@@ -232,7 +232,9 @@ class Ledger:
 
     def want(self, board: Board, job_id: bytes) -> None:
         """Ask the peer of `board` for its copy of a job, now or when it is connected (R10)."""
-        board.wanted.add(job_id)
+        if job_id not in board.wanted:
+            board.wanted.add(job_id)
+            self.touch_board(board)
         if board.open and job_id not in board.asked:
             board.asked.add(job_id)
             self.effects.send.setdefault(board.id, []).append(encode(Type.WANT, Want(job_id)))

@@ -7,7 +7,6 @@ confirms them, and the second watermark `home`. Neither sends nor stores anythin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 from mesh.limits import Limits
@@ -135,6 +134,12 @@ class Outbox:
             gone.append(relayed.pop(first))
         return gone
 
+    @property
+    def all_home(self) -> bool:
+        """Whether nothing is on its way home any more, and what was relayed has no record to wait for: the row of such
+        a number was damaged, and came back without it."""
+        return bool(self.relayed) and self.home >= self.acked and not self.flight and not self.behind
+
 
 class Inbox:
     """The peer's numbered records to us.
@@ -142,6 +147,8 @@ class Inbox:
     Attributes:
         received: the position up to which everything is committed here, in the peer's numbering.
         refused: number -> (reason, detail) of records that were not taken; repeated until confirmed (R3).
+        settled: those that were confirmed after the last record came. A copy of the peer's store that is put back may
+            lack what followed from them, and no position would show it: they are said again on the next link.
         away: numbers of records whose Outcome is not yet known to be committed at its origin.
         strays: how many Outcomes from before this store was opened are still away; while there are any, `home` stays
             at `floor`, since their numbers are not known any more.
@@ -149,11 +156,12 @@ class Inbox:
             current is a clone (R4).
     """
 
-    __slots__ = ("away", "floor", "incarnation", "number", "refused", "strays", "superseded")
+    __slots__ = ("away", "floor", "incarnation", "number", "refused", "settled", "strays", "superseded")
 
     def __init__(self, position: Position = NO_POSITION, *, floor: int = 0) -> None:
         self.incarnation, self.number = position
         self.refused: dict[int, tuple[str, str]] = {}
+        self.settled: dict[int, tuple[str, str]] = {}
         self.away: dict[int, None] = {}
         self.floor = floor
         self.strays = 0
@@ -179,11 +187,16 @@ class Inbox:
         self.incarnation, self.number = position
         self.floor = self.strays = 0
         self.away.clear()
+        self.refused.clear()
+        self.settled.clear()
 
     def take(self, number: int, incarnation: bytes) -> None:
         """Record `number` was taken in this step; `incarnation` is the opening of the peer's store that gave it."""
         self.number = number
         self.incarnation = incarnation
+        if self.settled:
+            # Given out after what was confirmed: a copy that lacks that lacks this number too, and is found out (R4).
+            self.settled.clear()
 
     def came_home(self, number: int) -> None:
         """The Outcome of record `number` is committed at its origin; one from before the opening has none above 0."""
@@ -197,18 +210,17 @@ class Inbox:
         self.refused[number] = (reason, detail[:DETAIL])
 
     def confirmed(self, number: int) -> bool:
-        """The peer committed our refusals up to `number`; says whether any was dropped."""
+        """The peer committed our refusals up to `number`; says whether any was not confirmed before."""
         done = [refused for refused in self.refused if refused <= number]
         for refused in done:
-            del self.refused[refused]
+            self.settled[refused] = self.refused.pop(refused)
         return bool(done)
+
+    def resume(self) -> None:
+        """A link begins: whether the peer still knows what it confirmed last has to be asked again."""
+        self.refused.update(self.settled)
+        self.settled.clear()
 
     def refusals(self, most: int) -> list[list[object]]:
         """The refusals to repeat in an acknowledgement, oldest first, `most` at a time."""
         return [[number, *self.refused[number]] for number in sorted(self.refused)[:most]]
-
-
-def unconfirmed(refused: Iterable[tuple[int, str, str]], inbox: Inbox) -> None:
-    """Give `inbox` back the refusals that its store kept."""
-    for number, reason, detail in refused:
-        inbox.refused[number] = (reason, detail)

@@ -176,9 +176,10 @@ class Host(Steps):
     def _pair(self, engine: Engine, peer: PeerRow) -> None:
         engine.pair(peer)
 
-    def greet(self, wire: Wire) -> None:
+    def greet(self, wire: Wire, epoch: int) -> None:
         # A step of its own: what the step sends belongs to the new link, what waits belongs to the old one.
         self._flush()
+        wire.linked[self.seat] = epoch
         self.input(lambda engine, now_ms: engine.greet(self.board(wire), now_ms), at_once=True)
 
     def greeted(self, wire: Wire) -> bool:

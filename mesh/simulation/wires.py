@@ -40,8 +40,8 @@ class End(Protocol):
         """Whether it has pinned the agent at the other end, and not revoked it."""
         ...
 
-    def greet(self, wire: Wire) -> None:
-        """A new link stands."""
+    def greet(self, wire: Wire, epoch: int) -> None:
+        """A new link stands; it is the one of that epoch, and what waits to be said belongs to the old one."""
         ...
 
     def greeted(self, wire: Wire) -> bool:
@@ -140,9 +140,7 @@ class Wires:
         self._world.note("up", wire.ends)
         epoch, ends = wire.epoch, tuple(wire.seated.values())
         for end in ends:
-            wire.linked[end.seat] = epoch
-        for end in ends:
-            end.greet(wire)
+            end.greet(wire, epoch)
         self._world.later(GREETING_MS, lambda: self._give_up(wire, epoch))
 
     def _give_up(self, wire: Wire, epoch: int) -> None:

@@ -96,7 +96,9 @@ def test_a_row_is_read_back(keywords: frozenset[str] | None) -> None:
     made.inbox.start((b"i" * 8, 12))
     made.inbox.away = {11: None}
     made.inbox.refuse(12, "busy", "full")
+    made.inbox.settled = {11: ("no_card", "none")}
     made.inbox.superseded = frozenset({b"x" * 8, b"a" * 8})
+    made.wanted = {b"j" * 26, b"k" * 26}
     row = made.row()
     assert (row.id, row.zone, row.name, row.fingerprint) == (3, "lab", "cluster", FP)
     again = Board.from_row(row, Limits())
@@ -104,6 +106,8 @@ def test_a_row_is_read_back(keywords: frozenset[str] | None) -> None:
     assert (again.outbox.last, again.outbox.acked, again.outbox.home) == (9, 7, 5)
     assert (again.inbox.received, again.inbox.floor) == ((b"i" * 8, 12), 10)
     assert again.inbox.refused == {12: ("busy", "full")}
+    assert again.inbox.settled == {11: ("no_card", "none")}
+    assert again.wanted == made.wanted
     assert again.inbox.superseded == made.inbox.superseded
     assert (again.kind, again.keywords, again.exchanging) == ("instance", keywords, True)
     assert (again.open, again.proved, again.credit) == (False, False, None)

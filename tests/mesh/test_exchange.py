@@ -172,6 +172,32 @@ def test_a_refusal_is_repeated_at_connect_and_after_a_crash() -> None:
     assert pair.refusals("portal", "cluster") == []
 
 
+def test_a_refusal_that_was_confirmed_by_a_store_that_is_lost_counts_again() -> None:
+    """The copy holds the number that was refused: no position says that it lost anything."""
+    pair, job_id = refused_by_cluster(Limits(life_max_s=10), life_s=60)
+    old = pair.portal.store.copy()
+    pair.settle()
+    assert (pair.portal.state(job_id), pair.refusals("portal", "cluster")) == (State.REJECTED, [])
+    pair.restore("portal", old)
+    pair.join()
+    assert (pair.portal.state(job_id), pair.refusals("portal", "cluster")) == (State.REJECTED, [])
+
+
+def test_a_confirmation_comes_behind_all_that_was_numbered_before_it() -> None:
+    """So the next record shows the peer that whoever lost the confirmation would be found out."""
+    pair = Pair(limits={"portal": Limits(window_records=1), "cluster": Limits(life_max_s=10)})
+    good = pair.put("portal.cluster", life_s=5)
+    pair.settle()
+    pair.put("portal.cluster", life_s=60)
+    pair.cancel("portal", good)
+    pair.down()
+    pair.up(9)
+    said = [one for one in pair.waiting("portal", "cluster") if isinstance(one, FactMessage | Confirm)]
+    assert [(type(one), one.number) for one in said] == [(FactMessage, 3), (Confirm, 2)]
+    pair.settle()
+    assert pair.refusals("portal", "cluster") == []
+
+
 def test_refusals_are_confirmed_together_though_some_concern_jobs_on_disk() -> None:
     """The highest one is confirmed: one CONFIRM is all that an idle link ever carries."""
     pair = Pair()
@@ -534,6 +560,25 @@ def test_a_deleted_job_does_not_hold_home_back() -> None:
     mesh.put("a.b.c")
     mesh.settle()
     mesh.run_all("c")
+    assert homes(mesh)[0] == homes(mesh)[1]
+
+
+def test_what_was_relayed_under_a_number_whose_row_was_damaged_does_not_hold_home_back() -> None:
+    mesh = Mesh(*CHAIN)
+    job_id = mesh.put("a.b.c")
+    mesh.settle()
+    mesh.cut("a", "b")
+    mesh.run_all("c")
+    mesh.delete("a", job_id)
+    store = mesh["b"].store
+    store.rows = {seq: row._replace(facts=b"nonsense") for seq, row in store.rows.items()}
+    mesh.crash("b")
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert mesh["b"].state(job_id) is State.DELETED
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert mesh["b"].board("c").inbox.strays == 0
     assert homes(mesh)[0] == homes(mesh)[1]
 
 

@@ -393,6 +393,31 @@ def test_a_quarantined_job_is_asked_for_at_connect() -> None:
     assert pair.states(job_id) == (State.COMPLETE, State.COMPLETE)
 
 
+def test_a_quarantined_job_is_asked_for_after_a_crash_too() -> None:
+    """Its number is acknowledged by then, and nobody reads its row again."""
+    mesh = Mesh(("a", "b"), ("b", "c"))
+    job_id = mesh.put("a.b.c")
+    mesh.deliver("a", "b")
+    mesh.cut("b", "c")
+    mesh.settle()
+    mesh.cut("a", "b")
+    store = mesh["b"].store
+    store.rows = {seq: row._replace(facts=b"nonsense") for seq, row in store.rows.items()}
+    mesh.crash("b")
+    mesh.connect("b", "c")
+    mesh.settle()
+    other = mesh.put("b.c", "idle")
+    mesh.settle()
+    assert (mesh["c"].knows(job_id), mesh["c"].knows(other)) == (False, True)
+    mesh.crash("b")
+    for ends in (("b", "c"), ("a", "b")):
+        mesh.connect(*ends)
+        mesh.settle()
+    mesh.run_all("c")
+    assert [mesh[name].state(job_id) for name in "abc"] == [State.COMPLETE] * 3
+    assert mesh["b"].board("a").wanted == set()
+
+
 def test_a_peer_whose_highest_number_is_below_what_we_have_lost_its_store() -> None:
     pair = Pair()
     job_id = pair.put("portal.cluster")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mesh.access import Rule
+from mesh.ending import Ending
 from mesh.facts import VERSION, Kind, Request
 from mesh.lifecycle import State
 from mesh.messages import REISSUED
@@ -293,3 +294,25 @@ def test_a_restored_hop_heals_with_a_job_under_way(order: str) -> None:
     mesh.run_all("c")
     assert states(mesh, job_id) == ["complete"] * 3
     assert mesh["c"].job(job_id).attempt == 1
+
+
+def test_a_cancel_that_ended_a_job_at_a_restored_hop_follows_it_if_it_had_gone_on() -> None:
+    mesh = Mesh(*CHAIN)
+    job_id = mesh.put("a.b.c")
+    mesh.deliver("a", "b")
+    # Nothing was acknowledged to the origin: it does not notice that the hop loses its store.
+    mesh.cut("a", "b")
+    mesh.settle()
+    mesh.restore("b", MemoryStore())
+    mesh.connect("a", "b")
+    mesh.settle()
+    mesh.cancel("a", job_id)
+    mesh.settle()
+    assert states(mesh, job_id) == ["cancelled", "cancelled", "running"]
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert mesh["c"].stops == [job_id]
+    mesh.finish("c", job_id, Ending(State.CANCELLED))
+    mesh.settle()
+    assert states(mesh, job_id) == ["cancelled"] * 3
+    assert all(mesh[name].job(job_id).facts[Kind.CANCEL] is not None for name in "abc")

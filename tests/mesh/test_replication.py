@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mesh.limits import Limits
-from mesh.replication import NO_POSITION, Inbox, Outbox, unconfirmed
+from mesh.replication import NO_POSITION, Inbox, Outbox
 
 INC = b"i" * 8
 
@@ -110,6 +110,21 @@ def test_home_tells_what_was_relayed() -> None:
     assert box.went_home(4) == [(8, 2)]
 
 
+def test_what_was_relayed_without_a_record_is_home_once_all_else_is() -> None:
+    """The row of number 5 was damaged, and came back without it."""
+    box = sent(outbox(records=9), 1, 2, 3)
+    box.last = 5
+    box.relayed = {3: (7, 13), 5: (7, 14)}
+    box.acknowledge(3)
+    assert not box.all_home
+    box.went_home(3)
+    assert not box.all_home  # It is paged first: it may be there.
+    box.cursor = 5
+    assert box.all_home
+    box.sent(6, b"job", 10)
+    assert not box.all_home
+
+
 # -- inbox --------------------------------------------------------------------------------------------------------
 
 
@@ -172,10 +187,28 @@ def test_refusals_are_repeated_until_they_are_confirmed() -> None:
     assert box.refusals(9) == []
 
 
-def test_a_stored_inbox_repeats_its_refusals() -> None:
+def test_a_confirmed_refusal_is_said_again_on_the_next_link_until_a_later_record_came() -> None:
+    """No position shows that the peer lost what it confirmed before it gave out another number."""
     box = Inbox((INC, 9))
-    unconfirmed([(4, "busy", "full")], box)
-    assert box.refusals(9) == [[4, "busy", "full"]]
+    box.refuse(9, "busy", "full")
+    box.confirmed(9)
+    assert (box.refusals(9), box.home) == ([], 9)
+    box.resume()
+    assert box.refusals(9) == [[9, "busy", "full"]]
+    box.confirmed(9)
+    box.take(12, INC)
+    box.resume()
+    assert box.refusals(9) == []
+
+
+def test_a_full_exchange_forgets_refusals() -> None:
+    box = Inbox((INC, 9))
+    for number in (7, 9):
+        box.refuse(number, "busy", "full")
+    box.confirmed(7)
+    box.start((INC, 12))
+    box.resume()
+    assert box.refusals(9) == []
 
 
 @pytest.mark.parametrize("records", [0, 1])

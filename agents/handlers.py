@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from agents.context import Context, Ended, Envelope
@@ -49,6 +50,16 @@ class Handler:
         return await self.function(*by_place, **named)
 
 
+async def ping(text: str) -> str:
+    """Gives back the text: the agent runs, and takes jobs. Every agent does this unless a handler is called so."""
+    return text
+
+
+_BUILT_IN: Final[Mapping[str, Handler]] = MappingProxyType(
+    {"ping": Handler(declare(ping, right="read", read_only=True), ping, None)}
+)
+
+
 class Handlers:
     """The handlers of one agent.
 
@@ -69,6 +80,11 @@ class Handlers:
         return Vocabulary([*kept, *own])
 
     @property
+    def built_in(self) -> Vocabulary:
+        """What is done without a handler of this agent's own (`mesh.access.BUILT_IN`)."""
+        return Vocabulary([row.declaration for keyword, row in _BUILT_IN.items() if self.find(keyword) is row])
+
+    @property
     def keywords(self) -> frozenset[str] | None:
         """What this agent runs; None when a generic handler takes anything of the vocabulary."""
         return None if self.generic is not None else frozenset(self._by_keyword)
@@ -82,8 +98,9 @@ class Handlers:
         return tuple(sorted(own))
 
     def find(self, keyword: str) -> Handler | None:
-        """The handler of `keyword` itself, if there is one."""
-        return self._by_keyword.get(keyword)
+        """The handler of `keyword` itself, if there is one: a built-in one where nothing else is known of that name."""
+        found = self._by_keyword.get(keyword)
+        return _BUILT_IN.get(keyword) if found is None and keyword not in self._vocabulary else found
 
     def add(
         self,

@@ -81,6 +81,7 @@ class Running:
             settings.name,
             handlers.vocabulary,
             handlers.keywords,
+            handlers.built_in,
             told=handlers.told,
             portals=settings.portals,
             allow=settings.allow,

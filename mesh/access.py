@@ -22,6 +22,8 @@ from invitations.fingerprint import fingerprint_text
 
 CONTROL: Final = frozenset({"restart", "diagnostics", "drain"})
 """Instructions to the agent itself rather than to what it looks after: for the local operator only."""
+BUILT_IN: Final = frozenset({"ping"})
+"""Instructions without an effect that an agent does without a handler; peers are not told of them."""
 
 
 class Denial(NamedTuple):
@@ -40,12 +42,12 @@ class Rule:
     instruction: str
     zone: str | None = None
 
+    def is_about(self, zone: str, name: str, fingerprint: str) -> bool:
+        """Whether it says anything about that origin."""
+        return self.zone in (None, zone) and self.origin in ("*", name, fingerprint)
+
     def matches(self, zone: str, name: str, fingerprint: str, keyword: str) -> bool:
-        return (
-            self.zone in (None, zone)
-            and self.origin in ("*", name, fingerprint)
-            and fnmatchcase(keyword, self.instruction)
-        )
+        return self.is_about(zone, name, fingerprint) and fnmatchcase(keyword, self.instruction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Access:
         agent: its name, for the messages.
         vocabulary: what it can parse.
         runs: keywords it has a handler for; None when one handler takes any instruction of the vocabulary.
+        built_in: declarations of `BUILT_IN`, but those that it has handlers of its own for.
         told: the keywords that peers are told; None to say nothing, so that they put whatever they like.
         portals: portal name -> fingerprint, as the operator named it.
         allow, block: the rules of the configuration.
@@ -64,6 +67,7 @@ class Access:
     agent: str
     vocabulary: Vocabulary
     runs: frozenset[str] | None = frozenset()
+    built_in: Vocabulary = field(default_factory=Vocabulary)
     told: tuple[str, ...] | None = None
     portals: Mapping[str, bytes] = field(default_factory=lambda: MappingProxyType({}))
     allow: tuple[Rule, ...] = ()
@@ -71,14 +75,15 @@ class Access:
 
     def read(self, text: str) -> Instruction | Denial:
         """Parse an instruction that is to run here."""
+        keyword = text.split(" ", 1)[0]
+        built_in = keyword in self.built_in
         try:
-            instruction = self.vocabulary.parse(text)
+            instruction = (self.built_in if built_in else self.vocabulary).parse(text)
         except UnknownInstruction as error:
-            keyword = text.split(" ", 1)[0]
             return Denial("unknown_instruction", self._unknown(keyword, error.nearest))
         except GrammarError as error:
             return Denial("bad_argument", f'agent "{self.agent}" cannot read "{text}": {error.message}')
-        if self.runs is not None and instruction.keyword not in self.runs:
+        if not built_in and self.runs is not None and instruction.keyword not in self.runs:
             return Denial("unknown_instruction", self._unknown(instruction.keyword, None))
         return instruction
 
@@ -87,7 +92,10 @@ class Access:
         return f'agent "{self.agent}" has no instruction "{keyword}"{hint}'
 
     def by_rules(self, keyword: str, zone: str, name: str, fingerprint: bytes) -> Denial | None:
-        """What the configured rules say of an instruction that came over a link from the origin `name`."""
+        """What the configured rules say of an instruction that came over a link from the origin `name`.
+
+        What is built in is for whoever may put anything here, unless a block rule says otherwise.
+        """
         if keyword in CONTROL:
             return Denial(
                 "denied",
@@ -99,7 +107,8 @@ class Access:
         for rule in self.block:
             if rule.matches(zone, name, who, keyword):
                 return Denial("denied", self._refused(keyword, name, f"block rule for {rule.instruction}"))
-        if self.allow and not any(rule.matches(zone, name, who, keyword) for rule in self.allow):
+        about = (rule for rule in self.allow if rule.is_about(zone, name, who))
+        if self.allow and not any(keyword in self.built_in or rule.matches(zone, name, who, keyword) for rule in about):
             return Denial("denied", self._refused(keyword, name, "no allow rule matches"))
         return None
 

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from grammar.destination import Destination
 from grammar.errors import MeshError
 from grammar.names import nearest
+from mesh.access import BUILT_IN
 from mesh.blobs import Blob
 from mesh.board import Board
 from mesh.effects import ByKey, Reply
@@ -240,7 +241,7 @@ class Origin:
         instruction = vocabulary.read(put.instruction)
         keyword = instruction.keyword
         direct = len(place.names) == 2
-        if direct and board.keywords is not None and keyword not in board.keywords:
+        if direct and board.keywords is not None and keyword not in board.keywords | BUILT_IN:
             close = nearest(keyword, board.keywords)
             raise UnknownForPeer(
                 f'"{board.name}" has no instruction "{keyword}"',

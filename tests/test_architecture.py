@@ -39,8 +39,8 @@ ORDER = MappingProxyType(
             routing lane job board trust refusals access lineage effects ending ledger sending receiving dispatch hop
             destination clocks greeting newcomer arrival exchange origin revocation opening shortage engine __init__
             storage/contract storage/columns storage/blobs storage/memory storage/statements storage/checks
-            storage/faults storage/log storage/lock storage/database storage/queries storage/snapshot storage/sweep
-            storage/space storage/sqlite storage/reader storage/writer storage/beside storage/__init__
+            storage/faults storage/log storage/mark storage/lock storage/database storage/queries storage/snapshot
+            storage/sweep storage/space storage/sqlite storage/reader storage/writer storage/beside storage/__init__
             simulation/world simulation/wires simulation/history simulation/disk simulation/blob_points
             simulation/failpoints
             simulation/setting simulation/program simulation/steps simulation/host simulation/stores

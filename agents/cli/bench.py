@@ -33,7 +33,8 @@ from mesh.errors import UnknownForPeer
 PING: Final = "ping"
 TEXT: Final = "sixty bytes of text that go to the handler and come back   |".replace(" ", "_")
 PING_FIX: Final = (
-    "give its handlers.py a `@agent.handler(read_only=True)` `async def ping(text: str) -> str: return text`, "
+    "upgrade it, give its handlers.py a `@agent.handler(read_only=True)` "
+    "`async def ping(text: str) -> str: return text`, "
     "or name an instruction that may be run again and again: --instruction"
 )
 PATH_FIX: Final = "PATH is this agent's name and those of the agents after it, with dots between; see `mesh peers`"
@@ -120,8 +121,8 @@ def bench(
 
     Without PATH: agents of its own, on loopback, in a temporary folder (TMPDIR) of which nothing is left; in under a
     minute. With PATH: from the agent of this folder, which has to run, to the last agent of PATH and to each on the
-    way. They need a handler `ping(text: str)` that has no effect and gives the text back; where one is missing, that
-    part is left out. The jobs stay in the agents' lists of finished jobs, like any others.
+    way. Every agent does `ping TEXT`, which has no effect and gives the text back, for whoever may put jobs there; one
+    on the way that refuses it is left out. The jobs stay in the agents' lists of finished jobs, like any others.
     """
     if jobs is not None and jobs < max(outstanding):
         raise click.UsageError(f"--jobs {jobs} is less than {max(outstanding)} outstanding; give both")
@@ -229,7 +230,7 @@ async def _door(session: Session, wanted: _Wanted) -> AsyncIterator[Callable[[st
     """What puts a command at the running agent and waits for its result.
 
     Raises:
-        CallFailed: from what is yielded: the job was refused or failed; `more["unknown"]`: for want of a handler.
+        CallFailed: from what is yielded: the job was refused or failed; `more["unknown"]`: for want of such a handler.
     """
     life_s = wanted.seconds + PATIENCE_S + _SLACK_S
     async with await open_calls(session.home) as calls:
@@ -249,7 +250,7 @@ async def _door(session: Session, wanted: _Wanted) -> AsyncIterator[Callable[[st
                     code="MESH-E600",
                     fix=error["fix"],
                     exit_code=1,
-                    more={"unknown": error["kind"] == "unknown_instruction"},
+                    more={"unknown": error["kind"] in {"unknown_instruction", "bad_argument"}},
                 )
 
         yield put

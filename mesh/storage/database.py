@@ -15,6 +15,7 @@ from mesh.errors import StoreError
 from mesh.storage.checks import check_store
 from mesh.storage.faults import RESTORE, faults_explained
 from mesh.storage.log import lost_commits
+from mesh.storage.mark import LogMark
 
 APPLICATION: Final = int.from_bytes(b"Hopb", "big")
 """`PRAGMA application_id` of our files, so that no other program's database is taken for ours."""
@@ -77,6 +78,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
         StoreError: there is none, or as `connect_writer`.
     """
     check_private(path)
+    LogMark(path).check()
     with faults_explained(path):
         connection = sqlite3.connect(
             f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, cached_statements=_STATEMENTS

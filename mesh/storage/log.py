@@ -61,6 +61,21 @@ def lost_commits(path: Path) -> bool:
     return False
 
 
+def first_salt(path: Path) -> int | None:
+    """The first salt of the log of the store at `path`; None if it has no log, or one without a whole head."""
+    try:
+        with Path(f"{path}-wal").open("rb") as log:
+            data = log.read(_HEAD.size)
+    except FileNotFoundError:
+        return None
+    if len(data) < _HEAD.size:
+        return None
+    magic, _, _, _, salts, first, second = _HEAD.unpack(data)
+    if magic | 1 != _MAGIC | 1 or _sums(data[:24], (0, 0), magic) != (first, second):
+        return None
+    return int.from_bytes(salts[:4], "big")
+
+
 def _frames(data: bytes, size: int, magic: int, salts: bytes, sums: Sums) -> Iterator[_Frame]:
     """The frames of the present turn of the log, which share its salts; those of an earlier turn end it."""
     view = memoryview(data)

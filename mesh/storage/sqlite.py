@@ -26,6 +26,7 @@ from mesh.storage.checks import owner_of, seal, take, with_check
 from mesh.storage.database import SCARCE_CHECKPOINTS, USUAL_CHECKPOINTS, connect_reader, connect_writer
 from mesh.storage.faults import FAULTS, explained, faults_explained
 from mesh.storage.lock import StoreLock
+from mesh.storage.mark import COMMITS, LogMark
 from mesh.storage.queries import Queries
 from mesh.storage.snapshot import take_snapshot
 from mesh.storage.space import Space
@@ -36,7 +37,7 @@ class SqliteStore:
     """A `Store` in a file. Every call is made by one thread, the one that opened it.
 
     Args:
-        path: the file; `-wal`, `-shm` and `.lock` files stand beside it.
+        path: the file; `-wal`, `-shm`, `.lock`, `.mark` and `.ballast` files stand beside it.
         keep_jobs: finished jobs of our own that stay after their horizon, for people to look up, while there is room.
         max_bytes: size of the database from which `room` says that it is full; jobs past their time go before that.
         ballast_bytes: the most that is kept in reserve on the disk; see `space`.
@@ -57,6 +58,8 @@ class SqliteStore:
         self._owner = owner
         self._space = Space(path, ballast_bytes=ballast_bytes, max_bytes=max_bytes)
         self._lock = StoreLock(Path(f"{path}.lock"))
+        self._mark = LogMark(path)
+        self._commits = 0
         self._connection: sqlite3.Connection | None = None
         self._failed: StoreError | None = None
         self._sweep = Sweep(keep_jobs)
@@ -72,7 +75,11 @@ class SqliteStore:
         try:
             self._failed = None
             self._sweep = self._sweep.begun()
-            connection = self._connection = connect_writer(self._path)
+            self._mark.check()
+            connection = connect_writer(self._path)
+            self._connection = connection
+            self._mark.forget()
+            self._commits = 0
             with faults_explained(self._path):
                 self._check_owner(connection)
                 boards = Queries(connection).boards()
@@ -138,6 +145,9 @@ class SqliteStore:
             raise
         self._sweep = sweep
         self._named |= named
+        if not self._commits % COMMITS:
+            self._mark.put()
+        self._commits += 1
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
         # On a full disk SQLite has done so itself, as a rule.
@@ -173,6 +183,8 @@ class SqliteStore:
         try:
             if connection is not None:
                 connection.close()
+                if self._commits:
+                    self._mark.put()
         finally:
             self._lock.release()
 

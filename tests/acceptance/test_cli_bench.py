@@ -16,23 +16,32 @@ PING = """
 async def ping(text: str) -> str:
     return text
 """
+OTHER = """
+
+@agent.handler
+async def ping() -> str:
+    return "pong"
+"""
 FEW = ("--json", "--jobs", "8", "--outstanding", "1,4")
 
 
 @pytest.fixture(scope="module")
 def row(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """A portal; two ways from it to one far agent: over a gate without any handler, and over a cluster."""
+    """A portal; three ways from it to one far agent: over a gate without any handler, over one whose own ping takes no
+    text, and over a cluster that has one."""
     shell = Shell(tmp_path_factory.mktemp("row"))
     shell.pair()
     assert shell.mesh("init", "gate").code == 0
+    assert shell.mesh("init", "shut").code == 0
     assert shell.mesh("init", "far").code == 0
-    for upstream, downstream in (("portal", "gate"), ("gate", "far"), ("cluster", "far")):
+    ways = (("portal", "gate"), ("portal", "shut"), ("gate", "far"), ("shut", "far"), ("cluster", "far"))
+    for upstream, downstream in ways:
         assert shell.mesh("-C", upstream, "invite", downstream).code == 0
         assert shell.mesh("-C", downstream, "join", f"{downstream}.invite.toml").code == 0
         (shell.folder / f"{downstream}.invite.toml").unlink()
-    (shell.folder / "far" / "handlers.py").write_text("from agents import Agent\n\nagent = Agent()\n" + PING)
+    (shell.folder / "shut" / "handlers.py").write_text("from agents import Agent\n\nagent = Agent()\n" + OTHER)
     (shell.folder / "cluster" / "handlers.py").write_text(HANDLERS + PING)
-    with shell.running("portal", "gate", "far", "cluster"):
+    with shell.running("portal", "gate", "shut", "far", "cluster"):
         yield shell
 
 
@@ -47,17 +56,21 @@ def test_along_a_path_and_to_each_agent_on_it(row: Shell) -> None:
     assert done.err == ""
 
 
-def test_an_agent_on_the_way_that_has_no_ping_is_left_out(row: Shell) -> None:
+def test_every_agent_on_the_way_has_a_ping(row: Shell) -> None:
     done = row.mesh("-C", "portal", "bench", "portal.gate.far", *FEW)
+    assert rows(done) == [(1, 1, 8, 0), (1, 4, 8, 0), (2, 1, 8, 0), (2, 4, 8, 0)]
+    assert done.err == ""
+    assert row.mesh("-C", "portal", "put", "portal.gate", "ping", "hello", "--json").record["result"] == "hello"
+
+
+def test_an_agent_that_refuses_it_is_left_out_or_ends_it(row: Shell) -> None:
+    done = row.mesh("-C", "portal", "bench", "portal.shut.far", *FEW)
     assert rows(done) == [(2, 1, 8, 0), (2, 4, 8, 0)]
-    assert "portal.gate is left out" in done.err
-
-
-def test_for_want_of_a_ping_at_the_end_nothing_is_measured(row: Shell) -> None:
-    done = row.mesh("-C", "portal", "bench", "portal.gate", *FEW)
+    assert "portal.shut is left out" in done.err
+    done = row.mesh("-C", "portal", "bench", "portal.shut", *FEW)
     assert done.code == 1
     fault = done.record["error"]
-    assert (fault["code"], fault["message"].partition(":")[0]) == ("MESH-E521", "portal.gate")
+    assert (fault["code"], fault["message"].partition(":")[0]) == ("MESH-E521", "portal.shut")
     assert "async def ping(text: str)" in fault["fix"]
 
 

@@ -15,6 +15,7 @@ from grammar.identifiers import ProjectIdentifier, UserIdentifier
 from grammar.openportal import VOCABULARY
 from grammar.signatures import declare
 from grammar.vocabulary import Vocabulary
+from mesh.access import BUILT_IN
 from tests.agents.doors import in_loop
 
 
@@ -54,6 +55,27 @@ async def test_name_arguments_and_help_come_from_the_signature() -> None:
     assert declaration.help == "Says hello."
     assert await call(handlers, "greet fred") == "fred"
     assert await call(handlers, "greet fred 2 loud=true") == "FRED FRED"
+
+
+@in_loop
+async def test_ping_is_built_in_until_something_else_is_called_so() -> None:
+    handlers = Handlers(VOCABULARY)
+    (declaration,) = handlers.built_in
+    built_in = handlers.find("ping")
+    assert built_in is not None
+    assert await built_in.call(declaration.parse("hello"), None) == "hello"  # type: ignore[arg-type]
+    assert (handlers.told, handlers.keywords) == ((), frozenset()), "peers know that it is there"
+    assert set(handlers.built_in.keywords) == BUILT_IN
+
+    async def ping() -> str:
+        return "pong"
+
+    add(handlers, ping)
+    assert await call(handlers, "ping") == "pong"
+    assert len(handlers.built_in) == 0
+    assert handlers.told == ("ping",)
+    known = Handlers(VOCABULARY.extended(declare(ping)))
+    assert (known.find("ping"), len(known.built_in)) == (None, 0)
 
 
 @in_loop

@@ -140,15 +140,17 @@ def damage_much(seed: int, times: int, plant: Plant = nullcontext, *, only: str 
             case = Case(lives.files[victim], lives.older[victim], lives.files[draw.choice(sorted({*CHAIN} - {victim}))])
             part = "log" if case.files.log and draw.random() < 0.25 else "database"
             name = only or draw.choices(list(DAMAGES), WEIGHTS)[0]
-            if name in _WHOLE:
-                # SQLite binds a log to no database. One of another store, or time, is found out by owner, seal or
-                # indexes, but not if it holds whole tables of jobs and nothing else.
+            foreign_log = name == "file_of_another_agent" and part == "log"
+            if name in _WHOLE and not foreign_log:
+                # The mark tells the log of another store, but not an older copy of the same one, nor another database
+                # under it: those are found out by owner, seal or indexes, but not if the log holds whole tables of
+                # jobs and nothing else.
                 case = Case(Files(case.files.database, b""), case.older, case.others)
                 part = "database"
             damaged = case.files.replaced(part, DAMAGES[name](getattr(case.files, part), case, part, draw))
             with plant():
                 verdict = _Trial(folder, lives, seed, victim, damaged, expected).run(
-                    rolled_back=part == "log" or name in _OLD_COPIES
+                    rolled_back=(part == "log" and not foreign_log) or name in _OLD_COPIES
                 )
             counts[verdict.fate] += 1
             label = f"seed {seed}, damage {number} ({name} {part} of {victim})"

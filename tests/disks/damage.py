@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
@@ -20,20 +20,25 @@ SECTOR: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files of one store: the database and its write-ahead log, b"" for none."""
+    """The files of one store: the database, its write-ahead log and the mark of that, b"" for none."""
 
     database: bytes
     log: bytes
+    mark: bytes = b""
 
     @classmethod
     def read(cls, path: Path) -> Files:
         """The files at `path` as a process that dies leaves them."""
-        log = Path(f"{path}-wal")
-        return cls(path.read_bytes(), log.read_bytes() if log.exists() else b"")
+        log, mark = Path(f"{path}-wal"), Path(f"{path}.mark")
+        return cls(path.read_bytes(), *(file.read_bytes() if file.exists() else b"" for file in (log, mark)))
 
     def write(self, path: Path) -> None:
         """Put them at `path`, in place of any others."""
-        for file, content in ((path, self.database), (Path(f"{path}-wal"), self.log)):
+        for file, content in (
+            (path, self.database),
+            (Path(f"{path}-wal"), self.log),
+            (Path(f"{path}.mark"), self.mark),
+        ):
             file.unlink(missing_ok=True)
             if content or file == path:
                 file.write_bytes(content)
@@ -42,7 +47,7 @@ class Files:
 
     def replaced(self, part: str, content: bytes) -> Files:
         """With another database or log."""
-        return Files(content, self.log) if part == "database" else Files(self.database, content)
+        return replace(self, **{part: content})
 
 
 @dataclass(frozen=True, slots=True)

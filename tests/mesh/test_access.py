@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from grammar.instruction import Instruction
+from grammar.instruction import Declaration, Instruction
 from grammar.openportal import VOCABULARY
+from grammar.vocabulary import Vocabulary
 from invitations.fingerprint import fingerprint_text
 from mesh.access import CONTROL, Access, Denial, Rule
 from tests.mesh.pair import identity_of
@@ -23,6 +24,26 @@ def access(**rules: Any) -> Access:
 def verdict(rules: Access, keyword: str = "add_user", name: str = "portal", zone: str = "lab") -> str | None:
     denial = rules.by_rules(keyword, zone, name, ANNA)
     return None if denial is None else denial.message
+
+
+# -- what is built in ---------------------------------------------------------------------------------------------
+
+PING = Vocabulary([Declaration("ping")])
+
+
+def test_what_is_built_in_is_read_without_a_handler() -> None:
+    assert isinstance(access(runs=frozenset(), built_in=PING).read("ping"), Instruction)
+    assert isinstance(access(runs=frozenset()).read("ping"), Denial)
+
+
+def test_what_is_built_in_is_for_whoever_may_put_anything() -> None:
+    ours = {"allow": (Rule("portal", "add_*"), Rule("carl", "ping", "other")), "built_in": PING}
+    assert verdict(access(**ours), "ping") is None
+    assert verdict(access(**ours), "remove_user")
+    assert verdict(access(**ours), "ping", name="stranger")
+    assert verdict(access(**ours), "ping", name="carl"), "the rule about it is for another zone"
+    assert verdict(access(**ours, block=(Rule("*", "p*"),)), "ping")
+    assert verdict(access(allow=ours["allow"]), "ping"), "a handler of that name is like any other"
 
 
 # -- reading ------------------------------------------------------------------------------------------------------

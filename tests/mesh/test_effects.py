@@ -17,6 +17,7 @@ ONE_OF_EACH = {
     "stop": [b"id"],
     "replies": ["reply"],
     "changed": [b"id"],
+    "lost": ["lost"],
     "close": [(1, "reason")],
     "alarms": ["alarm"],
     "queries": ["query"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 
 from mesh.access import Rule
@@ -316,3 +318,27 @@ def test_a_cancel_that_ended_a_job_at_a_restored_hop_follows_it_if_it_had_gone_o
     mesh.settle()
     assert states(mesh, job_id) == ["cancelled"] * 3
     assert all(mesh[name].job(job_id).facts[Kind.CANCEL] is not None for name in "abc")
+
+
+@pytest.mark.parametrize("copy", ["old", "none"])
+@pytest.mark.parametrize("first", ["upstream", "downstream"])
+def test_a_restored_hop_does_not_say_further_down_that_it_refused_a_job(copy: str, first: str) -> None:
+    """The next agent never heard of the job, and would refuse the record with an alarm."""
+    mesh = Mesh(("a", "b"), ("b", "c"))
+    mesh.cut("b", "c")
+    mesh.settle()
+    job_id = mesh.put("a.b.c")
+    mesh.settle()
+    store = deepcopy(mesh["b"].store) if copy == "old" else MemoryStore()
+    mesh.cancel("a", job_id)
+    mesh.settle()
+    assert mesh["b"].state(job_id) is State.CANCELLED
+    mesh.restore("b", store)
+    ways = [("a", "b"), ("b", "c")]
+    for ends in ways if first == "upstream" else ways[::-1]:
+        mesh.connect(*ends)
+        mesh.settle()
+    assert mesh["b"].state(job_id) is State.CANCELLED
+    assert not mesh["c"].knows(job_id)
+    assert mesh.refusals("b", "c") == []
+    assert not mesh["c"].alarms

@@ -107,11 +107,14 @@ class Numbered(NamedTuple):
 
 class AtNumber(NamedTuple):
     """The jobs that have one of these numbers on a board: the peer refused them as [number, reason, detail], before
-    it sent any CREDIT after the first `credits`."""
+    it sent any CREDIT after the first `credits`. With them it acknowledged everything up to `received`, on that link;
+    that counts once they are dealt with: a job that changes before goes on with the Request that was refused."""
 
     board: int
     credits: int
     refused: tuple[tuple[int, str, str], ...]
+    link: int = 0
+    received: int = 0
 
 
 class Waiting(NamedTuple):

@@ -314,6 +314,8 @@ class Engine:
             for job in jobs:
                 self._exchange.refused(board, job, (number, reason, detail), query.credits, now_ms)
         self._exchange.confirm(board, query.refused)
+        if query.link == board.link:
+            board.outbox.acknowledge(query.received)
 
     def _recover(self, query: Unfinished, rows: list[Row], now_ms: int) -> None:
         board = self.ledger.boards[query.board]

@@ -164,11 +164,11 @@ class Exchange:
         return list(ids)
 
     def _fetch(self, board: Board, ids: list[bytes]) -> bool:
-        wanted = [job_id for job_id in ids if self._ledger.missing(job_id)]
+        wanted = [job_id for job_id in ids if self._ledger.missing(job_id)][:PAGE]
         if not wanted:
             return False
-        board.awaited = set(wanted[:PAGE])
-        self._ledger.effects.queries.append(ById(tuple(board.awaited)))
+        board.awaited = set(wanted)
+        self._ledger.effects.queries.append(ById(tuple(wanted)))
         return True
 
     def _other(self, board: Board, message: Message, now_ms: int) -> None:
@@ -257,9 +257,8 @@ class Exchange:
         if ack.received > outbox.cursor:
             self._greeting.refuse(board, "an acknowledgement of what was never sent")
             return
-        if ack.refused:
-            self._refused(board, ack.refused, now_ms)
-        outbox.acknowledge(ack.received)
+        if not ack.refused or self._refused(board, ack, now_ms):
+            outbox.acknowledge(ack.received)
         self._went_home(board, ack.home)
         ledger.lazy_boards[board.id] = board
         ledger.pumped[board.id] = board
@@ -280,10 +279,10 @@ class Exchange:
         """At the end of a step: if all that the peer has is home, so is what was numbered and is not there any more."""
         if board.open and board.outbox.all_home:
             self._went_home(board, board.outbox.last)
-            self._ledger.lazy_boards[board.id] = board
 
-    def _refused(self, board: Board, refused: list[list[object]], now_ms: int) -> None:
-        told = [(int(number), str(reason), str(detail)) for number, reason, detail in refused]  # type: ignore[call-overload]
+    def _refused(self, board: Board, ack: Ack, now_ms: int) -> bool:
+        """Act on refusals; says whether all are dealt with."""
+        told = [(int(number), str(reason), str(detail)) for number, reason, detail in ack.refused]  # type: ignore[call-overload]
         # A refusal is repeated until it is confirmed; a CREDIT that came after it was first said is the later word.
         board.refusals = said = {number: board.refusals.get(number, board.credits) for number, _, _ in told}
         fetch = False
@@ -296,9 +295,11 @@ class Exchange:
                 self.refused(board, job, (number, reason, detail), said[number], now_ms)
         if fetch:
             # With those that are dealt with already: one CONFIRM is for all, and comes when all are.
-            self._ledger.effects.queries.append(AtNumber(board.id, min(said.values()), tuple(told)))
+            query = AtNumber(board.id, min(said.values()), tuple(told), board.link, ack.received)
+            self._ledger.effects.queries.append(query)
         else:
             self.confirm(board, told)
+        return not fetch
 
     def confirm(self, board: Board, refused: Iterable[Sequence[object]]) -> None:
         """Have it said, after the commit of this step, that refusals are taken note of."""

@@ -24,6 +24,7 @@ class Outbox:
         last: highest number given out on this board. Kept in the store.
         acked: the peer has everything up to here. Kept, but lazily: an older value only means sending again.
         cursor: highest number sent on the present link.
+        resumed: highest number that the peer had taken note of when the present link began.
         home: every Outcome of ours up to here is committed at its origin.
         trimmed: the facts of finished jobs up to here were asked to be dropped.
         flight: number -> (job id, bytes) of records sent on the present link and not acknowledged.
@@ -37,6 +38,7 @@ class Outbox:
         "home",
         "last",
         "relayed",
+        "resumed",
         "trimmed",
         "window_bytes",
         "window_records",
@@ -48,7 +50,7 @@ class Outbox:
         self.last = last
         self.acked = acked
         self.home = self.trimmed = home
-        self.cursor = acked
+        self.cursor = self.resumed = acked
         self.flight: dict[int, tuple[bytes, int]] = {}
         self.flight_bytes = 0
         # Outcomes a hop passed on: our number -> (board it came from, number there), so that `home` can be told on.
@@ -65,9 +67,9 @@ class Outbox:
         return len(self.flight) < self.window_records and self.flight_bytes < self.window_bytes
 
     def resume(self, received: int) -> None:
-        """Start a link whose peer has everything up to `received`."""
-        self.acked = max(self.acked, received)
-        self.cursor = self.acked
+        """Start a link whose peer has taken note of everything up to `received`: it is not sent again. What the peer
+        refused of that comes with its first acknowledgement, so a job that changes before goes out whole (R3)."""
+        self.cursor = self.resumed = max(self.acked, received)
         self.flight.clear()
         self.flight_bytes = 0
 
@@ -138,7 +140,8 @@ class Outbox:
     def all_home(self) -> bool:
         """Whether nothing is on its way home any more, and what was relayed has no record to wait for: the row of such
         a number was damaged, and came back without it."""
-        return bool(self.relayed) and self.home >= self.acked and not self.flight and not self.behind
+        rested = not self.flight and not self.behind
+        return rested and bool(self.relayed) and self.home >= max(self.acked, self.resumed)
 
 
 class Inbox:

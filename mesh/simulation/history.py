@@ -23,7 +23,7 @@ class Told:
 
     Attributes:
         path, zone, text, key: as it was put; empty and None when the caller died before it was answered.
-        put_ms: true time of the put.
+        put_ms: true time at which it was first durable at its origin; a put that is repeated may be answered later.
         acknowledged: a caller was given the id.
         deleting, deleted: a delete was asked for, and acknowledged. One that was only asked for is neither promised
             nor excluded.

@@ -223,13 +223,12 @@ class Host(Steps):
 
     def put(self, wish: Put, reply: Callable[[bytes | MeshError], None]) -> None:
         """Let a caller put a job; the history learns what was wished and answered."""
-        history, put_ms = self._history, self._world.now_ms
+        history = self._history
 
         def replied(result: bytes | MeshError) -> None:
             if isinstance(result, bytes):
                 told = history.of(result)
                 told.path, told.zone, told.text, told.key = wish.path, wish.zone, wish.instruction, wish.key
-                told.put_ms = told.put_ms or put_ms
                 told.acknowledged = True
                 told.depth = max(told.depth, history.of(wish.parent).depth + 1 if wish.parent else 0)
                 if wish.key is not None:

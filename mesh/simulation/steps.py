@@ -243,7 +243,7 @@ class Steps:
         return acts
 
     def _committed(self, effects: Effects) -> None:
-        self.points.committed(effects.batch.rows)
+        self.points.committed(effects.batch.rows, self._world.now_ms)
         for row in effects.batch.rows:
             if not row.live and role_of(row) is Role.ORIGIN:
                 self._tell_parents(row.id)

@@ -198,6 +198,24 @@ def test_a_confirmation_comes_behind_all_that_was_numbered_before_it() -> None:
     assert pair.refusals("portal", "cluster") == []
 
 
+def test_a_job_that_changes_before_its_refusal_is_known_goes_on_with_its_request() -> None:
+    """The greeting says that the record was taken note of, the first acknowledgement that it was refused."""
+    pair = Pair(limits={"cluster": Limits(life_max_s=10)})
+    job_id = pair.put("portal.cluster", life_s=60)
+    pair.down()
+    pair.crash("portal")
+    pair.connect("portal", "cluster")
+    pair.deliver("portal", "cluster")
+    pair.up()
+    assert pair.portal.board("cluster").open
+    pair.seen.clear()
+    pair.cancel("portal", job_id)
+    pair.settle()
+    said = [(fact.number, Kind(fact.kind)) for fact in pair.sent("portal", "cluster", FactMessage)]
+    assert said[:2] == [(2, Kind.REQUEST), (2, Kind.CANCEL)]
+    assert pair.portal.state(job_id) is State.REJECTED
+
+
 def test_refusals_are_confirmed_together_though_some_concern_jobs_on_disk() -> None:
     """The highest one is confirmed: one CONFIRM is all that an idle link ever carries."""
     pair = Pair()

@@ -96,7 +96,7 @@ class Arrival:
             refusal = self._doubt(board, job.request, job.place, fact)
             if refusal is not None:
                 return refusal
-        refusal = self._receiving.refusal(board, job.place, fresh, without, job)
+        refusal = self._receiving.refusal_of_more(board, job, known, fresh, without)
         if refusal is not None:
             return refusal
         lane = job.lane_of(board.id) or self._attach(job, board)

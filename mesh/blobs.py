@@ -36,6 +36,8 @@ Schedules that lost or stuck a job, and what prevents them:
   result now and then beyond its own.
 * A result is home and its bytes are dropped, the row still says that they are held, and after a crash the job owes what
   it has not: `holding` and the bytes go in one commit.
+* A row, or a slice, is damaged, and what is left of it fills the quota into which it is to come back: so that comes in
+  beyond it, and takes its place. It stays owed meanwhile, for nobody else speaks of a job whose payload is on its way.
 * A Request waits for its payload with `waiting` set: the small jobs behind it wait too. So it takes its credit, and
   waits apart; it is not offered meanwhile, and may still expire or be cancelled here.
 """
@@ -235,6 +237,14 @@ class Deliveries:
                 delivery.restart()
         return self
 
+    def again(self, key: Key) -> bool:
+        """Offer a blob that is owed, and that nothing was being done about; says whether there is such a one."""
+        idle = key in self.due and key not in self.open and key not in self.held and key not in self.queue
+        if idle:
+            self.due[key].restart()
+            self.queue.append(key)
+        return idle
+
     @property
     def flight(self) -> int:
         return sum(delivery.flight for delivery in self.open.values())
@@ -257,6 +267,8 @@ class Blobs:
             the job, the board that brought it (0 if it was made here), and the length.
         settled: jobs that are being fetched since a peer has their blob, or nobody has.
         homed: jobs that are being fetched since their result is home, each with what that says.
+        missing: blobs of facts that are held, whose bytes turned out damaged, and that are being fetched again.
+        regained: jobs that a neighbour gave back in this step, since their row was damaged.
         answers: what was offered or sent in this step, to be answered after its commit.
     """
 
@@ -272,6 +284,8 @@ class Blobs:
         self.results: dict[int, dict[int, tuple[bytes, int, int]]] = {}
         self.settled: set[bytes] = set()
         self.homed: dict[bytes, Homed] = {}
+        self.missing: set[Key] = set()
+        self.regained: set[bytes] = set()
         self.answers: dict[tuple[int, Key], Arriving] = {}
 
     def discount(self, board: int, kind: int, length: int) -> None:

@@ -39,7 +39,8 @@ class Batch:
         peers, invitations: rows of the peer book.
         trims: (board, after, upto): facts of finished jobs numbered so on that upstream board may go (R7).
         collect_ms: finished jobs whose horizon lies before this may be forgotten, or None.
-        blobs, slices: blobs, to be inserted or replaced by `id`, and parts of them, to be added.
+        blobs, slices: blobs, to be inserted or replaced by `id`, and parts of them, to be added. One that a fact names
+            takes the place of an older one of its key that was named, and is owed to whom that one was.
         owing: to whom blobs are owed from now on; after `blobs`.
         unneeded: all blobs of a job that a fact of that kind names may go, but those that are owed; after `owing`.
         dropped: blobs by number that may go.

@@ -48,8 +48,9 @@ from mesh.messages import (
     encode,
 )
 from mesh.receiving import Receiving
+from mesh.refetching import forget_bytes
 from mesh.refusals import REASONS, Consequence
-from mesh.sending import came_home, forget_bytes, peer_holds
+from mesh.sending import came_home, peer_holds
 from mesh.trust import NO_CARD
 
 STRAY: Final = -1

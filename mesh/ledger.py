@@ -181,6 +181,9 @@ class Ledger:
         if not seq:
             seq = self.next_seq
             self.next_seq += 1
+        elif self.blobs.used and role is not Role.ORIGIN:
+            # (The people of an origin may want to see a result though the row of its job was damaged.)
+            self.blobs.regained.add(job_id)
         job = Job(job_id, seq, role, now_ms)
         job.place = place
         self.jobs[job_id] = job
@@ -229,6 +232,8 @@ class Ledger:
             if row.live and branch is not None:
                 counts = board.waiting if row.waiting else board.offered
                 count(board.accepted if board_id == row.up_board else counts, branch, -1)
+                # Others may have waited for its place.
+                self.pumped[board.id] = self.roomier[board.id] = board
 
     def want(self, board: Board, job_id: bytes) -> None:
         """Ask the peer of `board` for its copy of a job, now or when it is connected (R10)."""

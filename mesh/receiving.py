@@ -18,6 +18,7 @@ from mesh.job import Job
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role, State
 from mesh.messages import BlobMessage, Held, SliceMessage, Type, encode
+from mesh.refetching import fetched_again, lacks, not_there
 from mesh.refusals import Refusal
 from mesh.room import Room
 from mesh.routing import Place
@@ -76,7 +77,9 @@ class Receiving:
         job = self._ledger.find(key.job)
         if job is None:
             return False
-        return job.facts[Kind.REQUEST] is None or job.state is State.DELETED or job.facts[key.kind] is not None
+        if job.facts[Kind.REQUEST] is None or job.state is State.DELETED:
+            return True
+        return job.facts[key.kind] is not None and key not in self._ledger.blobs.missing
 
     def _under_way(self, board: Board) -> list[Arriving]:
         """What is being sent on the present link of a board."""
@@ -131,6 +134,8 @@ class Receiving:
             return False
         if not arriving.whole:
             taken = blobs.counted.get((board.id, kind), 0) + self._coming(board, kind)
+            # It takes the place of a damaged one, or of what a job has whose row is damaged.
+            beyond = beyond or arriving.key in blobs.missing or arriving.key.job in ledger.quarantined
             if taken and taken + arriving.length > ledger.limits.blob_quota_bytes and not beyond:
                 if (board.id, kind) not in blobs.asking:
                     blobs.asking.add((board.id, kind))
@@ -256,10 +261,11 @@ class Receiving:
             name = blob_of(fact.content)
             if name is None or not name.length or without >> fact.kind & 1:
                 continue
-            if job is not None and (job.state is State.DELETED or job.facts[fact.kind] is not None):
+            key = Key(fact.job_id, fact.kind, name.hash)
+            if job is not None and (job.state is State.DELETED or self._is_needless(key)):
                 continue
             if (fact.kind is Kind.REQUEST) is (board.name == place.before):
-                arriving = self._ledger.blobs.arriving.get((board.id, Key(fact.job_id, fact.kind, name.hash)))
+                arriving = self._ledger.blobs.arriving.get((board.id, key))
                 if arriving is None or not arriving.whole:
                     holds = f'agent "{self._ledger.name}" does not hold the bytes that the fact names'
                     return Refusal("no_blob", holds)
@@ -288,6 +294,22 @@ class Receiving:
             blobs.counted[quota] = blobs.counted.get(quota, 0) + name.length
         self._ledger.effects.batch.blobs.append(arriving.row()._replace(named=1, counted=int(counted)))
         self._grant_more(board.id)
+
+    def refusal_of_more(
+        self, board: Board, job: Job, known: Iterable[Fact], fresh: Iterable[Fact], without: int
+    ) -> Refusal | None:
+        """As `refusal`, for a job that is held. Of the facts that are `known`, some may bring bytes that are fetched
+        again; those are taken if there is no refusal."""
+        again = [fact for fact in known if lacks(self._ledger, fact)] if self._ledger.blobs.missing else ()
+        refusal = self.refusal(board, job.place, (*fresh, *again) if again else fresh, without, job)
+        for fact in again if refusal is None else ():
+            board.asked.discard(job.id)
+            if without >> fact.kind & 1:
+                not_there(self._ledger, job, fact)
+            else:
+                self.named(board, job, fact)
+                fetched_again(self._ledger, job, fact)
+        return refusal
 
     def judged(self, board: Board, facts: Iterable[Fact | FactError], *, taken: bool) -> None:
         """A record was taken, or refused: bytes that its facts name, and that they did not take, wait for no fact on
@@ -318,6 +340,11 @@ class Receiving:
         for job in ledger.dirty.values():
             if not job.live and job.holding:
                 self._over(job)
+        for job_id in sorted(blobs.regained):
+            # What else is left of a job whose row was damaged belongs to nobody.
+            holding = ledger.jobs[job_id].holding
+            ledger.effects.batch.unneeded += [(job_id, kind) for kind in _KINDS if not holding >> kind & 1]
+        blobs.regained.clear()
         freed, blobs.freed = blobs.freed, set()
         for board_id in sorted(freed):
             self._grant_more(board_id)

@@ -18,6 +18,7 @@ from mesh.job import Job
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.messages import BlobMessage, Held, SliceMessage, Type, encode
+from mesh.refetching import refetch
 
 READ: Final = 8
 """Slices that are read at a time."""
@@ -84,6 +85,9 @@ def held_back(ledger: Ledger, job: Job, lane: Lane) -> tuple[Kind, ...] | None:
     if deliveries is None or key not in deliveries.due:
         ledger.blobs.owe(board.id, Delivery(key, name.length))
         ledger.effects.batch.owing.append(Owing(key, board.id))
+        ledger.pumped[board.id] = board
+    elif key not in ledger.blobs.missing and deliveries.again(key):
+        # The row of its job was damaged meanwhile, and a neighbour gave it back.
         ledger.pumped[board.id] = board
     if kind is Kind.REQUEST:
         return None
@@ -196,12 +200,18 @@ def reconsider(ledger: Ledger) -> None:
 
 def _withdraw(ledger: Ledger, board_id: int, delivery: Delivery) -> None:
     """Nobody waits for a blob any more: let go of it, and say so to the peer if it heard of it on this link."""
-    deliveries, board, key = ledger.blobs.to[board_id], ledger.boards[board_id], delivery.key
-    offered = deliveries.link == board.link and key not in deliveries.queue
+    _take_back(ledger, board_id, delivery.key)
     _let_home(ledger, _settle(ledger, board_id, delivery))
-    if offered and board.open:
+
+
+def _take_back(ledger: Ledger, board_id: int, key: Key) -> None:
+    """Tell the peer, if it heard of a blob on this link, that it does not come, or not now."""
+    deliveries, board = ledger.blobs.to[board_id], ledger.boards[board_id]
+    if deliveries.link == board.link and board.open and (key in deliveries.open or key in deliveries.held):
         packed = encode(Type.BLOB, BlobMessage(key.job, key.kind, key.hash, 0))
         ledger.effects.send.setdefault(board.id, []).append(packed)
+    deliveries.open.pop(key, None)
+    deliveries.held.discard(key)
 
 
 def forget_board(ledger: Ledger, board: Board) -> None:
@@ -243,6 +253,9 @@ def pump_blobs(ledger: Ledger, board: Board) -> None:
         delivery = deliveries.due.get(key)
         if delivery is None or key in deliveries.open or key in deliveries.held:
             continue
+        if key in ledger.blobs.missing or key.job in ledger.quarantined:
+            # It is offered again once a neighbour has given it, or its job, back.
+            continue
         deliveries.open[key] = delivery
         packed = encode(Type.BLOB, BlobMessage(key.job, key.kind, key.hash, delivery.length))
         ledger.effects.send.setdefault(board.id, []).append(packed)
@@ -281,24 +294,13 @@ def bytes_read(ledger: Ledger, query: Bytes, slices: Iterable[Slice]) -> None:
 
 
 def _gone(ledger: Ledger, board: Board, delivery: Delivery) -> None:
-    """The bytes that a fact names are not here after all: it will go without them."""
+    """The bytes that a fact names are not here after all: they are fetched again, or it will go without them."""
     job = ledger.find(delivery.key.job)
-    ledger.blobs.to[board.id].open.pop(delivery.key, None)
+    _take_back(ledger, board.id, delivery.key)
     if job is None:
         _fetch(ledger, delivery.key.job)
     else:
-        forget_bytes(ledger, job, Kind(delivery.key.kind))
-
-
-def forget_bytes(ledger: Ledger, job: Job, kind: Kind) -> None:
-    """The bytes that a fact of `job` names cannot be had or passed on: whoever waits for them waits no longer."""
-    if job.holding >> kind & 1:
-        job.holding &= ~(1 << kind)
-        word = "payload" if kind is Kind.REQUEST else "result"
-        ledger.alarm(
-            f"the {word} of {ledger.describe(job.id)} is lost here: its {kind.name.lower()} goes on without it"
-        )
-    ledger.touch(job)
+        refetch(ledger, job, delivery.key)
 
 
 def peer_holds(ledger: Ledger, board: Board, message: Held) -> bool:
@@ -349,12 +351,15 @@ def fetched(ledger: Ledger, job_id: bytes) -> None:
     for board_id in list(ledger.blobs.owing.get(job_id, ())):
         deliveries = ledger.blobs.to[board_id]
         for delivery in [one for one in deliveries.due.values() if one.key.job == job_id]:
-            if job is None or job.facts[Kind.REQUEST] is None:
+            if job_id in ledger.quarantined:
+                # The row is damaged: it stays owed until a neighbour gives the job back.
+                _take_back(ledger, board_id, delivery.key)
+            elif job is None or job.facts[Kind.REQUEST] is None:
                 _withdraw(ledger, board_id, delivery)
             elif delivery.key in deliveries.held:
                 ledger.touch(job)
             elif delivery.key not in deliveries.open and delivery.key not in deliveries.queue:
-                forget_bytes(ledger, job, Kind(delivery.key.kind))
+                refetch(ledger, job, delivery.key)
 
 
 # -- at the opening ---------------------------------------------------------------------------------------------------

@@ -22,9 +22,20 @@ ON CONFLICT (id) DO UPDATE SET
     at_ms = excluded.at_ms
 """  # noqa: S608 - what is put together here are constants of this file
 _PUT_SLICE: Final = 'INSERT OR REPLACE INTO slices (id, data, "check") VALUES (?, ?, ?)'
+_TAKE_OVER: Final = """
+UPDATE blobs SET owed = ifnull(owed, (
+    SELECT older.owed FROM blobs AS older INDEXED BY blobs_job
+    WHERE older.job = blobs.job AND older.kind = blobs.kind AND older.hash = blobs.hash AND older.named = 1
+        AND older.id <> blobs.id
+))
+WHERE id = ?
+"""
+_REPLACE: Final = """
+DELETE FROM blobs INDEXED BY blobs_job WHERE job = ? AND kind = ? AND hash = ? AND named = 1 AND id <> ?
+"""
 _OWE: Final = "UPDATE blobs INDEXED BY blobs_job SET owed = ? WHERE job = ? AND kind = ? AND hash = ? AND named = 1"
 # Their slices go with them: a trigger sees to it.
-_DROP_OF_JOB: Final = "DELETE FROM blobs INDEXED BY blobs_job WHERE job = ? AND kind = ? AND owed IS NULL"
+_DROP_OF_JOB: Final = "DELETE FROM blobs INDEXED BY blobs_job WHERE job = ? AND kind = ? AND named = 1 AND owed IS NULL"
 _DROP: Final = "DELETE FROM blobs WHERE id = ?"
 _FIND: Final = f"""
 SELECT {_ROW}, "check" FROM blobs INDEXED BY blobs_job
@@ -45,7 +56,11 @@ SELECT ifnull(sum(length), 0) FROM blobs INDEXED BY blobs_counted WHERE counted 
 
 def write_blobs(connection: sqlite3.Connection, batch: Batch) -> None:
     """Write what a batch says about blobs."""
-    connection.executemany(_PUT, [(*row, check_of_blob(row)) for row in batch.blobs])
+    for blob in batch.blobs:
+        connection.execute(_PUT, (*blob, check_of_blob(blob)))
+        if blob.named:
+            connection.execute(_TAKE_OVER, (blob.id,))
+            connection.execute(_REPLACE, (blob.job, blob.kind, blob.hash, blob.id))
     slices = [(slice_id(part.blob, part.offset), part.data) for part in batch.slices]
     connection.executemany(_PUT_SLICE, [(number, data, check_of_slice(number, data)) for number, data in slices])
     connection.executemany(_OWE, [(owing.board, *owing.key) for owing in batch.owing])

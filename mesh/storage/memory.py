@@ -143,7 +143,14 @@ class MemoryStore:
 
     def _apply_blobs(self, batch: Batch) -> None:
         for blob in batch.blobs:
-            self.blobs[blob.id] = blob
+            older = [
+                one for one in self._of_key(Key(blob.job, blob.kind, blob.hash)) if one.named and one.id != blob.id
+            ]
+            if blob.named and older:
+                self._drop_blobs(older)
+                self.blobs[blob.id] = blob._replace(owed=older[0].owed if blob.owed is None else blob.owed)
+            else:
+                self.blobs[blob.id] = blob
         for part in batch.slices:
             self.slices[part.blob, part.offset] = part
         for key, board in batch.owing:
@@ -152,7 +159,7 @@ class MemoryStore:
                     self.blobs[blob.id] = blob._replace(owed=board)
         for job, kind in batch.unneeded:
             of_job = [blob for blob in self.blobs.values() if (blob.job, blob.kind) == (job, kind)]
-            self._drop_blobs(blob for blob in of_job if blob.owed is None)
+            self._drop_blobs(blob for blob in of_job if blob.named and blob.owed is None)
         self._drop_blobs(self.blobs[number] for number in batch.dropped if number in self.blobs)
 
     def _drop_blobs(self, blobs: Iterable[BlobRow]) -> None:

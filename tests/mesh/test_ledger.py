@@ -177,6 +177,23 @@ def test_a_damaged_row_that_a_neighbour_has_is_not_lost(name: str) -> None:
     assert not pair[name].lost
 
 
+def test_a_job_that_waits_behind_one_that_both_sides_have_lost_goes_on() -> None:
+    """The place of a damaged row is free at once, here and for the peer."""
+    pair = Pair(limits={"cluster": Limits(credit_jobs=1)})
+    lost, waits = pair.put("portal.cluster"), pair.put("portal.cluster")
+    pair.settle()
+    for name in ("portal", "cluster"):
+        pair[name].store.rows = {
+            seq: row._replace(record=b"nonsense") if row.id == lost else row
+            for seq, row in pair[name].store.rows.items()
+        }
+        pair.crash(name)
+    pair.join()
+    pair.run_all("cluster")
+    assert pair.portal.state(waits) is State.COMPLETE
+    assert pair.portal.board("cluster").offered == pair.cluster.board("portal").accepted == {}
+
+
 def test_a_damaged_row_is_taken_out_of_the_counts_once() -> None:
     pair = Pair()
     job_id, _ = pair.put("portal.cluster"), pair.put("portal.cluster")

@@ -66,6 +66,25 @@ def test_only_a_whole_blob_is_found_by_its_name_and_any_by_its_number(store: Sto
     assert read(store, 1) == DATA
 
 
+def test_one_that_is_named_takes_the_place_of_an_older_one(store: Store) -> None:
+    """It was fetched again, since that one is damaged; what was owed of it is owed of the new one."""
+    keep(store, blob(1, 1, owed=2), blob(2, 2), blob(3, 1, kind=5))
+    keep(store, blob(4, 1, named=0, counted=0, held=128))
+    keep(store, blob(4, 1))
+    assert read(store, 1, number=1) == b""
+    assert read(store, 1) == DATA
+    assert store.read(Usage(1, 1)).size == 2 * NAME.length
+    keep(store, blob(5, 2))
+    assert reopened(store).blobs == (blob(4, 1, owed=2),)
+
+
+def test_what_no_fact_names_yet_is_not_what_is_unneeded(store: Store) -> None:
+    keep(store, blob(1, 1), blob(2, 1, named=0, counted=0))
+    store.apply([Batch(unneeded=[(job_id(1), 1)])])
+    assert read(store, 1, number=1) == b""
+    assert read(store, 1, number=2) == DATA
+
+
 def test_a_blob_grows(store: Store) -> None:
     keep(store, blob(1, 1, held=64, named=0))
     store.apply([Batch(blobs=[blob(1, 1, held=128, named=0)], slices=[Slice(1, 64, DATA[64:128])])])
@@ -97,7 +116,8 @@ def test_what_is_under_way_is_told_at_the_opening(store: Store) -> None:
 
 
 def test_a_quota_counts_what_counts(store: Store) -> None:
-    keep(store, blob(1, 1), blob(2, 2, counted=0), blob(3, 2, board=2))
+    other = NAME.hash[::-1]
+    keep(store, blob(1, 1), blob(2, 2, counted=0), blob(3, 2, hash=other, board=2))
     assert [store.read(Usage(number, 1)).size for number in (1, 2, 3)] == [NAME.length, NAME.length, 0]
     assert store.read(Usage(1, 5)).size == 0
 

@@ -1,0 +1,176 @@
+"""Bytes that turned out damaged come again from the agent they came from, or are done without (R10, R14)."""
+
+from __future__ import annotations
+
+import pytest
+
+from mesh.blobs import name_blob
+from mesh.facts import Kind
+from mesh.lifecycle import State
+from mesh.messages import Want
+from tests.mesh.blob_mesh import DATA, LARGE, chain, leftovers, result_of, stored
+from tests.mesh.pair import Mesh
+
+PAYLOAD = name_blob(DATA)
+RESULT = str(LARGE.result).encode()
+
+
+def damaged(mesh: Mesh, name: str) -> None:
+    """One slice of each blob of an agent is damaged: a store gives none of what follows."""
+    store = mesh[name].store
+    for blob in store.blobs:
+        store.slices.pop((blob, 64), None)
+
+
+def damaged_row(mesh: Mesh, name: str, job_id: bytes) -> None:
+    """The row of a job is damaged at an agent that starts anew."""
+    rows = mesh[name].store.rows
+    (row,) = [row for row in rows.values() if row.id == job_id]
+    rows[row.seq] = row._replace(record=b"damaged")
+    mesh.crash(name)
+
+
+def waiting_result(mesh: Mesh) -> bytes:
+    """A job from a over b to c, whose result waits at b for a."""
+    job_id = mesh.put("a.b.c")
+    mesh.settle()
+    mesh.cut("a", "b")
+    mesh.finish("c", job_id, LARGE)
+    mesh.settle()
+    assert stored(mesh, "b", job_id, Kind.OUTCOME) == RESULT
+    return job_id
+
+
+def test_a_damaged_result_is_fetched_again() -> None:
+    mesh = chain("a", "b", "c")
+    job_id = waiting_result(mesh)
+    damaged(mesh, "b")
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert result_of(mesh, "a", job_id) == RESULT
+    assert [alarm for alarm in mesh["b"].alarms if 'fetched again from "c"' in alarm]
+    assert not mesh["b"].store.blobs, "the damaged one is gone too"
+    assert leftovers(mesh) == {}
+
+
+def test_a_damaged_payload_is_fetched_again_though_the_quota_is_full() -> None:
+    mesh = chain("a", "b", "c", blob_quota_bytes=1)
+    mesh.cut("b", "c")
+    job_id = mesh.put("a.b.c", payload=PAYLOAD)
+    mesh.settle()
+    damaged(mesh, "b")
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert stored(mesh, "c", job_id, Kind.REQUEST) == DATA
+    assert len(mesh["b"].store.blobs) == 1
+    mesh.finish("c", job_id)
+    mesh.settle()
+    assert mesh["a"].state(job_id) is State.COMPLETE
+    assert leftovers(mesh) == {}
+
+
+@pytest.mark.parametrize("resident", [1, 8_192])
+def test_a_restart_meanwhile_begins_anew(resident: int) -> None:
+    mesh = chain("a", "b", "c", resident_jobs=resident)
+    job_id = waiting_result(mesh)
+    mesh.cut("b", "c")
+    damaged(mesh, "b")
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert mesh["a"].state(job_id) is State.PENDING
+    mesh.crash("b")
+    mesh.connect("a", "b")
+    mesh.settle()
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert result_of(mesh, "a", job_id) == RESULT
+    assert leftovers(mesh) == {}
+
+
+def test_a_crash_between_the_new_bytes_and_their_way_on_loses_nothing() -> None:
+    """What was owed of the damaged blob is owed of the one that takes its place."""
+    mesh = chain("a", "b", "c")
+    job_id = waiting_result(mesh)
+    damaged(mesh, "b")
+    mesh.connect("a", "b")
+    while stored(mesh, "b", job_id, Kind.OUTCOME) != RESULT:
+        for one, other in ("ab", "ba", "bc", "cb"):
+            mesh.deliver(one, other)
+    mesh.crash("b")
+    mesh.connect("a", "b")
+    mesh.connect("b", "c")
+    mesh.settle()
+    mesh.reconnect("b", "c")
+    assert result_of(mesh, "a", job_id) == RESULT
+    assert leftovers(mesh) == {}
+
+
+def test_what_is_damaged_twice_on_one_link_is_asked_for_twice() -> None:
+    mesh = chain("a", "b", "c")
+    job_id = waiting_result(mesh)
+    for times in (1, 2):
+        damaged(mesh, "b")
+        mesh.connect("a", "b")
+        while len(mesh.sent("b", "c", Want)) < times or stored(mesh, "b", job_id, Kind.OUTCOME) != RESULT:
+            for one, other in ("ab", "ba", "bc", "cb"):
+                mesh.deliver(one, other)
+        mesh.cut("a", "b")
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert result_of(mesh, "a", job_id) == RESULT
+    assert leftovers(mesh) == {}
+
+
+def test_bytes_that_nobody_has_are_not_waited_for() -> None:
+    mesh = chain("a", "b", "c")
+    job_id = waiting_result(mesh)
+    for name in "bc":
+        damaged(mesh, name)
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert mesh["a"].state(job_id) is State.COMPLETE
+    assert result_of(mesh, "a", job_id) is None
+    assert [alarm for alarm in mesh["c"].alarms if "is lost here" in alarm]
+    assert leftovers(mesh) == {}
+
+
+@pytest.mark.parametrize("name", ["b", "c"])
+def test_a_job_whose_row_is_damaged_comes_back_with_its_payload_though_the_quota_is_full(name: str) -> None:
+    """What is left of it takes up the quota, and gives way to what comes."""
+    mesh = chain("a", "b", "c", blob_quota_bytes=1, resident_jobs=1)
+    job_id = mesh.put("a.b.c", payload=PAYLOAD)
+    mesh.settle()
+    damaged_row(mesh, name, job_id)
+    for link in ("ab", "bc"):
+        mesh.cut(*link)
+        mesh.connect(*link)
+    mesh.settle()
+    mesh.finish("c", job_id)
+    mesh.settle()
+    assert mesh["a"].state(job_id) is State.COMPLETE
+    assert not mesh[name].store.blobs
+    assert leftovers(mesh) == {}
+
+
+def test_a_job_whose_row_is_damaged_while_its_payload_goes_on_is_still_owed() -> None:
+    """Nobody else speaks of it: what is owed is found at the next start, and the row with it."""
+    mesh = chain("a", "b", "c")
+    mesh.cut("b", "c")
+    job_id = mesh.put("a.b.c", payload=PAYLOAD)
+    mesh.settle()
+    mesh.connect("b", "c")
+    mesh.deliver("b", "c")
+    mesh.deliver("c", "b", 9)
+    assert mesh["b"].store.blobs
+    mesh.cut("a", "b")
+    damaged_row(mesh, "b", job_id)
+    mesh.connect("b", "c")
+    mesh.settle()
+    mesh.crash("b")
+    mesh.connect("b", "c")
+    mesh.connect("a", "b")
+    mesh.settle()
+    mesh.finish("c", job_id)
+    mesh.settle()
+    assert mesh["a"].state(job_id) is State.COMPLETE
+    assert leftovers(mesh) == {}

@@ -55,6 +55,7 @@ from mesh.job import Job, Row
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role
 from mesh.limits import Limits
+from mesh.liveness import Liveness
 from mesh.messages import Hello, Message
 from mesh.opening import Snapshot, take_up
 from mesh.origin import Origin, Put
@@ -94,6 +95,7 @@ class Engine:
         self._arrival = Arrival(self.ledger, self.destination, self._hop, self._receiving)
         clocks = Clocks(self.ledger)
         self._greeting = Greeting(self.ledger, clocks)
+        self._liveness = Liveness(self.ledger, self._greeting, clocks)
         self._exchange = Exchange(self.ledger, self._greeting, clocks, self._arrival, self._hop, self._receiving)
         self._shortage = Shortage(self.ledger, self._greeting)
         self._wanted: dict[bytes, list[Callable[[Job | None], None]]] = {}
@@ -354,7 +356,7 @@ class Engine:
             due,
             self._collect_ms,
             self.destination.next_deadline_ms(),
-            self._exchange.next_deadline_ms(),
+            self._liveness.next_deadline_ms(),
             self._shortage.next_deadline_ms(),
         )
         return min((time for time in times if time is not None), default=None)
@@ -362,7 +364,7 @@ class Engine:
     def tick(self, now_ms: int) -> None:
         """Do what time asks for."""
         self.destination.report(now_ms)
-        self._exchange.watch(now_ms)
+        self._liveness.watch(now_ms)
         self._shortage.tick(now_ms)
         ledger = self.ledger
         if ledger.next_due_ms is not None and ledger.next_due_ms <= now_ms and not self._due_asked:

@@ -1,4 +1,4 @@
-"""The talk between two peers on one link: greeting, records, acknowledgements, refusals, signs of life.
+"""The talk between two peers on one link: greeting, records, acknowledgements, refusals.
 
 `Exchange` turns messages into calls of the roles and keeps both halves of a board in step (rules R2-R5, R11, R12).
 Messages of one board are taken strictly in order; when the first of them concerns a job that is on disk, it and all
@@ -61,8 +61,6 @@ _OF_JOBS: Final = frozenset({Want, BlobMessage, Held})
 """Messages for which the job they name has to be in memory, if this agent has it."""
 MAX_FACTS: Final = 8
 """Facts in one record: one of each kind, and some room for kinds to come."""
-CLOCK_PINGS: Final = 6
-"""Times `ping_s` after which a link that is not quiet is asked for the time again."""
 
 
 class Exchange:
@@ -370,34 +368,3 @@ class Exchange:
         if reason == NO_CARD:
             board.cards.clear()
             board.cards.add(self._ledger.fingerprint)
-
-    # -- signs of life ------------------------------------------------------------------------------------------
-
-    def next_deadline_ms(self) -> int | None:
-        """When a link may have to be asked for a sign of life, or given up (R11): never too late, maybe too early."""
-        return self._greeting.watch_ms
-
-    def watch(self, now_ms: int) -> None:
-        """Ping quiet links and give up dead ones; only received traffic counts (R11)."""
-        limits, watch_ms = self._ledger.limits, self._greeting.watch_ms
-        ping, dead = int(limits.ping_s * 1000), int(limits.dead_s * 1000)
-        if watch_ms is None or now_ms < watch_ms <= now_ms + ping:
-            return
-        times = []
-        for board in self._ledger.boards.values():
-            if not board.open:
-                continue
-            # Never later than now, but for a clock that was set back.
-            board.heard_ms, board.pinged_ms = min(board.heard_ms, now_ms), min(board.pinged_ms, now_ms)
-            if now_ms >= board.heard_ms + dead:
-                self._greeting.refuse(board, f"nothing heard for {limits.dead_s:.0f} s")
-                continue
-            if now_ms >= _next_ping_ms(board, ping):
-                self._clocks.ask(board, now_ms)
-            times.append(min(_next_ping_ms(board, ping), board.heard_ms + dead))
-        self._greeting.watch_ms = min(times, default=None)
-
-
-def _next_ping_ms(board: Board, ping_ms: int) -> int:
-    # Also on a link that is never quiet, though seldom: the answer tells the peer's clock.
-    return min(max(board.heard_ms, board.pinged_ms) + ping_ms, board.pinged_ms + CLOCK_PINGS * ping_ms)

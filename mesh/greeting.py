@@ -27,7 +27,7 @@ class Greeting:
     """The beginning of every link of one agent.
 
     Attributes:
-        watch_ms: when a link may have to be asked for a sign of life; `Exchange` looks after it.
+        watch_ms: when a link may have to be asked for a sign of life; `Liveness` looks after it.
     """
 
     def __init__(self, ledger: Ledger, clocks: Clocks) -> None:

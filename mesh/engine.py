@@ -273,8 +273,7 @@ class Engine:
             case ById():
                 self._found(query.ids, answer.rows, now_ms)
             case ByKey():
-                job = self.ledger.adopt(answer.rows[0]) if answer.rows else None
-                self._origin.keyed(query.key, job, now_ms)
+                self._origin.keyed(query.key, answer.rows[0] if answer.rows else None, now_ms)
             case Numbered() | Waiting() | Shared():
                 page(self.ledger, query, answer.rows)
             case AtNumber():

@@ -73,7 +73,7 @@ class Ledger:
         self.absent: set[bytes] = set()
         self.pinned: dict[bytes, int] = {}
         self.revoked: set[bytes] = set()
-        self.quarantined: dict[bytes, int] = {}
+        self.quarantined: dict[bytes, tuple[int, str | None]] = {}
         self.next_due_ms: int | None = None
         self.room = Room.ENOUGH
         """What the store last said of its room: without any, no new job is taken (R10)."""
@@ -177,7 +177,7 @@ class Ledger:
 
     def create(self, job_id: bytes, role: Role, place: Place, now_ms: int) -> Job:
         """A job that was not known; the caller merges its Request and touches it."""
-        seq = self.quarantined.pop(job_id, 0)
+        seq, key = self.quarantined.pop(job_id, (0, None))
         if not seq:
             seq = self.next_seq
             self.next_seq += 1
@@ -185,7 +185,7 @@ class Ledger:
             # (The people of an origin may want to see a result though the row of its job was damaged.)
             self.blobs.regained.add(job_id)
         job = Job(job_id, seq, role, now_ms)
-        job.place = place
+        job.place, job.key = place, key if role is Role.ORIGIN else None
         self.jobs[job_id] = job
         self.known.add(job_id)
         self.absent.discard(job_id)
@@ -195,7 +195,7 @@ class Ledger:
         """Make a stored job resident; a resident one stays as it is, since memory is ahead of the disk.
 
         A row that does not match its hash is quarantined: it counts as unknown, and its number is used again for the
-        copy that a neighbour sends (R10). None is returned then.
+        copy that a neighbour sends, with the key it was put with, which only this agent knows (R10). None is returned then.
         """
         job = self.jobs.get(row.id)
         if job is not None:
@@ -205,7 +205,7 @@ class Ledger:
         except CorruptRow as error:
             self.absent.add(row.id)
             if row.id not in self.quarantined:
-                self.quarantined[row.id] = row.seq
+                self.quarantined[row.id] = (row.seq, row.key if type(row.key) is str else None)
                 self._quarantine(row)
                 remedy = "fetched from the neighbours"
                 if row.up_board is None and not row.down_number:

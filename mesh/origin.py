@@ -21,7 +21,7 @@ from mesh.effects import ByKey, Reply
 from mesh.errors import Busy, Denied, NotOurJob, PutRefused, TooLarge, UnknownForPeer, UnknownPeer
 from mesh.facts import NONCE_BYTES, VERSION, Cancel, Delete, Kind, Request, id_text, make, short_text
 from mesh.hop import Hop
-from mesh.job import Job
+from mesh.job import Job, Row
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role, State
@@ -98,12 +98,19 @@ class Origin:
         else:
             self._make(token, put, place, board, text, now_ms)
 
-    def keyed(self, key: str, job: Job | None, now_ms: int) -> None:
+    def keyed(self, key: str, row: Row | None, now_ms: int) -> None:
         """The store says which job was put with `key`, if any."""
-        held = job
+        held = None if row is None else self._ledger.adopt(row)
+        sent_and_damaged = held is None and row is not None and row.down_number > 0
         for token, put, _ in self._by_key.pop(key, ()):
             try:
                 place, board, text = self._check(put, now_ms)
+                if sent_and_damaged:
+                    # Its copy is on the way from the neighbour: another job would be the same work a second time.
+                    raise PutRefused(
+                        f'the stored row of the job that was put with the key "{key}" is damaged',
+                        fix="put it again in a moment; if the neighbours do not have it either, with a new key",
+                    )
                 if held is None:
                     held = self._make(token, put, place, board, text, now_ms)
                     continue

@@ -205,6 +205,35 @@ def test_a_key_gives_the_same_job(restart: bool) -> None:
     assert pair.put("portal.cluster", key="other") != job_id
 
 
+def damaged(pair: Pair) -> None:
+    store = pair.portal.store
+    store.rows = {seq: row._replace(record=b"nonsense") for seq, row in store.rows.items()}
+    pair.crash("portal")
+
+
+def test_a_key_of_a_damaged_job_that_was_sent_makes_no_second_one() -> None:
+    # Its copy comes back from the neighbour, so both would run.
+    pair = Pair()
+    job_id = pair.put("portal.cluster", key="k")
+    pair.settle()
+    damaged(pair)
+    with pytest.raises(PutRefused, match="damaged") as caught:
+        pair.put("portal.cluster", key="k")
+    assert "in a moment" in str(caught.value.fix)
+    pair.join()
+    pair.settle()
+    assert pair.put("portal.cluster", key="k") == job_id
+
+
+def test_a_key_of_a_damaged_job_that_never_left_is_free_again() -> None:
+    pair = Pair()
+    pair.part()
+    job_id = pair.put("portal.cluster", key="k")
+    damaged(pair)
+    assert pair.put("portal.cluster", key="k") != job_id
+    assert len(pair.portal.store.rows) == 2
+
+
 def test_a_key_gives_the_same_job_when_it_is_over() -> None:
     pair = Pair()
     job_id = pair.put("portal.cluster", key="k")

@@ -184,6 +184,8 @@ class Arrival:
         refusal = self._receiving.refusal(board, place, facts, without, None)
         if refusal is not None:
             return refusal
+        # A row of it that was damaged says that it was here: it may have run, or gone on.
+        reissued |= fact.job_id in ledger.quarantined
         job = ledger.create(fact.job_id, place.role, place, now_ms)
         lane = Lane(board.id)
         depth = len(request.lineage) if request.lineage else 0

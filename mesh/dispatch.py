@@ -18,7 +18,7 @@ from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role
 from mesh.messages import END, REISSUED, WITHOUT, Ack, CardMessage, Confirm, Type, encode, encode_fact
-from mesh.sending import goes_without, held_back, numbered, reconsider
+from mesh.sending import came_home, goes_without, held_back, numbered, reconsider
 
 PAGE: Final = 256
 """Rows that are fetched at a time."""
@@ -140,6 +140,25 @@ def acknowledge(ledger: Ledger) -> None:
             inbox = board.inbox
             ack = Ack(inbox.number, inbox.home, inbox.refusals(TOLD_REFUSALS))
             ledger.effects.send.setdefault(board.id, []).append(encode(Type.ACK, ack))
+
+
+def went_home(ledger: Ledger, board: Board, upto: int) -> None:
+    """Our Outcomes up to a number are at their origins: tell those from whom they came, and let go of them (R7)."""
+    outbox = board.outbox
+    before = outbox.home
+    for board_id, number in outbox.went_home(upto):
+        downstream = ledger.boards[board_id]
+        downstream.inbox.came_home(number)
+        ledger.acks[board_id] = downstream
+    if outbox.home > before:
+        ledger.trim(board)
+        came_home(ledger, board)
+
+
+def rest(ledger: Ledger, board: Board) -> None:
+    """At the end of a step: if all that the peer has is home, so is what was numbered and is not there any more."""
+    if board.open and board.outbox.all_home:
+        went_home(ledger, board, board.outbox.last)
 
 
 def pump(ledger: Ledger, board: Board) -> None:

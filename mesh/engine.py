@@ -28,7 +28,7 @@ from mesh.blobs import Blob
 from mesh.board import Board
 from mesh.clocks import Clocks
 from mesh.destination import Destination
-from mesh.dispatch import acknowledge, build_records, number_all, page, pump
+from mesh.dispatch import acknowledge, build_records, number_all, page, pump, rest
 from mesh.effects import (
     Answer,
     AtNumber,
@@ -386,7 +386,7 @@ class Engine:
         build_records(ledger)
         for board in (*ledger.paged, *ledger.pumped.values()):
             self._greeting.exchanged(board)
-            self._exchange.rested(board)
+            rest(ledger, board)
         acknowledge(ledger)
         # Behind the refusals it answers, or it would be taken for an older word.
         self._greeting.credit_again()

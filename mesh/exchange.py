@@ -13,7 +13,7 @@ from typing import Final
 from mesh.arrival import Arrival
 from mesh.board import Board
 from mesh.clocks import Clocks
-from mesh.dispatch import PAGE, resend, withdraw
+from mesh.dispatch import PAGE, resend, went_home, withdraw
 from mesh.effects import AtNumber, ById
 from mesh.errors import FactError
 from mesh.facts import ID_BYTES, Kind, decode
@@ -50,7 +50,7 @@ from mesh.messages import (
 from mesh.receiving import Receiving
 from mesh.refetching import forget_bytes
 from mesh.refusals import REASONS, Consequence
-from mesh.sending import came_home, peer_holds
+from mesh.sending import peer_holds
 from mesh.trust import NO_CARD
 
 STRAY: Final = -1
@@ -258,26 +258,10 @@ class Exchange:
             return
         if not ack.refused or self._refused(board, ack, now_ms):
             outbox.acknowledge(ack.received)
-        self._went_home(board, ack.home)
+        went_home(ledger, board, ack.home)
         ledger.lazy_boards[board.id] = board
         ledger.pumped[board.id] = board
         self._greeting.exchanged(board)
-
-    def _went_home(self, board: Board, upto: int) -> None:
-        ledger, outbox = self._ledger, board.outbox
-        before = outbox.home
-        for board_id, number in outbox.went_home(upto):
-            downstream = ledger.boards[board_id]
-            downstream.inbox.came_home(number)
-            ledger.acks[board_id] = downstream
-        if outbox.home > before:
-            ledger.trim(board)
-            came_home(ledger, board)
-
-    def rested(self, board: Board) -> None:
-        """At the end of a step: if all that the peer has is home, so is what was numbered and is not there any more."""
-        if board.open and board.outbox.all_home:
-            self._went_home(board, board.outbox.last)
 
     def _refused(self, board: Board, ack: Ack, now_ms: int) -> bool:
         """Act on refusals; says whether all are dealt with."""

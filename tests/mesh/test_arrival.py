@@ -806,3 +806,20 @@ def test_a_request_that_waits_to_be_offered_again_waits_no_longer_once_the_peer_
     pair.settle()
     assert (job.down.waiting, job.down.counted) == (False, True)
     assert (board.waiting, board.offered) == ({}, {job.branch: 1})
+
+
+def test_a_job_whose_row_was_damaged_may_have_run_though_its_request_comes_for_the_first_time() -> None:
+    """The agent died before it acknowledged it: the peer cannot know that it was here."""
+    pair = Pair()
+    job_id = pair.put("portal.cluster")
+    pair.down()
+    assert pair.cluster.state(job_id) is State.RUNNING
+    pair.part()
+    store = pair.cluster.store
+    store.rows = {seq: row._replace(facts=b"nonsense") for seq, row in store.rows.items()}
+    pair.crash("cluster")
+    pair.cancel("portal", job_id)
+    pair.join()
+    outcome = pair.portal.job(job_id).outcome
+    assert outcome is not None
+    assert (outcome.state, outcome.unknown_effect) == ("cancelled", True)

@@ -195,7 +195,7 @@ class Ledger:
         """Make a stored job resident; a resident one stays as it is, since memory is ahead of the disk.
 
         A row that does not match its hash is quarantined: it counts as unknown, and its number is used again for the
-        copy that a neighbour sends, with the key it was put with, which only this agent knows (R10). None is returned then.
+        copy that a neighbour sends (R10), and so is its key, which only this agent knows. None is returned then.
         """
         job = self.jobs.get(row.id)
         if job is not None:

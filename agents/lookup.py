@@ -18,9 +18,10 @@ from mesh.effects import ById, ByKey
 from mesh.engine import Engine
 from mesh.errors import CorruptRow, NoSuchJob
 from mesh.facts import ID_BYTES, id_text
-from mesh.job import Job, Row
+from mesh.job import Job
 from mesh.lifecycle import Role, State
 from mesh.origin import retry_key
+from mesh.row import Row
 from mesh.storage.beside import Beside
 from mesh.storage.columns import ORIGIN
 from mesh.storage.contract import Reads

@@ -33,9 +33,10 @@ from mesh.effects import ById, Bytes
 from mesh.engine import Engine
 from mesh.errors import CorruptRow, NoSuchJob
 from mesh.facts import ID_BYTES, Kind, id_text
-from mesh.job import Job, Row
+from mesh.job import Job
 from mesh.lifecycle import State
 from mesh.routing import Place, place_of
+from mesh.row import Row
 from mesh.storage.reader import SqliteReader
 from mesh.storage.sqlite import SqliteStore
 

@@ -13,11 +13,12 @@ from typing import Final
 from mesh.board import Board, count
 from mesh.effects import Numbered, Query, Shared, Waiting
 from mesh.facts import Kind
-from mesh.job import Job, Row
+from mesh.job import Job
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role
 from mesh.messages import END, REISSUED, WITHOUT, Ack, CardMessage, Confirm, Type, encode, encode_fact
+from mesh.row import Row
 from mesh.sending import came_home, goes_without, held_back, numbered, reconsider
 
 PAGE: Final = 256

@@ -21,8 +21,8 @@ from invitations.peers import InvitationRow, PeerRow
 from mesh.blobs import BlobRow, Key, Owing, Slice
 from mesh.board import BoardRow
 from mesh.facts import Fact
-from mesh.job import Row
 from mesh.messages import Position
+from mesh.row import Row
 
 
 @dataclass(slots=True)

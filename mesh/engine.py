@@ -51,7 +51,7 @@ from mesh.exchange import Exchange
 from mesh.facts import Kind
 from mesh.greeting import Greeting
 from mesh.hop import Hop
-from mesh.job import Job, Row
+from mesh.job import Job
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role
 from mesh.limits import Limits
@@ -62,6 +62,7 @@ from mesh.origin import Origin, Put
 from mesh.receiving import Receiving
 from mesh.revocation import revoke, settle
 from mesh.room import Room
+from mesh.row import Row
 from mesh.sending import bytes_read, fetched, pump_blobs
 from mesh.shortage import Shortage
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from msgpack import packb
 
@@ -24,6 +24,7 @@ from mesh.facts import Fact, Kind, Outcome, Progress, Reject, Request, decode, e
 from mesh.lane import HAS, NEVER, SLOTS, Lane
 from mesh.lifecycle import LIVE, Role, State, advance
 from mesh.routing import Place
+from mesh.row import Row
 
 UPWARD: Final = frozenset({Kind.PROGRESS, Kind.OUTCOME, Kind.REJECT})
 """Kinds that travel towards the origin; the others travel towards the destination."""
@@ -50,34 +51,6 @@ class Merge(IntEnum):
     """The peer holds another Reject than the one that is kept, and has to be told."""
     CONFLICT = 2
     """A second, different Outcome: kept as evidence, not shown."""
-
-
-class Row(NamedTuple):
-    """What a store keeps of a job: the two blobs are the truth, the other columns are there to find it. `check` covers
-    the record, the record covers the facts by their hash, and the columns follow from both.
-
-    `due_ms` is when a live job may be expired by this agent (None when it may not) or when a finished one may be
-    collected. `waiting` is 1 while the Request has no number on `down_board` yet. The branches are there while the job
-    is counted in them: an unfinished job that waits, or takes credit. `facts` is None once trimmed.
-    """
-
-    seq: int
-    id: bytes
-    role: int
-    state: int
-    live: int
-    up_board: int | None
-    up_number: int
-    down_board: int | None
-    down_number: int
-    up_branch: str | None
-    down_branch: str | None
-    waiting: int
-    due_ms: int | None
-    key: str | None
-    record: bytes
-    facts: bytes | None
-    check: bytes
 
 
 class Job:
@@ -341,16 +314,21 @@ class Job:
                 the row must be quarantined.
         """
         try:
-            if blake2b(row.id + row.record, digest_size=16).digest() != row.check:
-                raise CorruptRow(f"the stored row of job {short_text(row.id)} is damaged", fix=_REFETCHED)
             return cls._read(row, place_on)
-        except (CodecError, FactError, ValueError, TypeError, IndexError, KeyError) as error:
+        except (CorruptRow, CodecError, FactError, ValueError, TypeError, IndexError, KeyError) as error:
             # A damaged page may give any column any type, the id too.
             name = short_text(row.id) if type(row.id) is bytes else f"number {row.seq}"
-            raise CorruptRow(f"the stored row of job {name} is not readable: {error}", fix=_REFETCHED) from error
+            what = f"the stored row of job {name} is not readable: {error}"
+            if isinstance(error, CorruptRow):
+                what = error.message
+            if row.never_left:
+                raise CorruptRow(f"{what}, and it had not left this agent", fix="put it again") from error
+            raise CorruptRow(what, fix=_REFETCHED) from error
 
     @classmethod
     def _read(cls, row: Row, place_on: PlaceOn) -> Job:
+        if blake2b(row.id + row.record, digest_size=16).digest() != row.check:
+            raise CorruptRow(f"the stored row of job {short_text(row.id)} is damaged")
         (
             seq,
             role,
@@ -382,13 +360,13 @@ class Job:
         job.key = key
         if row.facts is not None:
             if blake2b(row.facts, digest_size=16).digest() != digest:
-                raise CorruptRow(f"the stored facts of job {short_text(row.id)} are damaged", fix=_REFETCHED)
+                raise CorruptRow(f"the stored facts of job {short_text(row.id)} are damaged")
             for kind, body, proof in unpack(row.facts, STORED):
                 job.facts[kind] = decode(kind, body, proof)
             if job.facts[Kind.REQUEST] is not None:
                 job.place = place_on(job.request.path)
         elif job.live:
-            raise CorruptRow(f"the stored facts of job {short_text(row.id)} are gone", fix=_REFETCHED)
+            raise CorruptRow(f"the stored facts of job {short_text(row.id)} are gone")
         if row[:_BLOBS] != job._columns(due_ms):
-            raise CorruptRow(f"the stored columns of job {short_text(row.id)} are damaged", fix=_REFETCHED)
+            raise CorruptRow(f"the stored columns of job {short_text(row.id)} are damaged")
         return job

@@ -17,7 +17,7 @@ from mesh.board import Board, BoardRow, count
 from mesh.effects import Effects, Lost, Query
 from mesh.errors import CorruptRow
 from mesh.facts import Content, Fact, Kind, make, short_text
-from mesh.job import Job, Row
+from mesh.job import Job
 from mesh.known import Known
 from mesh.lane import Lane
 from mesh.lifecycle import Role
@@ -27,6 +27,7 @@ from mesh.positions import Incarnations
 from mesh.proof import BATCH, leaf_of, sign_batch
 from mesh.room import Room
 from mesh.routing import Place, place_of
+from mesh.row import Row
 from mesh.trust import Trust
 
 TRIM: Final = 512
@@ -207,11 +208,9 @@ class Ledger:
             if row.id not in self.quarantined:
                 self.quarantined[row.id] = (row.seq, row.key if type(row.key) is str else None)
                 self._quarantine(row)
-                remedy = "fetched from the neighbours"
-                if row.up_board is None and not row.down_number:
-                    remedy = "it never left this agent: put it again"
-                    lost = CorruptRow(f"{error.message}, and it had not left this agent", fix="put it again")
-                    self.effects.lost.append(Lost(row.id, lost))
+                if row.never_left:
+                    self.effects.lost.append(Lost(row.id, error))
+                remedy = error.fix if row.never_left else "fetched from the neighbours"
                 self.effects.alarms.append(f"{error.message}: it is quarantined; {remedy}")
             return None
         if job.live and job.role is Role.DESTINATION and job.up is not None and job.seq < self.first_seq:

@@ -21,12 +21,13 @@ from mesh.effects import ByKey, Reply
 from mesh.errors import Busy, Denied, NotOurJob, PutRefused, TooLarge, UnknownForPeer, UnknownPeer
 from mesh.facts import NONCE_BYTES, VERSION, Cancel, Delete, Kind, Request, id_text, make, short_text
 from mesh.hop import Hop
-from mesh.job import Job, Row
+from mesh.job import Job
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role, State
 from mesh.room import Room, refused_put
 from mesh.routing import Place, route_down
+from mesh.row import Row
 from mesh.sending import keep
 
 MAX_KEY: Final = 128
@@ -101,7 +102,7 @@ class Origin:
     def keyed(self, key: str, row: Row | None, now_ms: int) -> None:
         """The store says which job was put with `key`, if any."""
         held = None if row is None else self._ledger.adopt(row)
-        sent_and_damaged = held is None and row is not None and row.down_number > 0
+        sent_and_damaged = held is None and row is not None and not row.never_left
         for token, put, _ in self._by_key.pop(key, ()):
             try:
                 place, board, text = self._check(put, now_ms)

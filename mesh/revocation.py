@@ -13,10 +13,11 @@ from mesh.dispatch import PAGE
 from mesh.effects import Revoked
 from mesh.facts import Kind
 from mesh.hop import Hop
-from mesh.job import Job, Row
+from mesh.job import Job
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role
+from mesh.row import Row
 from mesh.sending import forget_board
 
 

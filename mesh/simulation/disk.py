@@ -16,10 +16,10 @@ from mesh.board import BoardRow
 from mesh.codec import STORED, unpack
 from mesh.effects import Batch, Bytes
 from mesh.facts import Kind, Request, decode
-from mesh.job import Row
 from mesh.lane import NEVER, Lane
 from mesh.lifecycle import Role, State
 from mesh.messages import Position
+from mesh.row import Row
 from mesh.storage.memory import MemoryStore
 
 _STATES: Final = tuple(State)

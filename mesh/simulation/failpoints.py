@@ -13,11 +13,11 @@ from mesh.board import Board
 from mesh.effects import Batch, Effects, Start
 from mesh.errors import FactError
 from mesh.facts import Fact, Kind, decode, short_text
-from mesh.job import Row
 from mesh.lifecycle import Role, State
 from mesh.limits import Limits
 from mesh.messages import END, Ack, FactMessage, Hello, Message
 from mesh.positions import Incarnations
+from mesh.row import Row
 from mesh.simulation.blob_points import BlobPoints, sound
 from mesh.simulation.disk import Disk, attempt_of, end_number, lane_of, request_of, role_of, state_of, version_of
 from mesh.simulation.history import History

@@ -7,9 +7,9 @@ from typing import Final
 
 from mesh.blobs import BlobRow
 from mesh.board import Board, BoardRow
-from mesh.job import Row
 from mesh.limits import Limits
 from mesh.replication import Outbox
+from mesh.row import Row
 
 ORIGIN: Final = 0
 HOP: Final = 1

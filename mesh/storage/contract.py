@@ -12,9 +12,9 @@ from typing import Protocol
 
 from invitations.peers import InvitationRow, PeerRow
 from mesh.effects import Answer, Batch, Query
-from mesh.job import Row
 from mesh.opening import Snapshot
 from mesh.room import Room
+from mesh.row import Row
 
 
 class Reads(Protocol):

@@ -27,10 +27,10 @@ from mesh.effects import (
     Usage,
     Waiting,
 )
-from mesh.job import Row
 from mesh.messages import Position
 from mesh.opening import Snapshot
 from mesh.room import Room
+from mesh.row import Row
 from mesh.storage.columns import DELETED, DESTINATION, HASH_BYTES, HOP, ORIGIN, number_on, outbox_of
 
 

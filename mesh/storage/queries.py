@@ -29,7 +29,7 @@ from mesh.effects import (
     Waiting,
 )
 from mesh.facts import ID_BYTES
-from mesh.job import Row
+from mesh.row import Row
 from mesh.storage import statements
 from mesh.storage.blobs import counted_of, read_slices
 from mesh.storage.checks import checked

@@ -13,7 +13,7 @@ from typing import Self
 from invitations.peers import InvitationRow, PeerRow
 from mesh.board import BoardRow
 from mesh.effects import Answer, Query
-from mesh.job import Row
+from mesh.row import Row
 from mesh.storage.database import connect_reader
 from mesh.storage.faults import faults_explained
 from mesh.storage.queries import Queries

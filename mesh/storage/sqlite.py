@@ -17,9 +17,9 @@ from invitations.peers import InvitationRow, PeerRow
 from mesh.codec import STORED, pack
 from mesh.effects import Answer, Batch, Query
 from mesh.errors import StoreError, StoreFull
-from mesh.job import Row
 from mesh.opening import Snapshot
 from mesh.room import Room
+from mesh.row import Row
 from mesh.storage import statements
 from mesh.storage.blobs import write_blobs
 from mesh.storage.checks import owner_of, seal, take, with_check

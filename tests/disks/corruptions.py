@@ -18,9 +18,10 @@ from unittest.mock import patch
 
 import mesh.ledger
 from mesh.errors import CorruptRow, StoreError
-from mesh.job import Job, Row
+from mesh.job import Job
 from mesh.lifecycle import State
 from mesh.routing import place_of
+from mesh.row import Row
 from tests.disks.crash_images import Plant, scratch
 from tests.disks.damage import DAMAGES, WEIGHTS, Case, Files
 from tests.disks.recording import Recording

@@ -13,7 +13,8 @@ from unittest.mock import patch
 
 import mesh.storage.sqlite
 from mesh.effects import Batch
-from mesh.job import Job, PlaceOn, Row
+from mesh.job import Job, PlaceOn
+from mesh.row import Row
 from mesh.storage import checks, database, queries, snapshot, statements
 from mesh.storage.sqlite import SqliteStore
 from tests.disks.crash_images import IMAGE, Plant

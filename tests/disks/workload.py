@@ -19,11 +19,11 @@ import mesh.ledger
 from grammar.errors import MeshError
 from mesh.effects import Answer, Batch, Query
 from mesh.ending import Ending
-from mesh.job import Row
 from mesh.lifecycle import State
 from mesh.limits import Limits
 from mesh.opening import Snapshot
 from mesh.origin import Put
+from mesh.row import Row
 from mesh.storage.memory import MemoryStore
 from mesh.storage.sqlite import SqliteStore
 from tests.disks.recording import Recording

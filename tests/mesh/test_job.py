@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from mesh.codec import pack, unpack
 from mesh.errors import CorruptRow
 from mesh.facts import Cancel, Content, Delete, Fact, Kind, Outcome, Progress, Reject, Request, make
-from mesh.job import Job, Merge, Row
+from mesh.job import Job, Merge
 from mesh.lane import HAS, NEVER, Lane
 from mesh.lifecycle import Role, State
 from mesh.routing import Place
+from mesh.row import Row
 
 SIGNER = b"s" * 20
 NOW = 1_700_000_000_000

@@ -8,11 +8,11 @@ import pytest
 
 from mesh.effects import Batch
 from mesh.facts import Kind
-from mesh.job import Row
 from mesh.ledger import TRIM, Ledger
 from mesh.lifecycle import State
 from mesh.limits import Limits
 from mesh.routing import Place
+from mesh.row import Row
 from tests.mesh.pair import START_MS, ZONE, Mesh, Pair, identity_of
 
 LIFE_MS = 3_600_000

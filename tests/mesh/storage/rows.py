@@ -8,9 +8,9 @@ from typing import Any
 from invitations.peers import InvitationRow, PeerRow
 from mesh.board import Board, BoardRow
 from mesh.effects import Batch
-from mesh.job import Row
 from mesh.lifecycle import State
 from mesh.limits import Limits
+from mesh.row import Row
 from mesh.storage.columns import DELETED, HOP
 from mesh.storage.contract import Store
 

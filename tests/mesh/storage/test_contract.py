@@ -23,8 +23,8 @@ from mesh.effects import (
     Unfinished,
     Waiting,
 )
-from mesh.job import Row
 from mesh.opening import Snapshot
+from mesh.row import Row
 from mesh.storage.columns import DESTINATION, HOP, ORIGIN
 from mesh.storage.contract import Store
 from mesh.storage.memory import MemoryStore

@@ -1,0 +1,38 @@
+"""The form in which a job is stored; `Job.row` fills one, `Job.from_row` reads it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """What a store keeps of a job: the two blobs are the truth, the other columns are there to find it. `check` covers
+    the record, the record covers the facts by their hash, and the columns follow from both.
+
+    `due_ms` is when a live job may be expired by this agent (None when it may not) or when a finished one may be
+    collected. `waiting` is 1 while the Request has no number on `down_board` yet. The branches are there while the job
+    is counted in them: an unfinished job that waits, or takes credit. `facts` is None once trimmed.
+    """
+
+    seq: int
+    id: bytes
+    role: int
+    state: int
+    live: int
+    up_board: int | None
+    up_number: int
+    down_board: int | None
+    down_number: int
+    up_branch: str | None
+    down_branch: str | None
+    waiting: int
+    due_ms: int | None
+    key: str | None
+    record: bytes
+    facts: bytes | None
+    check: bytes
+
+    @property
+    def never_left(self) -> bool:
+        """Whether nobody else has the job, so that nobody can send a copy of it."""
+        return self.up_board is None and not self.down_number

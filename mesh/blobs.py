@@ -36,6 +36,8 @@ Schedules that lost or stuck a job, and what prevents them:
   result now and then beyond its own.
 * A result is home and its bytes are dropped, the row still says that they are held, and after a crash the job owes what
   it has not: `holding` and the bytes go in one commit.
+* All that may be on its way are payloads that wait for room, and the results that would make it wait behind them, on
+  both sides of a link: so each kind has its own number of ways.
 * A row, or a slice, is damaged, and what is left of it fills the quota into which it is to come back: so that comes in
   beyond it, and takes its place. It stays owed meanwhile, for nobody else speaks of a job whose payload is on its way.
 * A Request waits for its payload with `waiting` set: the small jobs behind it wait too. So it takes its credit, and
@@ -44,7 +46,7 @@ Schedules that lost or stuck a job, and what prevents them:
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -54,7 +56,7 @@ SLICE_BYTES: Final = 49_152
 SMALL_BYTES: Final = 4_096
 """Shortest slice that is taken, but for the last one of a blob; less where our own are shorter."""
 TRANSFERS: Final = 4
-"""Blobs on their way at a time, each way of a link."""
+"""Payloads on their way at a time, and as many results, each way of a link."""
 
 
 class Name(NamedTuple):
@@ -212,8 +214,8 @@ class Deliveries:
     Attributes:
         due: everything that is owed, oldest first. Durable, as `owed` of its row.
         link: the link that the rest is about.
-        queue: what was not offered on it yet.
-        open: what is on its way, at most `TRANSFERS`.
+        queue: by kind, what was not offered on it yet, in order.
+        open: what is on its way, at most `TRANSFERS` of a kind.
         held: what the peer has whole; its fact may be numbered.
     """
 
@@ -222,7 +224,7 @@ class Deliveries:
     def __init__(self) -> None:
         self.due: dict[Key, Delivery] = {}
         self.link = -1
-        self.queue: deque[Key] = deque()
+        self.queue: dict[int, dict[Key, None]] = {}
         self.open: dict[Key, Delivery] = {}
         self.held: set[Key] = set()
 
@@ -230,19 +232,36 @@ class Deliveries:
         """This, about `link`: what was under way on an older one is begun again."""
         if link != self.link:
             self.link = link
-            self.queue = deque(self.due)
+            self.queue = {}
+            for key in self.due:
+                self.queue.setdefault(key.kind, {})[key] = None
             self.open.clear()
             self.held.clear()
             for delivery in self.due.values():
                 delivery.restart()
         return self
 
+    def next(self) -> Key | None:
+        """Take the next one that may be offered out of the queue: payloads that wait for room leave way for results,
+        which may be what makes that room."""
+        ways = Counter(key.kind for key in self.open)
+        for kind, queue in self.queue.items():
+            if queue and ways[kind] < TRANSFERS:
+                key = next(iter(queue))
+                del queue[key]
+                return key
+        return None
+
+    def waits(self, key: Key) -> bool:
+        """Whether a blob was not offered on the link yet, and is to be."""
+        return key in self.queue.get(key.kind, ())
+
     def again(self, key: Key) -> bool:
         """Offer a blob that is owed, and that nothing was being done about; says whether there is such a one."""
-        idle = key in self.due and key not in self.open and key not in self.held and key not in self.queue
+        idle = key in self.due and key not in self.open and key not in self.held and not self.waits(key)
         if idle:
             self.due[key].restart()
-            self.queue.append(key)
+            self.queue.setdefault(key.kind, {})[key] = None
         return idle
 
     @property
@@ -305,7 +324,7 @@ class Blobs:
         self.used = True
         deliveries = self.to.setdefault(board, Deliveries())
         deliveries.due[delivery.key] = delivery
-        deliveries.queue.append(delivery.key)
+        deliveries.queue.setdefault(delivery.key.kind, {})[delivery.key] = None
         self.owing.setdefault(delivery.key.job, set()).add(board)
 
     def settle(self, board: int, key: Key) -> Delivery | None:

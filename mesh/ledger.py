@@ -183,7 +183,6 @@ class Ledger:
             seq = self.next_seq
             self.next_seq += 1
         elif self.blobs.used and role is not Role.ORIGIN:
-            # (The people of an origin may want to see a result though the row of its job was damaged.)
             self.blobs.regained.add(job_id)
         job = Job(job_id, seq, role, now_ms)
         job.place, job.key = place, key if role is Role.ORIGIN else None
@@ -223,6 +222,9 @@ class Ledger:
         """Take a damaged row out of the counts, and ask the neighbours for their copies."""
         if type(row.id) is not bytes:
             return
+        if self.blobs.used and row.up_board is not None:
+            # Its bytes come again with it, or never. (An origin's people may still want to see a result.)
+            self.effects.batch.unneeded += [(row.id, Kind.REQUEST), (row.id, Kind.OUTCOME)]
         for board_id, branch in ((row.up_board, row.up_branch), (row.down_board, row.down_branch)):
             board = None if board_id is None else self.boards.get(board_id)
             if board is None:
@@ -231,7 +233,6 @@ class Ledger:
             if row.live and branch is not None:
                 counts = board.waiting if row.waiting else board.offered
                 count(board.accepted if board_id == row.up_board else counts, branch, -1)
-                # Others may have waited for its place.
                 self.pumped[board.id] = self.roomier[board.id] = board
 
     def want(self, board: Board, job_id: bytes) -> None:

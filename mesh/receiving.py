@@ -67,8 +67,8 @@ class Receiving:
             return "a blob that changed its length"
         arriving.link = board.link
         arriving.granted = arriving.ready = False
-        if len(self._under_way(board)) > TRANSFERS:
-            return f"more than {TRANSFERS} blobs at a time"
+        if sum(one.key.kind == key.kind for one in self._under_way(board)) > TRANSFERS:
+            return f"more than {TRANSFERS} blobs of a kind at a time"
         self._grant(arriving)
         return ""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from mesh.blobs import TRANSFERS, Arriving, Blob, BlobRow, Delivery, Homed, Key, Name, Owing, Slice, cut
+from mesh.blobs import Arriving, Blob, BlobRow, Delivery, Homed, Key, Name, Owing, Slice, cut
 from mesh.board import Board
 from mesh.effects import ById, Bytes
 from mesh.facts import Fact, Kind, blob_of
@@ -248,8 +248,7 @@ def pump_blobs(ledger: Ledger, board: Board) -> None:
     if deliveries is None or not board.open or board.outbox.behind:
         return
     deliveries.on(board.link)
-    while deliveries.queue and len(deliveries.open) < TRANSFERS:
-        key = deliveries.queue.popleft()
+    while (key := deliveries.next()) is not None:
         delivery = deliveries.due.get(key)
         if delivery is None or key in deliveries.open or key in deliveries.held:
             continue
@@ -358,7 +357,7 @@ def fetched(ledger: Ledger, job_id: bytes) -> None:
                 _withdraw(ledger, board_id, delivery)
             elif delivery.key in deliveries.held:
                 ledger.touch(job)
-            elif delivery.key not in deliveries.open and delivery.key not in deliveries.queue:
+            elif delivery.key not in deliveries.open and not deliveries.waits(delivery.key):
                 refetch(ledger, job, delivery.key)
 
 

@@ -43,9 +43,9 @@ ORDER = MappingProxyType(
             storage/faults storage/log storage/mark storage/lock storage/database storage/queries storage/snapshot
             storage/sweep storage/space storage/sqlite storage/reader storage/writer storage/beside storage/__init__
             simulation/world simulation/wires simulation/history simulation/disk simulation/blob_points
-            simulation/failpoints
+            simulation/excuses simulation/failpoints
             simulation/setting simulation/program simulation/steps simulation/host simulation/stores
-            simulation/simulation simulation/life simulation/excuses simulation/leftovers simulation/verdict
+            simulation/simulation simulation/life simulation/leftovers simulation/verdict
             simulation/__init__
             transport/contract transport/errors transport/route transport/accepting transport/admission
             transport/connection transport/listener transport/websocket transport/dialer transport/memory

@@ -20,6 +20,7 @@ from mesh.positions import Incarnations
 from mesh.row import Row
 from mesh.simulation.blob_points import BlobPoints, sound
 from mesh.simulation.disk import Disk, attempt_of, end_number, lane_of, request_of, role_of, state_of, version_of
+from mesh.simulation.excuses import Excuses
 from mesh.simulation.history import History
 
 AT_ONCE_MS: Final = 1_000
@@ -34,6 +35,7 @@ class Failpoints:
         self.disk = disk
         self._limits = limits
         self._history = history
+        self._excuses = Excuses(history)
         self._flight: dict[int, dict[int, None]] = {}
         self._replaced: dict[int, dict[bytes, None]] = {}
         self._noticed: dict[int, list[bytes]] = {}
@@ -160,8 +162,14 @@ class Failpoints:
         if self._history.is_whole:
             zone = self.disk.boards[board_id].zone
             for job_id, number in self._history.outcomes.get((peer, self.name, zone), {}).items():
-                if 0 < number <= ack.home and job_id not in self._history.home:
+                # Revoking a peer counts as its acknowledgement (R6): what it was to have is as good as home.
+                away = job_id not in self._history.home and not self._excuses.crosses(self._path(job_id))
+                if 0 < number <= ack.home and away:
                     self._broken("R7", f"says that {short_text(job_id)} is home, and it is not")
+
+    def _path(self, job_id: bytes) -> list[str]:
+        told = self._history.told.get(job_id)
+        return [] if told is None else told.path.split(".")
 
     def _sending_fact(self, board_id: int, peer: str, message: FactMessage) -> None:
         flight = self._flight.setdefault(board_id, {})

@@ -158,7 +158,10 @@ class Simulation:
         origin = path.partition(".")[0]
 
         def reply(result: bytes | MeshError) -> None:
-            if isinstance(result, MeshError) and not isinstance(result, DiskFull | StoreAtLimit):
+            # The row of the job that was put with that key is damaged: until its copy is back there is no answer.
+            damaged = key is not None and any(name == origin for name, _ in self.history.damages)
+            excused = isinstance(result, DiskFull | StoreAtLimit) or (damaged and "is damaged" in str(result))
+            if isinstance(result, MeshError) and not excused:
                 self.history.problem("put", f"{origin} refused {path} {text}: {result}")
             if on_reply is not None:
                 on_reply(result)

@@ -176,8 +176,11 @@ class _Verdict:
     def _copies(self, job_id: bytes) -> Iterator[str]:
         copies = {name: jobs[job_id] for name, jobs in self._held.items() if job_id in jobs}
         short = short_text(job_id)
-        # Behind jobs that a revoked agent keeps, others wait for its credit.
+        # Behind jobs that a revoked agent keeps, others wait for its credit, or their payloads for the room of others.
         waiting = any(job.down is not None and job.down.waiting for job in copies.values())
+        waiting |= any(
+            job.down is not None and not job.down.offered and job.holding >> Kind.REQUEST & 1 for job in copies.values()
+        )
         behind = waiting and bool(self._history.revoked)
         for name, job in copies.items():
             if job.live and not behind and not self._excuses.crosses(job.place.names):

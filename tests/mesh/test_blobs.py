@@ -49,7 +49,7 @@ def test_what_was_under_way_is_begun_again_on_another_link() -> None:
     deliveries.held.add(OTHER)
     assert deliveries.on(1).open == {KEY: delivery}
     assert deliveries.on(2).open == {}
-    assert (list(deliveries.queue), deliveries.held) == ([KEY], set())
+    assert (deliveries.waits(KEY), deliveries.held) == (True, set())
     assert (delivery.held, delivery.sent, delivery.flight) == (None, 0, 0)
 
 

@@ -105,6 +105,26 @@ def test_a_payload_takes_its_credit_before_it_goes() -> None:
     assert leftovers(mesh) == {}
 
 
+def test_results_do_not_wait_behind_payloads_that_wait_for_room() -> None:
+    """On both sides the room is what running jobs keep, whose results would make it."""
+    mesh = chain("a", "b", blob_quota_bytes=1)
+    jobs = {
+        path: [
+            mesh.put(path, f"add_user u{n}.proj.org", payload=name_blob(bytes([n]) * 70)) for n in range(TRANSFERS + 2)
+        ]
+        for path in ("a.b", "b.a")
+    }
+    mesh.settle()
+    for _ in jobs["a.b"]:
+        for name in "ab":
+            for start in mesh[name].starts[:]:
+                mesh.finish(name, start.job_id, LARGE)
+                mesh[name].starts.remove(start)
+        mesh.settle()
+    assert {mesh[path[0]].state(job_id) for path, ids in jobs.items() for job_id in ids} == {State.COMPLETE}
+    assert leftovers(mesh) == {}
+
+
 def test_few_blobs_and_few_bytes_are_on_their_way() -> None:
     mesh = chain("a", "b", blob_window_bytes=128)
     for n in range(6):

@@ -147,10 +147,7 @@ def draw_schedule(seed: int, *, losses: bool | None = None) -> Schedule:
         allowed = [one for one in RARE if losses is None or one in HARMLESS]
     drawn = draw.sample(allowed, few)
     drawn = drawn[:1] if set(drawn) in APART else drawn
-    # Not yet together: a damaged row whose bytes wait, bytes whose way on was revoked and that keep the room, and
-    # children that wait for the room which the bytes of their parents keep.
-    chance = 0.0 if {"damages", "revokes", "splits"} & set(drawn) else 0.4
-    plain = with_blobs(plain, Random(f"blobs {seed}"), chance)
+    plain = with_blobs(plain, Random(f"blobs {seed}"))
     for rare in drawn:
         plain = rarer(plain, rare, draw)
     return plain

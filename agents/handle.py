@@ -151,15 +151,21 @@ class JobHandle:
     async def _over(self, timeout: float | None) -> None:
         if self._watch.over:
             return
+        if timeout is None:
+            await self._end()
+            return
         try:
             async with asyncio.timeout(timeout):
-                if not self._looked:
-                    self._looked = True
-                    view = await self.view()
-                    if not view.live:
-                        self._watch.changed(view)
-                await self._watch.end()
+                await self._end()
         except TimeoutError:
             raise NotKnownYet(
                 f"job {self.short} is not over after {timeout:g} s", fix=f"it goes on: mesh watch {self.short}"
             ) from None
+
+    async def _end(self) -> None:
+        if not self._looked:
+            self._looked = True
+            view = await self.view()
+            if not view.live:
+                self._watch.changed(view)
+        await self._watch.end()

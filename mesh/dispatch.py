@@ -220,12 +220,30 @@ def _send_numbered(ledger: Ledger, board: Board, query: Numbered, rows: list[Row
         # A row fetched under an old number: the job has moved on and will be met there.
         if job is None or lane is None or lane.number != found:
             continue
+        if lane is job.down and job.live and lane.sent[Kind.REQUEST] == lane.number and not ledger.proved(job):
+            _hold(ledger, board, job, lane)
+            continue
         if not outbox.room:
             return
         outbox.sent(lane.number, job.id, 0)
         ledger.sending.append((board, job, lane, lane.number))
     if len(rows) < query.limit:
         outbox.cursor = max(outbox.cursor, query.upto)
+
+
+def _hold(ledger: Ledger, board: Board, job: Job, lane: Lane) -> None:
+    """A Request whose record was not acknowledged waits until the neighbour above has said what became of its job (R5):
+    were the stores on both sides of this board old copies, the job would run once more."""
+    for kind, number in enumerate(lane.sent):
+        if number == lane.number:
+            lane.sent[kind] = NEVER
+    lane.number = 0
+    if lane.counted:
+        lane.counted = False
+        count(board.offered, job.branch, -1)
+    lane.waiting = True
+    count(board.waiting, job.branch, 1)
+    ledger.touch(job)
 
 
 def _offer_waiting(ledger: Ledger, board: Board, query: Waiting, rows: list[Row]) -> None:

@@ -28,6 +28,7 @@ from mesh.row import Row
 
 UPWARD: Final = frozenset({Kind.PROGRESS, Kind.OUTCOME, Kind.REJECT})
 """Kinds that travel towards the origin; the others travel towards the destination."""
+ENDS: Final = (Kind.OUTCOME, Kind.REJECT)
 _ROLES: Final = tuple(Role)
 _STATES: Final = tuple(State)
 _ROLE_NUMBERS: Final = MappingProxyType({role: number for number, role in enumerate(_ROLES)})
@@ -242,6 +243,10 @@ class Job:
             return
         if target is not None and target is not source:
             target.sent[kind] = NEVER
+        down = self.down
+        if kind in ENDS and source is self.up and down is not None and down.sent[Kind.REQUEST] != HAS:
+            # The origin told a store that had lost it: alone, the Request would have the job run once more.
+            down.sent[kind] = NEVER
 
     def _drop(self, kind: Kind) -> None:
         self.facts[kind] = None

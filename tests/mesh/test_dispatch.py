@@ -444,3 +444,44 @@ def test_all_sent_is_not_said_on_a_link_that_closed_in_the_same_step() -> None:
     pair.release("portal")
     pair.reconnect("portal", "cluster")
     assert not node.board("cluster").exchanging
+
+
+def test_a_request_in_flight_waits_for_the_neighbour_above_after_a_start() -> None:
+    """Both stores beside the second board are old copies that agree with each other; only the origin knows the end."""
+    mesh = Mesh(*CHAIN)
+    early = mesh["c"].store.copy()
+    job_id = mesh.put("a.b.c")
+    mesh.deliver("a", "b", 9)
+    old = mesh["b"].store.copy()
+    mesh.settle()
+    mesh.run_all("c")
+    mesh.settle()
+    assert mesh["a"].state(job_id) is State.COMPLETE
+    mesh.restore("b", old)
+    mesh.restore("c", early)
+    mesh["c"].starts.clear()
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert not mesh["c"].starts
+    board = mesh["b"].board("c")
+    assert (board.waiting, board.offered) == ({"0:": 1}, {})
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert not mesh["c"].starts
+    assert mesh["a"].state(job_id) is mesh["b"].state(job_id) is State.COMPLETE
+    assert (board.waiting, board.offered) == ({}, {})
+
+
+def test_a_request_in_flight_goes_on_once_the_neighbour_above_knows_no_better() -> None:
+    mesh = Mesh(*CHAIN)
+    job_id = mesh.put("a.b.c")
+    mesh.deliver("a", "b", 9)
+    mesh.cut("b", "c")
+    mesh.crash("b")
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert not mesh["c"].knows(job_id)
+    mesh.connect("a", "b")
+    mesh.settle()
+    mesh.run_all("c")
+    assert mesh["a"].state(job_id) is State.COMPLETE

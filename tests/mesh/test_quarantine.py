@@ -71,3 +71,20 @@ def test_a_damaged_row_that_comes_back_is_counted_again_until_it_ends() -> None:
     mesh.settle()
     assert mesh["a"].state(job) is State.COMPLETE
     assert mesh["a"].board("b").offered == {}
+
+
+def test_jobs_whose_rows_were_damaged_start_again_in_the_groups_of_a_crash() -> None:
+    """R8: they may have been running when the agent died, and nobody knows which one killed it."""
+    mesh = Mesh(("a", "b"), limits={"b": Limits(handlers=4)})
+    jobs = [mesh.put("a.b") for _ in range(3)]
+    mesh.settle()
+    assert len(mesh["b"].starts) == 3
+    rows = mesh["b"].store.rows
+    for row_ in list(rows.values()):
+        rows[row_.seq] = row_._replace(facts=b"damaged")
+    mesh.crash("b")
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert len(mesh["b"].starts) == 1
+    mesh.run_all("b")
+    assert {mesh["a"].state(job) for job in jobs} == {State.COMPLETE}

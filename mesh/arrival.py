@@ -185,7 +185,8 @@ class Arrival:
         if refusal is not None:
             return refusal
         # A row of it that was damaged says that it was here: it may have run, or gone on.
-        reissued |= fact.job_id in ledger.quarantined
+        damaged = fact.job_id in ledger.quarantined
+        reissued |= damaged
         job = ledger.create(fact.job_id, place.role, place, now_ms)
         lane = Lane(board.id)
         depth = len(request.lineage) if request.lineage else 0
@@ -213,7 +214,7 @@ class Arrival:
             if job.facts[Kind.CANCEL] is not None:
                 self._destination.cancel(job, now_ms, known_lost=reissued)
             else:
-                self._destination.claim(job, now_ms, known_lost=reissued)
+                self._destination.claim(job, now_ms, known_lost=reissued, damaged=damaged)
         else:
             self._hop.forward(job, now_ms, reissued=reissued)
             if job.facts[Kind.CANCEL] is not None:

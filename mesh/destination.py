@@ -52,11 +52,12 @@ class Destination:
 
     # -- coming in ----------------------------------------------------------------------------------------------
 
-    def claim(self, job: Job, now_ms: int, *, known_lost: bool) -> None:
+    def claim(self, job: Job, now_ms: int, *, known_lost: bool, damaged: bool = False) -> None:
         """A Request for this agent, seen for the first time. `known_lost`: it was acknowledged before and this store
-        does not know it, so it may have run already (R5)."""
+        does not know it, so it may have run already (R5). `damaged`: what it had was a damaged row, so the
+        job may have been running when the agent died (R8)."""
         expired = now_ms > job.request.expires_ms
-        job.doubtful = known_lost
+        job.doubtful, job.crashes = known_lost, int(damaged)
         if known_lost and (expired or not self._is_idempotent(job)):
             self._end(job, LOST, now_ms)
             return
@@ -101,13 +102,14 @@ class Destination:
             message = "the agent died while the job was running, and its instruction is not idempotent"
             self._end(job, Ending(State.ERROR, error=("interrupted", message), unknown_effect=True), now_ms)
         else:
-            self.suspects.append(job.id)
-            self._unreported.append((now_ms, job.id))
+            self._enqueue(job, now_ms)
 
     def _enqueue(self, job: Job, now_ms: int) -> None:
         assert job.up is not None
-        self.ready.setdefault(job.up.board, deque()).append(job.id)
-        self._unreported.append((now_ms + int(self._ledger.limits.report_after_s * 1000), job.id))
+        queue = self.suspects if job.crashes else self.ready.setdefault(job.up.board, deque())
+        queue.append(job.id)
+        wait_s = 0.0 if job.crashes else self._ledger.limits.report_after_s
+        self._unreported.append((now_ms + int(wait_s * 1000), job.id))
 
     def _is_idempotent(self, job: Job) -> bool:
         instruction = self._ledger.access.read(job.request.instruction)

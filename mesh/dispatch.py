@@ -188,8 +188,7 @@ def _next_page(ledger: Ledger, board: Board) -> Query | None:
         return Numbered(board.id, board.link, board.outbox.cursor, board.outbox.last, PAGE)
     for branch in board.waiting:
         if branch not in board.held and board.may_offer(branch):
-            # Damaged rows are found each time, and left where they are.
-            free = (board.credit or 0) - board.offered.get(branch, 0) + len(ledger.quarantined)
+            free = (board.credit or 0) - board.offered.get(branch, 0)
             return Waiting(board.id, board.link, branch, min(PAGE, free), ledger.first_seq, ledger.unproved())
     return None
 

@@ -38,6 +38,8 @@ class Batch:
         portals: (zone, portal, fingerprint): which origin speaks for a portal.
         peers, invitations: rows of the peer book.
         trims: (board, after, upto): facts of finished jobs numbered so on that upstream board may go (R7).
+        quarantined: rows by `seq` that turned out damaged: until they are replaced they are in no count, wait for
+            nothing and never fall due; before `rows`.
         collect_ms: finished jobs whose horizon lies before this may be forgotten, or None.
         blobs, slices: blobs, to be inserted or replaced by `id`, and parts of them, to be added. One that a fact names
             takes the place of an older one of its key that was named, and is owed to whom that one was.
@@ -55,6 +57,7 @@ class Batch:
     peers: list[PeerRow] = field(default_factory=list)
     invitations: list[InvitationRow] = field(default_factory=list)
     trims: list[tuple[int, int, int]] = field(default_factory=list)
+    quarantined: list[int] = field(default_factory=list)
     collect_ms: int | None = None
     blobs: list[BlobRow] = field(default_factory=list)
     slices: list[Slice] = field(default_factory=list)
@@ -78,6 +81,7 @@ class Batch:
             or self.peers
             or self.invitations
             or self.trims
+            or self.quarantined
             or self.collect_ms is not None
             or self.has_blobs
         )

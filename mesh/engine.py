@@ -27,6 +27,7 @@ from mesh.arrival import Arrival
 from mesh.blobs import Blob
 from mesh.board import Board
 from mesh.clocks import Clocks
+from mesh.counting import overdue, uncount
 from mesh.destination import Destination
 from mesh.dispatch import acknowledge, build_records, number_all, page, pump, rest
 from mesh.effects import (
@@ -343,7 +344,7 @@ class Engine:
             if job.role is Role.DESTINATION:
                 self.destination.expire(job, now_ms)
             elif job.down is not None and job.down.offered:
-                self.ledger.overdue(job, now_ms)
+                overdue(self.ledger, job, now_ms)
             else:
                 self._hop.expire(job, now_ms)
 
@@ -381,7 +382,7 @@ class Engine:
         """Close the step: fill free slots, sign, number, store, pack; see `effects` for what to do with it."""
         ledger = self.ledger
         self.destination.fill(now_ms)
-        ledger.uncount()
+        uncount(ledger)
         number_all(ledger)
         ledger.sign()
         build_records(ledger)

@@ -25,6 +25,7 @@ from mesh.limits import Limits
 from mesh.messages import Type, Want, encode
 from mesh.positions import Incarnations
 from mesh.proof import BATCH, leaf_of, sign_batch
+from mesh.quarantine import Quarantine
 from mesh.room import Room
 from mesh.routing import Place, place_of
 from mesh.row import Row
@@ -74,7 +75,7 @@ class Ledger:
         self.absent: set[bytes] = set()
         self.pinned: dict[bytes, int] = {}
         self.revoked: set[bytes] = set()
-        self.quarantined: dict[bytes, tuple[int, str | None]] = {}
+        self.quarantined = Quarantine()
         self.next_due_ms: int | None = None
         self.room = Room.ENOUGH
         """What the store last said of its room: without any, no new job is taken (R10)."""
@@ -178,7 +179,7 @@ class Ledger:
 
     def create(self, job_id: bytes, role: Role, place: Place, now_ms: int) -> Job:
         """A job that was not known; the caller merges its Request and touches it."""
-        seq, key = self.quarantined.pop(job_id, (0, None))
+        seq, key = self.quarantined.take(job_id)
         if not seq:
             seq = self.next_seq
             self.next_seq += 1
@@ -204,8 +205,7 @@ class Ledger:
             job = Job.from_row(row, self.place_on)
         except CorruptRow as error:
             self.absent.add(row.id)
-            if row.id not in self.quarantined:
-                self.quarantined[row.id] = (row.seq, row.key if type(row.key) is str else None)
+            if self.quarantined.put(row):
                 self._quarantine(row)
                 if row.never_left:
                     self.effects.lost.append(Lost(row.id, error))
@@ -219,7 +219,9 @@ class Ledger:
         return job
 
     def _quarantine(self, row: Row) -> None:
-        """Take a damaged row out of the counts, and ask the neighbours for their copies."""
+        """Take a damaged row out of the counts, in the store too: another opening may have no reason to read it again;
+        and ask the neighbours for their copies."""
+        self.effects.batch.quarantined.append(row.seq)
         if type(row.id) is not bytes:
             return
         if self.blobs.used and row.up_board is not None:
@@ -264,38 +266,6 @@ class Ledger:
         """The job says something new: store it and tell whoever watches."""
         self.dirty[job.id] = job
         self.effects.changed.append(job.id)
-
-    def uncount(self) -> None:
-        """Jobs that finished in this step no longer wait and take no credit."""
-        for job in self.dirty.values():
-            if not job.live:
-                self._uncount(job)
-
-    def overdue(self, job: Job, now_ms: int) -> None:
-        """A job that was offered has been silent for too long: its credit is free again, and people see it so (R6)."""
-        down = job.down
-        if down is not None and down.counted and now_ms >= (self.due_ms(job) or now_ms + 1):
-            down.counted = False
-            board = self.boards[down.board]
-            count(board.offered, job.branch, -1)
-            self.pumped[board.id] = board
-            self.changed(job)
-
-    def _uncount(self, job: Job) -> None:
-        down, up = job.down, job.up
-        if down is not None and down.waiting:
-            down.waiting = False
-            count(self.boards[down.board].waiting, job.branch, -1)
-        if down is not None and down.counted:
-            down.counted = False
-            board = self.boards[down.board]
-            count(board.offered, job.branch, -1)
-            self.pumped[board.id] = board
-        if up is not None and up.counted:
-            up.counted = False
-            board = self.boards[up.board]
-            count(board.accepted, job.branch_above, -1)
-            self.roomier[board.id] = board
 
     def due_ms(self, job: Job) -> int | None:
         """When this agent has to look at the job again: its expiry while it may still say so, the time at which a

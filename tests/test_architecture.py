@@ -36,9 +36,9 @@ ORDER = MappingProxyType(
         """,
         "mesh": """
             errors limits room lifecycle codec blobs facts proof noise session known messages positions replication
-            routing lane row job board trust refusals access lineage effects ending ledger refetching sending receiving
-            dispatch hop destination clocks greeting liveness newcomer arrival exchange origin revocation opening
-            shortage engine __init__
+            routing lane row quarantine job board trust refusals access lineage effects ending ledger counting
+            refetching sending receiving dispatch hop destination clocks greeting liveness newcomer arrival exchange
+            origin revocation opening shortage engine __init__
             storage/contract storage/columns storage/blobs storage/memory storage/statements storage/checks
             storage/faults storage/log storage/mark storage/lock storage/database storage/queries storage/snapshot
             storage/sweep storage/space storage/sqlite storage/reader storage/writer storage/beside storage/__init__
@@ -95,6 +95,7 @@ TESTED_ELSEWHERE: MappingProxyType[str, str] = MappingProxyType(
         "agents/cli/loopback.py": "tests/agents/cli/test_bench.py makes rows of agents, and ends one of them",
         "agents/cli/language.py": "tests/acceptance/test_cli_language.py types it",
         "agents/cli/instructions.py": "tests/acceptance/test_plugins.py types verbs that use it",
+        "mesh/counting.py": "tests/mesh/test_ledger.py and the mutant credit_leaks see credit become free again",
         "mesh/row.py": "tests/mesh/test_job.py writes and reads rows",
         "mesh/opening.py": "tests/mesh/test_engine.py opens engines on every kind of store",
     }

@@ -31,14 +31,15 @@ class BlobPoints:
     def __init__(self, broken: Callable[[str, str], None]) -> None:
         self._broken = broken
         self._offered: dict[tuple[int, Key], int] = {}
-        self._there: dict[tuple[int, Key], None] = {}
 
     def sending(self, disk: Disk, board_id: int, message: Message) -> None:
         """A message leaves for a peer: slices, and what is said of those that came, are durable (13)."""
         match message:
             case BlobMessage():
                 key = Key(message.job_id, message.kind, message.hash)
-                self._offered[board_id, key] = message.length
+                # What is taken back may have come whole all the same: the answer is on its way then.
+                if message.length:
+                    self._offered[board_id, key] = message.length
             case SliceMessage():
                 key = Key(message.job_id, message.kind, message.hash)
                 part = whole(disk, key)[message.offset : message.offset + len(message.data)]
@@ -58,17 +59,17 @@ class BlobPoints:
             return True
         return disk.held.get((board_id, key), 0) >= message.held
 
-    def arrived(self, board_id: int, message: Message) -> None:
-        """A peer says what it holds."""
+    def arrived(self, disk: Disk, board_id: int, message: Message) -> None:
+        """A peer says what it holds. Who runs on a copy of the disk goes on from what was said before."""
         if isinstance(message, Held):
             key = Key(message.job_id, message.kind, message.hash)
             if self._offered.get((board_id, key)) == message.held:
-                self._there[board_id, key] = None
+                disk.there[board_id, key] = None
 
     def naming(self, disk: Disk, board_id: int, message: FactMessage, fact: Fact) -> None:
         """A fact leaves under its number: the peer has said that it holds what it names (R14)."""
         name = blob_of(fact.content)
         if name is None or not name.length or message.flags & WITHOUT:
             return
-        if (board_id, Key(fact.job_id, fact.kind, name.hash)) not in self._there:
+        if (board_id, Key(fact.job_id, fact.kind, name.hash)) not in disk.there:
             self._broken("R14", f"sends the {fact.kind.name} of {short_text(fact.job_id)} before its bytes are there")

@@ -42,6 +42,7 @@ class Disk(MemoryStore):
         refused: board and number of every record that was ever committed as refused.
         records: by number, the job it was given to, and the facts that were durable by then.
         held: by board and blob, the most bytes of it that were ever committed.
+        there: board and blob of everything that its peer has said it holds whole.
         damaged: jobs whose row was damaged, and not written since.
     """
 
@@ -54,6 +55,7 @@ class Disk(MemoryStore):
         self.refused: dict[tuple[int, int], None] = {}
         self.records: dict[int, tuple[bytes, bytes]] = {}
         self.held: dict[tuple[int, Key], int] = {}
+        self.there: dict[tuple[int, Key], None] = {}
         self.damaged: dict[bytes, None] = {}
 
     def copy(self) -> Disk:

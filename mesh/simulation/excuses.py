@@ -6,11 +6,11 @@ what only its owner could have ended. Whatever is not named here is broken for g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
-from mesh.facts import short_text
+from mesh.facts import Kind, short_text
 from mesh.job import Job
 from mesh.simulation.history import History, Told
 
@@ -59,6 +59,31 @@ class Excuses:
     def crosses(self, names: Sequence[str]) -> bool:
         """The path of a job leads over a link that was revoked."""
         return any(self.parted(one, other) for one, other in pairwise(names))
+
+    def stuck(self, held: Mapping[str, Mapping[bytes, Job]]) -> set[bytes]:
+        """Jobs that nobody can end since a key was revoked: those whose path leads over that link, those that wait
+        where such a one keeps the credit of their branch, or whose payload waits where its payload keeps the room; and
+        whoever waits for these.
+
+        Args:
+            held: the jobs that each agent holds.
+        """
+        if not self._history.revoked:
+            return set()
+        live = [(name, job) for name, jobs in held.items() for job in jobs.values() if job.live]
+        found, before = {job.id for _, job in live if self.crosses(job.place.names)}, -1
+        while len(found) > before:
+            before = len(found)
+            lanes = [(name, job, job.down) for name, job in live if job.down is not None]
+            keeping = [(name, lane.board, job) for name, job, lane in lanes if job.id in found]
+            credit = {(name, board, job.branch) for name, board, job in keeping}
+            room = {(name, board) for name, board, job in keeping if job.request.payload is not None}
+            for name, job, lane in lanes:
+                behind = lane.waiting and (name, lane.board, job.branch) in credit
+                unsent = not lane.offered and job.holding >> Kind.REQUEST & 1
+                if behind or (unsent and (name, lane.board) in room):
+                    found.add(job.id)
+        return found
 
 
 def is_damage(text: str) -> bool:

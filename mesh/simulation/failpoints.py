@@ -122,7 +122,7 @@ class Failpoints:
     def arrived(self, board_id: int, messages: Sequence[Message]) -> None:
         """Messages of a peer came: what it acknowledges is no longer in flight."""
         for message in messages:
-            self._blobs.arrived(board_id, message)
+            self._blobs.arrived(self.disk, board_id, message)
             if isinstance(message, Ack):
                 flight = self._flight.get(board_id, {})
                 for number in [number for number in flight if number <= message.received]:

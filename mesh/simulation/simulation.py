@@ -158,9 +158,8 @@ class Simulation:
         origin = path.partition(".")[0]
 
         def reply(result: bytes | MeshError) -> None:
-            # The row of the job that was put with that key is damaged: until its copy is back there is no answer.
-            damaged = key is not None and any(name == origin for name, _ in self.history.damages)
-            excused = isinstance(result, DiskFull | StoreAtLimit) or (damaged and "is damaged" in str(result))
+            excused = isinstance(result, DiskFull | StoreAtLimit)
+            excused = excused or ("is damaged" in str(result) and self._is_damaged(origin, key))
             if isinstance(result, MeshError) and not excused:
                 self.history.problem("put", f"{origin} refused {path} {text}: {result}")
             if on_reply is not None:
@@ -168,6 +167,11 @@ class Simulation:
 
         blob = None if payload is None else name_blob(payload)
         self.hosts[origin].put(Put(zone, path, text, life_s=life_s, key=key, payload=blob), reply)
+
+    def _is_damaged(self, origin: str, key: str | None) -> bool:
+        """The row of the job that was put with that key was damaged: until its copy is back there is no answer."""
+        rows = self.hosts[origin].disk.by_id.values()
+        return key is not None and any(row.key == key and (origin, row.id) in self.history.damages for row in rows)
 
     def cancel(self, job_id: bytes) -> None:
         """Cancel an acknowledged job at its origin."""

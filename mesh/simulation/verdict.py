@@ -72,6 +72,7 @@ class _Verdict:
             except CorruptRow as error:
                 self._held[name] = {}
                 self._unread.append(f"23: {name}: {error.message}")
+        self._stuck = self._excuses.stuck(self._held)
 
     def sentences(self) -> Iterator[str]:
         yield from self._unread
@@ -176,14 +177,8 @@ class _Verdict:
     def _copies(self, job_id: bytes) -> Iterator[str]:
         copies = {name: jobs[job_id] for name, jobs in self._held.items() if job_id in jobs}
         short = short_text(job_id)
-        # Behind jobs that a revoked agent keeps, others wait for its credit, or their payloads for the room of others.
-        waiting = any(job.down is not None and job.down.waiting for job in copies.values())
-        waiting |= any(
-            job.down is not None and not job.down.offered and job.holding >> Kind.REQUEST & 1 for job in copies.values()
-        )
-        behind = waiting and bool(self._history.revoked)
         for name, job in copies.items():
-            if job.live and not behind and not self._excuses.crosses(job.place.names):
+            if job.live and job_id not in self._stuck:
                 yield f"2: {short} is still {job.state} at {name}, its {job.role}"
         known = next((job for job in copies.values() if job.facts[Kind.REQUEST] is not None), None)
         if known is None:

@@ -102,6 +102,8 @@ class MemoryStore:
         return Room.ENOUGH
 
     def _apply(self, batch: Batch) -> None:
+        for seq in self.rows.keys() & batch.quarantined:
+            self.rows[seq] = self.rows[seq]._replace(up_branch=None, down_branch=None, due_ms=None)
         for row in batch.rows:
             self.rows[row.seq] = row
             self._ids[row.id] = row.seq

@@ -209,6 +209,8 @@ def _write(connection: sqlite3.Connection, batch: Batch) -> bool:
     """Write all but the jobs; whether a table under the seal changed."""
     if batch.boards:
         connection.executemany(statements.PUT_BOARD, with_check("boards", batch.boards))
+    if batch.quarantined:
+        connection.executemany(statements.QUARANTINE, [(seq,) for seq in batch.quarantined])
     if batch.has_blobs:
         write_blobs(connection, batch)
     tables: tuple[tuple[str, str, Sequence[tuple[Any, ...]]], ...] = (

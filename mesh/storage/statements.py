@@ -37,6 +37,7 @@ PUT_ROWS: Final = (
 Python's lock is given up around each statement, and a busy event loop takes up to 5 ms to give it back: 16 rows a
 statement instead of one cost it 16 times less often.
 """
+QUARANTINE: Final = "UPDATE jobs SET up_branch = NULL, down_branch = NULL, due_ms = NULL WHERE seq = ?"
 PUT_BOARD: Final = """
 INSERT INTO boards (id, zone, name, fingerprint, record, "check") VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET

@@ -130,6 +130,19 @@ def test_waiting_jobs_are_found_by_branch_in_the_order_they_came(store: Store) -
     assert found(store, Waiting(2, 1, "0:far", 10)) == [3]
 
 
+def test_a_damaged_row_is_in_no_count_and_waits_for_nothing_until_it_is_replaced(store: Store) -> None:
+    put(store, row(1, waiting=1, due_ms=5), row(2))
+    put(store, quarantined=[1, 9])
+    assert found(store, ById((job_id(1),))) == [1]
+    assert found(store, Waiting(2, 1, "0:far", 10)) == []
+    assert found(store, Due(9, 10, 1, ())) == []
+    assert store.read(Due(9, 10, 1, ())).next_ms is None
+    opened = reopened(store)
+    assert (opened.waiting, opened.offered, opened.accepted) == ((), ((2, "0:far", 1),), ((1, "0:", 1),))
+    put(store, row(1, waiting=1), quarantined=[1])
+    assert found(store, Waiting(2, 1, "0:far", 10)) == [1]
+
+
 def test_shared_jobs_of_a_board_are_paged_in_the_order_they_came(store: Store) -> None:
     put(store, row(1), row(2, up_board=2, down_board=3), row(3, up_board=3, down_board=None), row(4, live=0))
     put(store, row(5, live=0, facts=None))
@@ -359,6 +372,7 @@ BATCHES = st.builds(
     peers=st.lists(st.builds(peer, st.integers(1, 3), state=st.sampled_from(("pinned", "revoked"))), max_size=2),
     invitations=st.lists(st.builds(invitation, st.integers(1, 3), failures=NUMBERS), max_size=2),
     trims=st.lists(st.tuples(st.sampled_from(BOARDS), NUMBERS, NUMBERS), max_size=2),
+    quarantined=st.lists(st.integers(1, 14), max_size=2),
     collect_ms=TIMES,
 )
 AFTER = st.integers(0, 12)

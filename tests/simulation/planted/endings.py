@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
+from mesh import engine
 from mesh.destination import Destination
 from mesh.ending import Ending
 from mesh.facts import Kind
@@ -36,7 +37,7 @@ def offered_job_expires_where_it_waits() -> Iterator[None]:
         hop._reject(job, "expired", "too late", "", now_ms)
 
     with patch.object(Ledger, "due_ms", due_ms):
-        yield from planted(Ledger, "overdue", overdue)
+        yield from planted(engine, "overdue", overdue)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from mesh import arrival, exchange
+from mesh import arrival, counting, exchange
 from mesh.arrival import Arrival
 from mesh.board import Board, count
 from mesh.dispatch import withdraw
@@ -111,14 +111,14 @@ def second_outcome_overwrites() -> Iterator[None]:
 @contextmanager
 def credit_leaks() -> Iterator[None]:
     """A finished job keeps its credit now and then."""
-    good = Ledger._uncount
+    good = counting._uncount
 
     def uncount(ledger: Ledger, job: Job) -> None:
         if job.down is not None and job.outcome is not None and job.outcome.error is not None:
             job.down.counted = False
         good(ledger, job)
 
-    yield from planted(Ledger, "_uncount", uncount)
+    yield from planted(counting, "_uncount", uncount)
 
 
 @contextmanager

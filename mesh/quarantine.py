@@ -1,0 +1,32 @@
+"""Rows that turned out damaged (rule R10): what is known of them until a neighbour gives its copy."""
+
+from __future__ import annotations
+
+from mesh.row import Row
+
+
+class Quarantine:
+    """The damaged rows that were met since the store was opened, by job."""
+
+    def __init__(self) -> None:
+        self._rows: dict[bytes, tuple[int, str | None]] = {}
+
+    def __contains__(self, job_id: object) -> bool:
+        return job_id in self._rows
+
+    def put(self, row: Row) -> bool:
+        """Note a damaged row; says whether it was not known before."""
+        if row.id in self._rows:
+            return False
+        # A damaged page may give a column any type.
+        self._rows[row.id] = (row.seq, row.key if type(row.key) is str else None)
+        return True
+
+    def take(self, job_id: bytes) -> tuple[int, str | None]:
+        """Forget the damaged row of a job whose copy takes its place.
+
+        Returns:
+            Its number, which the copy is stored under, and its idempotency key, which only this agent knows; (0, None)
+            if no row of the job is damaged.
+        """
+        return self._rows.pop(job_id, (0, None))

@@ -342,12 +342,10 @@ class Job:
         """
         try:
             if blake2b(row.id + row.record, digest_size=16).digest() != row.check:
-                raise CorruptRow(f"the stored row of job {short_text(row.id)} is damaged", fix=_REFETCHED)
+                raise CorruptRow(f"the stored row of job {_name(row)} is damaged", fix=_REFETCHED)
             return cls._read(row, place_on)
         except (CodecError, FactError, ValueError, TypeError, IndexError, KeyError) as error:
-            # A damaged page may give any column any type, the id too.
-            name = short_text(row.id) if type(row.id) is bytes else f"number {row.seq}"
-            raise CorruptRow(f"the stored row of job {name} is not readable: {error}", fix=_REFETCHED) from error
+            raise CorruptRow(f"the stored row of job {_name(row)} is not readable: {error}", fix=_REFETCHED) from error
 
     @classmethod
     def _read(cls, row: Row, place_on: PlaceOn) -> Job:
@@ -389,6 +387,14 @@ class Job:
                 job.place = place_on(job.request.path)
         elif job.live:
             raise CorruptRow(f"the stored facts of job {short_text(row.id)} are gone", fix=_REFETCHED)
-        if row[:_BLOBS] != job._columns(due_ms):
+        stored: tuple[object, ...] = row
+        if stored[:_BLOBS] != job._columns(due_ms):
             raise CorruptRow(f"the stored columns of job {short_text(row.id)} are damaged", fix=_REFETCHED)
         return job
+
+
+def _name(row: Row) -> str:
+    """How a damaged row is called: by its id, unless that is damaged too, whatever it has become."""
+    columns: tuple[object, ...] = row
+    seq, job_id = columns[:2]
+    return short_text(job_id) if type(job_id) is bytes and job_id else f"number {seq}"

@@ -16,7 +16,7 @@ from mesh.blobs import Blobs
 from mesh.board import Board, BoardRow, count
 from mesh.effects import Effects, Lost, Query
 from mesh.errors import CorruptRow
-from mesh.facts import Content, Fact, Kind, make, short_text
+from mesh.facts import ID_BYTES, Content, Fact, Kind, make, short_text
 from mesh.job import Job, Row
 from mesh.known import Known
 from mesh.lane import Lane
@@ -222,7 +222,7 @@ class Ledger:
 
     def _quarantine(self, row: Row) -> None:
         """Take a damaged row out of the counts, and ask the neighbours for their copies."""
-        if type(row.id) is not bytes:
+        if len(row.id) != ID_BYTES:
             return
         for board_id, branch in ((row.up_board, row.up_branch), (row.down_board, row.down_branch)):
             board = None if board_id is None else self.boards.get(board_id)

@@ -11,13 +11,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format bench soak clean
+.PHONY: help demo test check format compiled bench soak clean
 
 help:
 	@echo 'make demo     two agents, one invitation, three jobs, over a real encrypted link (under 20 s)'
 	@echo 'make test     format, lint, types and all tests; what .ci/run runs'
 	@echo 'make check    format, lint and types only'
 	@echo 'make format   let ruff put the source in order'
+	@echo 'make compiled the engine compiled to C, under build/compiled (a minute; needs a C compiler)'
 	@echo 'make bench    throughput and latency on this machine, beside Celery, NATS and others (10 minutes)'
 	@echo 'make soak     the suites that play chance, a hundred times over; goes on where it stopped; SUITES="pure kills"'
 	@echo 'make clean    remove .venv, caches and built files'
@@ -40,7 +41,10 @@ check: $(TOOLS)
 format: $(TOOLS)
 	@$(BIN)/ruff check --quiet --fix .; $(BIN)/ruff format --quiet .
 
-# Whatever peer is not there is left out, visibly. BENCH_QUICK=1 shows in three minutes whether all of it works.
+compiled: $(TOOLS)
+	@$(BIN)/python -m tests.compiled
+
+# Whatever peer is not there is left out, visibly, and so is the compiled engine without a C compiler. BENCH_QUICK=1 shows in three minutes whether all of it works.
 bench: $(TOOLS) $(PEERS)
 	@$(SERVERS_$(SERVERS))
 	@BENCH_COMMAND='make bench$(if $(ONLY), ONLY=$(ONLY))' \

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -30,6 +31,12 @@ def load(target: str) -> Any:
     """What `module:name` names, one of our own modules."""
     module, _, name = target.partition(":")
     return getattr(import_module(module), name)
+
+
+def engine_is_compiled() -> bool:
+    """Whether the engine of this installation is the one that is compiled to C. It is not loaded for that."""
+    found = find_spec("mesh.engine")
+    return found is not None and found.origin is not None and not found.origin.endswith(".py")
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgpack import packb
 
@@ -248,7 +248,7 @@ class Board:
         return board
 
 
-def _by_number(refusals: Iterable[tuple[int, str, str]]) -> dict[int, tuple[str, str]]:
+def _by_number(refusals: Iterable[list[Any]]) -> dict[int, tuple[str, str]]:
     return {number: (reason, detail) for number, reason, detail in refusals}
 
 

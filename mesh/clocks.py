@@ -76,4 +76,4 @@ class Clocks:
         if level > before:
             more = ": no jobs pass between them" if level is Skew.REFUSED else ""
             self._ledger.alarm(f'the clock of "{board.name}" is {abs(board.skew_ms) / 1000:.0f} s off this one{more}')
-        return (level is Skew.REFUSED) is not (before is Skew.REFUSED)
+        return (level == Skew.REFUSED) is not (before == Skew.REFUSED)

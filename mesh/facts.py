@@ -9,7 +9,7 @@ Request (origin), Cancel and Delete (origin), Progress and Outcome (destination)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from hashlib import blake2b
 from itertools import product
@@ -296,7 +296,9 @@ def _check_request(request: Request) -> None:
         _check_blob(request.payload)
     if request.parent is not None and len(request.parent) != ID_BYTES:
         raise FactError("the request names a parent of the wrong length")
-    for parent in request.lineage or ():
+    # What stands in the list may be anything yet, whatever it is declared as.
+    lineage: Sequence[object] = request.lineage or ()
+    for parent in lineage:
         if type(parent) is not list or len(parent) != 3 or any(type(part) is not bytes for part in parent):
             raise FactError("the lineage of the request is malformed")
 
@@ -308,7 +310,7 @@ def _check_outcome(outcome: Outcome) -> None:
         _check_blob(outcome.result)
         if outcome.state != State.COMPLETE:
             raise FactError("only a job that is complete has a result in a blob")
-    error = outcome.error
+    error: Sequence[object] | None = outcome.error
     if error is not None and (len(error) != 2 or any(type(part) is not str for part in error)):
         raise FactError("the error of the outcome is malformed")
     if (outcome.state == State.ERROR) is (error is None):

@@ -321,9 +321,7 @@ class Job:
         try:
             return cls._read(row, place_on)
         except (CorruptRow, CodecError, FactError, ValueError, TypeError, IndexError, KeyError) as error:
-            # A damaged page may give any column any type, the id too.
-            name = short_text(row.id) if type(row.id) is bytes else f"number {row.seq}"
-            what = f"the stored row of job {name} is not readable: {error}"
+            what = f"the stored row of job {_name(row)} is not readable: {error}"
             if isinstance(error, CorruptRow):
                 what = error.message
             if row.never_left:
@@ -333,7 +331,7 @@ class Job:
     @classmethod
     def _read(cls, row: Row, place_on: PlaceOn) -> Job:
         if blake2b(row.id + row.record, digest_size=16).digest() != row.check:
-            raise CorruptRow(f"the stored row of job {short_text(row.id)} is damaged")
+            raise CorruptRow(f"the stored row of job {_name(row)} is damaged")
         (
             seq,
             role,
@@ -372,6 +370,14 @@ class Job:
                 job.place = place_on(job.request.path)
         elif job.live:
             raise CorruptRow(f"the stored facts of job {short_text(row.id)} are gone")
-        if row[:_BLOBS] != job._columns(due_ms):
+        stored: tuple[object, ...] = row
+        if stored[:_BLOBS] != job._columns(due_ms):
             raise CorruptRow(f"the stored columns of job {short_text(row.id)} are damaged")
         return job
+
+
+def _name(row: Row) -> str:
+    """How a damaged row is called: by its id, unless that is damaged too, whatever it has become."""
+    columns: tuple[object, ...] = row
+    seq, job_id = columns[:2]
+    return short_text(job_id) if type(job_id) is bytes and job_id else f"number {seq}"

@@ -16,7 +16,7 @@ from mesh.blobs import Blobs
 from mesh.board import Board, BoardRow, count
 from mesh.effects import Effects, Lost, Query
 from mesh.errors import CorruptRow
-from mesh.facts import Content, Fact, Kind, make, short_text
+from mesh.facts import ID_BYTES, Content, Fact, Kind, make, short_text
 from mesh.job import Job
 from mesh.known import Known
 from mesh.lane import Lane
@@ -222,7 +222,7 @@ class Ledger:
         """Take a damaged row out of the counts, in the store too: another opening may have no reason to read it again;
         and ask the neighbours for their copies."""
         self.effects.batch.quarantined.append(row.seq)
-        if type(row.id) is not bytes:
+        if len(row.id) != ID_BYTES:
             return
         if self.blobs.used and row.up_board is not None:
             # Its bytes come again with it, or never. (An origin's people may still want to see a result.)

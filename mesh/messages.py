@@ -289,14 +289,17 @@ def read(array: object) -> Message | None:
 
 
 def _check_lists(message: Ack | Hello) -> None:
+    # What stands in the lists may be anything yet, whatever it is declared as.
     if isinstance(message, Ack):
-        if not all(_is_refusal(item) for item in message.refused):
+        refused: Sequence[object] = message.refused
+        if not all(_is_refusal(item) for item in refused):
             raise MessageError("a refusal is [number, reason, detail]")
         return
     pairs: Sequence[object] = [*message.incarnations, *([] if message.received is None else [message.received])]
     if not message.incarnations or not all(_is_position(pair) for pair in pairs):
         raise MessageError("a position is [incarnation, number]")
-    if message.keywords is not None and not all(type(word) is str for word in message.keywords):
+    words: Sequence[object] = message.keywords or ()
+    if not all(type(word) is str for word in words):
         raise MessageError("keywords are texts")
 
 

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -17,8 +18,8 @@ import click
 
 from agents.calls import CallFailed
 from agents.cli.session import Session
-from agents.cli.showing import say_error
-from agents.exports import load
+from agents.cli.showing import say, say_error
+from agents.exports import engine_is_compiled, load
 
 VERBS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
@@ -75,13 +76,26 @@ class Verbs(click.Group):
             formatter.write_dl([(verb, told) for verb, (_, told) in VERBS.items()])
 
 
+def _tell_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        say(f"mesh {version('hopboard')}{' (compiled engine)' if engine_is_compiled() else ''}")
+        context.exit()
+
+
 @click.group(
     cls=Verbs,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 ok, 1 job failed, 2 usage, 3 unreachable, 4 denied, 5 not known yet.",
 )
 @click.option("-C", "folder", metavar="DIR", help="The agent's folder; default MESH_HOME, else the current one.")
-@click.version_option(package_name="hopboard", message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_tell_version,
+    help="Show the version, and whether the engine is compiled to C, and exit.",
+)
 @click.pass_context
 def mesh(context: click.Context, folder: str | None) -> None:
     """Agents that pass jobs on, durably, from peer to peer."""

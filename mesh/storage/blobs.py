@@ -15,6 +15,8 @@ from mesh.effects import Batch, Bytes
 from mesh.storage.columns import check_of_blob, check_of_slice, slice_id
 
 _ROW: Final = "id, job, kind, hash, length, board, held, named, counted, owed, at_ms"
+_FITS: Final = frozenset((int, bytes, int, bytes, int, int, int, int, int, owed, int) for owed in (int, type(None)))
+"""The types that the columns of a row may have."""
 _PUT: Final = f"""
 INSERT INTO blobs ({_ROW}, "check") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
@@ -113,5 +115,6 @@ def counted_of(connection: sqlite3.Connection, board: int, kind: int) -> int:
 
 
 def _sound(rows: Iterable[Sequence[object]]) -> list[BlobRow]:
-    made = [(BlobRow(*row[:-1]), row[-1]) for row in rows]  # type: ignore[arg-type]
+    # A damaged page may give any column any type.
+    made = [(BlobRow(*row[:-1]), row[-1]) for row in rows if tuple(map(type, row[:-1])) in _FITS]  # type: ignore[arg-type]
     return [row for row, check in made if check_of_blob(row) == check]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import blake2b
+from itertools import product
 from typing import Final
 
 from mesh.blobs import BlobRow
@@ -27,6 +29,30 @@ CHECK_BYTES: Final = 16
 """Of the hash beside a stored blob or slice (R10)."""
 
 _LIMITS: Final = Limits()
+_INT: Final = (int,)
+_BYTES: Final = (bytes,)
+_INT_OR_NONE: Final = (int, type(None))
+_TEXT_OR_NONE: Final = (str, type(None))
+_TYPES: Final[tuple[tuple[type, ...], ...]] = (
+    *(_INT, _BYTES, _INT, _INT, _INT, _INT_OR_NONE, _INT, _INT_OR_NONE, _INT, _TEXT_OR_NONE, _TEXT_OR_NONE),
+    *(_INT, _INT_OR_NONE, _TEXT_OR_NONE, _BYTES, (bytes, type(None)), _BYTES),
+)
+"""The types that the columns of a `Row` may have."""
+# Every combination of them: one look-up instead of a look at each column.
+_FITS: Final = frozenset(product(*_TYPES))
+
+
+def row_of(columns: Iterable[object]) -> Row:
+    """A job's row as its table gave it.
+
+    A damaged page may give any column any type. One that is wrong is taken as empty, 0 or "", so that the row is one by
+    its types, and its hash or its blobs say that it is damaged.
+    """
+    found = tuple(columns)
+    if tuple(map(type, found)) in _FITS:
+        return Row._make(found)
+    pairs = zip(found, _TYPES, strict=True)
+    return Row._make([value if type(value) in allowed else allowed[0]() for value, allowed in pairs])
 
 
 def number_on(row: Row, board: int) -> int:

@@ -33,7 +33,7 @@ from mesh.row import Row
 from mesh.storage import statements
 from mesh.storage.blobs import counted_of, read_slices
 from mesh.storage.checks import checked
-from mesh.storage.columns import DESTINATION, HASH_BYTES, number_on
+from mesh.storage.columns import DESTINATION, HASH_BYTES, number_on, row_of
 
 NEWEST: Final = 1_000_000
 """Ids that a search for a short one looks at, newest first: about 100 ms."""
@@ -52,7 +52,7 @@ class Queries:
         self._connection = connection
 
     def _rows(self, statement: str, arguments: Sequence[object] | dict[str, object]) -> list[Row]:
-        return list(map(Row._make, self._connection.execute(statement, arguments)))
+        return list(map(row_of, self._connection.execute(statement, arguments)))
 
     def read(self, query: Query) -> Answer:
         """Answer a query of the engine."""

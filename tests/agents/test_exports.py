@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import agents
-from agents.exports import NAMES, load
+from agents.exports import NAMES, engine_is_compiled, load
 
 
 def test_every_public_name_is_there() -> None:
@@ -25,3 +25,7 @@ def test_asking_for_help_loads_little() -> None:
     program = "import sys, agents.cli; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert not {"pydantic", "grammar", "mesh", "nacl", "websockets", "sqlite3"} & set(loaded)
+
+
+def test_this_engine_is_not_compiled() -> None:
+    assert not engine_is_compiled()

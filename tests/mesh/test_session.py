@@ -424,6 +424,7 @@ def test_a_closed_session_stays_closed() -> None:
         ours.seal(b"")
 
 
+@pytest.mark.interpreted
 def test_keys_are_replaced_at_the_same_frame_on_both_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """By frames, by bytes, and each direction for itself, with bounds small enough to pass them often."""
     monkeypatch.setattr("mesh.session.REKEY_FRAMES", 7)
@@ -447,6 +448,7 @@ def test_keys_are_replaced_at_the_same_frame_on_both_ends(monkeypatch: pytest.Mo
     assert len(counts) == 4
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize(
     ("frames", "size", "sizes"),
     [(3, 10**9, [0, 500, 0]), (10**9, 1_000, [400, 599, 1])],

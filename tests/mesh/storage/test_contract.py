@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -275,7 +276,7 @@ def told(snapshot: Snapshot) -> dict[str, Any]:
     unordered = ("cards", "pins", "portals", "ids", "keys", "waiting", "offered", "accepted", "strays")
     return {
         name: sorted(getattr(snapshot, name)) if name in unordered else getattr(snapshot, name)
-        for name in Snapshot.__slots__
+        for name in (field.name for field in fields(Snapshot))
     }
 
 

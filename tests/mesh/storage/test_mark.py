@@ -105,6 +105,7 @@ def test_a_log_that_begins_anew_is_still_its_own(tmp_path: Path) -> None:
     assert first_salt(path) is None
 
 
+@pytest.mark.interpreted
 def test_a_log_is_marked_again_before_its_mark_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     marked: list[int] = []
     monkeypatch.setattr("mesh.storage.sqlite.COMMITS", 3)

@@ -11,12 +11,12 @@ from typing import Final
 
 from mesh.board import Board, count
 from mesh.destination import Destination
-from mesh.dispatch import count_as_offered, resend
+from mesh.dispatch import count_as_offered, did_not_go_on, resend
 from mesh.effects import Told
 from mesh.errors import FactError
 from mesh.facts import Fact, Kind, Outcome, Progress, Reject, Request, decode
 from mesh.hop import Hop
-from mesh.job import UPWARD, Job, Merge
+from mesh.job import Job, Merge
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role, State
@@ -155,8 +155,9 @@ class Arrival:
             lane.offered = True
         else:
             return None
+        # All that is known of it, as in a full exchange: the peer may have lost its store as well.
         for fact in job.facts:
-            if fact is not None and (fact.kind in UPWARD) is (lane is job.up):
+            if fact is not None:
                 lane.sent[fact.kind] = NEVER
         self._ledger.touch(job)
         return lane
@@ -186,7 +187,9 @@ class Arrival:
             return refusal
         # A row of it that was damaged says that it was here: it may have run, or gone on.
         damaged = fact.job_id in ledger.quarantined
-        reissued |= damaged
+        # So does a report of our own.
+        known = place.role is Role.DESTINATION and any(one.kind is Kind.PROGRESS for one in facts)
+        reissued = reissued or damaged or known
         job = ledger.create(fact.job_id, place.role, place, now_ms)
         lane = Lane(board.id)
         depth = len(request.lineage) if request.lineage else 0
@@ -310,6 +313,9 @@ class Arrival:
                 cancelled = True
             elif kind is Kind.DELETE:
                 self._deleted(job)
+            elif kind is Kind.PROGRESS and job.role is Role.DESTINATION:
+                # Our own report, which this store does not know: it is an old copy, and the job may have run since.
+                job.doubtful = True
             elif kind in (Kind.OUTCOME, Kind.REJECT):
                 self._ended(job, lane, fact, number)
                 if lane is job.up and job.down is not None and not job.down.offered:
@@ -343,6 +349,7 @@ class Arrival:
         if lane is not job.down:
             if isinstance(fact.content, Reject) and fact.content.agent == self._ledger.name:
                 # Our own word, of a time that this store lost: the next agent never hears of the job.
+                did_not_go_on(job, fact.content)
                 self._never_offered(job)
             return
         if job.role is Role.HOP and job.up is not None:

@@ -183,8 +183,9 @@ class Destination:
         state = advance(job.role, job.state, Event.START)
         if state is None:
             return False
-        if not job.attempt and now_ms > job.request.expires_ms:
-            self._end(job, Ending(State.EXPIRED), now_ms)
+        lost = job.doubtful and not self._is_idempotent(job)
+        if lost or (not job.attempt and now_ms > job.request.expires_ms):
+            self._end(job, LOST if lost else Ending(State.EXPIRED), now_ms)
             return False
         instruction = self._ledger.access.read(job.request.instruction)
         denial = instruction if isinstance(instruction, Denial) else self._may_run(job, instruction)

@@ -12,7 +12,7 @@ from typing import Final
 
 from mesh.board import Board, count
 from mesh.effects import Numbered, Query, Shared, Waiting
-from mesh.facts import Kind
+from mesh.facts import Kind, Reject
 from mesh.job import Job
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
@@ -267,6 +267,9 @@ def _exchange(ledger: Ledger, board: Board, query: Shared, rows: list[Row]) -> N
         board.exchange_after = row.seq
         job = ledger.adopt(row)
         lane = None if job is None else job.lane_of(board.id)
+        if board.own_loss and job is not None and lane is job.up and job.seq < ledger.first_seq:
+            # As of a job that such a store does not know at all: the next agent may have lost its own copy as well.
+            may_have_gone_on(ledger, job)
         if job is None or lane is None or lane.waiting or (lane is job.down and not lane.offered and not job.live):
             # One that never went on: as a job to be run it would be news to the peer.
             continue
@@ -297,6 +300,22 @@ def withdraw(board: Board, job: Job, lane: Lane) -> None:
     if lane.counted:
         lane.counted = False
         count(board.offered, job.branch, -1)
+
+
+def may_have_gone_on(ledger: Ledger, job: Job) -> None:
+    """This store was put back, and in its lost future the Request may have gone on, though it says that it still waits:
+    it goes marked, if it goes again, and only the destination ends the job (R4, R5)."""
+    lane = job.down
+    if lane is not None and job.live and not lane.reissued:
+        lane.offered = lane.reissued = True
+        ledger.touch(job)
+
+
+def did_not_go_on(job: Job, reject: Reject) -> None:
+    """The word of this agent in that future came back: it refused the job, which had not gone on after all."""
+    lane = job.down
+    if lane is not None and lane.sent[Kind.REQUEST] == NEVER and reject.reason != "lost":
+        lane.offered = lane.reissued = False
 
 
 def count_as_offered(ledger: Ledger, board: Board, job: Job, lane: Lane) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 from mesh.arrival import Arrival
 from mesh.board import Board
 from mesh.clocks import Clocks
-from mesh.dispatch import PAGE, resend, went_home, withdraw
+from mesh.dispatch import PAGE, may_have_gone_on, resend, went_home, withdraw
 from mesh.effects import AtNumber, ById
 from mesh.errors import FactError
 from mesh.facts import ID_BYTES, Kind, decode
@@ -245,7 +245,12 @@ class Exchange:
     def _wanted(self, board: Board, job_id: bytes) -> None:
         job = self._ledger.find(job_id) if len(job_id) == ID_BYTES else None
         lane = None if job is None else job.lane_of(board.id)
-        if job is not None and lane is not None and not lane.waiting:
+        if job is None or lane is None:
+            return
+        if lane is job.down:
+            # It had the job, of which nothing but this is left there.
+            may_have_gone_on(self._ledger, job)
+        if not lane.waiting:
             resend(lane, job)
             self._ledger.touch(job)
 

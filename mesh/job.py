@@ -235,9 +235,14 @@ class Job:
         self._spread(fact.kind, None)
 
     def _spread(self, kind: Kind, source: Lane | None) -> None:
-        # Requests, cancels and deletes travel down; reports, outcomes and rejects travel up. What comes from further
-        # down goes on up, whatever it is: the origin that said it has lost its store.
-        target = self.up if kind in UPWARD or (source is not None and source is self.down) else self.down
+        # Requests, cancels and deletes travel down; reports, outcomes and rejects travel up. What comes from one side
+        # goes on to the other, whatever it is: who said it has lost its store.
+        if source is None:
+            target = self.up if kind in UPWARD else self.down
+        else:
+            target = self.up if source is self.down else self.down
+        if kind is Kind.REJECT and target is self.down:
+            return
         if kind is Kind.CANCEL and target is not None and not target.offered and not self.live:
             # Refused here instead of forwarded: the next agent never hears of the job.
             return

@@ -715,6 +715,48 @@ def test_a_hop_that_lost_its_store_learns_of_a_job_from_both_sides(first: str, s
     assert mesh["b"].board("a").accepted == mesh["b"].board("c").offered == {}
 
 
+def test_a_destination_that_was_put_back_learns_of_its_end_from_a_hop_that_lost_its_store_too() -> None:
+    """The hop noticed what the destination lost, and forgot it; the origin has not."""
+    mesh = Mesh(*CHAIN)
+    job_id = mesh.put("a.b.c")
+    mesh.settle()
+    old = mesh["c"].store.copy()
+    mesh.finish("c", job_id)
+    mesh.settle()
+    mesh.cut("a", "b")
+    mesh.cut("b", "c")
+    mesh.restore("b", MemoryStore())
+    mesh.restore("c", old)
+    for ends in CHAIN:
+        mesh.connect(*ends)
+        mesh.settle()
+    assert mesh["c"].starts == []
+    assert [mesh[name].state(job_id) for name in "abc"] == [State.COMPLETE] * 3
+    assert len({tuple(content(mesh[name].job(job_id))) for name in "abc"}) == 1
+    assert mesh["b"].alarms == [alarm for alarm in mesh["b"].alarms if "two outcomes" not in alarm]
+
+
+def test_an_end_that_a_hop_learns_from_above_goes_on_to_a_destination_that_was_put_back() -> None:
+    """The copies of the two agree, so that they exchange nothing but what changes."""
+    mesh = Mesh(*CHAIN)
+    job_id = mesh.put("a.b.c")
+    mesh.settle()
+    old = {name: mesh[name].store.copy() for name in "bc"}
+    mesh.finish("c", job_id)
+    mesh.settle()
+    for ends in CHAIN:
+        mesh.cut(*ends)
+    for name, store in old.items():
+        mesh.restore(name, store)
+    for ends in CHAIN:
+        mesh.connect(*ends)
+        mesh.settle()
+    mesh.run_all("c")
+    assert [mesh[name].state(job_id) for name in "abc"] == [State.COMPLETE] * 3
+    assert len({tuple(content(mesh[name].job(job_id))) for name in "abc"}) == 1
+    assert not any("two outcomes" in alarm for name in "abc" for alarm in mesh[name].alarms)
+
+
 # -- a Cancel or Delete before its Request (rule R9) --------------------------------------------------------------
 #
 # It does not wait here. Until the Request is acknowledged each record carries it too; afterwards a receiver that does
@@ -823,3 +865,33 @@ def test_a_job_whose_row_was_damaged_may_have_run_though_its_request_comes_for_t
     outcome = pair.portal.job(job_id).outcome
     assert outcome is not None
     assert (outcome.state, outcome.unknown_effect) == ("cancelled", True)
+
+
+@pytest.mark.parametrize("text", [TEXT, "charge"])
+def test_a_report_of_its_own_tells_a_destination_that_its_store_is_an_old_copy(text: str) -> None:
+    """The neighbour lost its store as well, so that only the origin has something to tell."""
+    mesh = Mesh(*CHAIN, limits={"c": Limits(handlers=1)})
+    first = mesh.put("a.b.c")
+    job_id = mesh.put("a.b.c", text, life_s=5)
+    mesh.settle()
+    old = mesh["c"].store.copy()
+    mesh.finish("c", first)
+    mesh.wait(1)
+    assert mesh["a"].state(job_id) is State.RUNNING
+    mesh.cut("a", "b")
+    mesh.finish("c", job_id)
+    mesh.settle()
+    mesh.cut("b", "c")
+    mesh.restore("b", MemoryStore())
+    mesh.restore("c", old)
+    # Nothing starts before its time is up: another job, taken up before it, keeps the only slot.
+    for ends in (("b", "c"), ("a", "b")):
+        mesh.connect(*ends)
+        mesh.settle()
+    mesh.wait(6)
+    mesh.run_all("c")
+    outcome = mesh["a"].job(job_id).outcome
+    assert outcome is not None
+    assert (outcome.error or [""])[0] == "lost"
+    assert outcome.unknown_effect
+    assert job_id not in [start.job_id for start in mesh["c"].starts]

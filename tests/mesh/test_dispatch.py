@@ -485,3 +485,60 @@ def test_a_request_in_flight_goes_on_once_the_neighbour_above_knows_no_better() 
     mesh.settle()
     mesh.run_all("c")
     assert mesh["a"].state(job_id) is State.COMPLETE
+
+
+@pytest.mark.parametrize("first", ["upstream", "downstream"])
+@pytest.mark.parametrize("struck", ["", "expired", "cancelled"])
+def test_what_waits_at_a_hop_that_was_put_back_is_ended_by_the_destination_alone(first: str, struck: str) -> None:
+    """It went on in the future that the hop lost, and the next agent lost its store as well: nobody can tell."""
+    mesh = Mesh(("a", "b"), ("b", "c"))
+    mesh.cut("b", "c")
+    job_id = mesh.put("a.b.c", life_s=5)
+    mesh.settle()
+    old = mesh["b"].store.copy()
+    mesh.put("b.a", "idle")
+    mesh.settle()
+    mesh.cut("a", "b")
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert [start.job_id for start in mesh["c"].starts] == [job_id]
+    mesh.finish("c", job_id)
+    mesh.cut("b", "c")
+    if struck == "cancelled":
+        mesh.cancel("a", job_id)
+    mesh.restore("b", old)
+    mesh.restore("c", MemoryStore())
+    mesh.wait(6 if struck == "expired" else 0)
+    ways = [("a", "b"), ("b", "c")]
+    for ends in ways if first == "upstream" else ways[::-1]:
+        mesh.connect(*ends)
+        mesh.settle()
+    mesh.run_all("c")
+    mesh.wait(60)
+    wanted = {"": State.COMPLETE, "expired": State.ERROR, "cancelled": State.CANCELLED}[struck]
+    assert [mesh[name].state(job_id) for name in "abc"] == [wanted] * 3
+    outcome = mesh["a"].job(job_id).outcome
+    assert outcome is not None
+    assert outcome.unknown_effect is bool(struck)
+    board = mesh["b"].board("c")
+    assert board.waiting == board.offered == {}
+
+
+def test_a_request_that_was_on_its_way_when_a_copy_was_made_goes_marked_from_that_copy() -> None:
+    mesh = Mesh(("a", "b"), ("b", "c"))
+    job_id = mesh.put("a.b.c", "charge")
+    mesh.deliver("a", "b")
+    old = mesh["b"].store.copy()
+    mesh.put("b.a", "idle")
+    mesh.settle()
+    mesh.finish("c", job_id)
+    for ends in (("a", "b"), ("b", "c")):
+        mesh.cut(*ends)
+    mesh.restore("b", old)
+    mesh.restore("c", MemoryStore())
+    for ends in (("a", "b"), ("b", "c")):
+        mesh.connect(*ends)
+        mesh.settle()
+    assert mesh["c"].starts == []
+    assert mesh["c"].job(job_id).facts[Kind.OUTCOME] is not None
+    assert mesh["a"].job(job_id).outcome.error[0] == "lost"  # type: ignore[union-attr, index]

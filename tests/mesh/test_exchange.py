@@ -492,6 +492,33 @@ def test_want_does_not_send_what_was_never_offered() -> None:
     assert not pair.cluster.knows(job_id)
 
 
+def test_want_tells_a_store_that_was_put_back_what_it_had_offered() -> None:
+    """The peer had the job, and its row is damaged: nobody may say that it only expired."""
+    pair = Pair(connected=False, limits={"cluster": Limits(credit_jobs=1)})
+    job_id = pair.put("portal.cluster", life_s=5)
+    old = pair.portal.store.copy()
+    pair.join()
+    pair.finish("cluster", job_id)
+    pair.settle()
+    other = pair.put("portal.cluster", "idle")
+    pair.settle()
+    pair.part()
+    store = pair.cluster.store
+    store.rows = {seq: row._replace(facts=b"nonsense") if row.id == job_id else row for seq, row in store.rows.items()}
+    pair.crash("cluster")
+    pair.restore("portal", old)
+    pair.join()
+    # The other job, which came back, takes all the credit.
+    pair.wait(6)
+    assert pair.portal.job(job_id).live
+    pair.finish("cluster", other)
+    pair.settle()
+    outcome = pair.portal.job(job_id).outcome
+    assert outcome is not None
+    assert (outcome.error or [""])[0] == "lost"
+    assert pair.portal.board("cluster").offered == pair.portal.board("cluster").waiting == {}
+
+
 def test_a_card_is_learned_and_kept() -> None:
     pair = Pair()
     pair.inject("portal", "cluster", CardMessage(card_of("far").data))

@@ -44,11 +44,12 @@ from mesh.messages import (
     Pong,
     SliceMessage,
     Type,
+    Unknown,
     Want,
     encode,
 )
 from mesh.receiving import Receiving
-from mesh.refetching import forget_bytes
+from mesh.refetching import asked_elsewhere, forget_bytes, not_known
 from mesh.refusals import REASONS, Consequence
 from mesh.sending import peer_holds
 from mesh.trust import NO_CARD
@@ -57,7 +58,7 @@ STRAY: Final = -1
 """Stands for the number of a record that came before the store was opened."""
 MAX_REFUSED: Final = 512
 """Refusals that may wait for their confirmation."""
-_OF_JOBS: Final = frozenset({Want, BlobMessage, Held})
+_OF_JOBS: Final = frozenset({Want, Unknown, BlobMessage, Held})
 """Messages for which the job they name has to be in memory, if this agent has it."""
 MAX_FACTS: Final = 8
 """Facts in one record: one of each kind, and some room for kinds to come."""
@@ -191,6 +192,8 @@ class Exchange:
                     ledger.acks[board.id] = board
             case Want():
                 self._wanted(board, message.job_id)
+            case Unknown():
+                not_known(self._ledger, board, message.job_id)
             case BlobMessage():
                 self._close_for(board, self._receiving.offered(board, message, now_ms))
             case SliceMessage():
@@ -245,7 +248,10 @@ class Exchange:
     def _wanted(self, board: Board, job_id: bytes) -> None:
         job = self._ledger.find(job_id) if len(job_id) == ID_BYTES else None
         lane = None if job is None else job.lane_of(board.id)
-        if job is None or lane is None:
+        if job is None or lane is None or job.facts[Kind.REQUEST] is None:
+            if len(job_id) == ID_BYTES and not asked_elsewhere(self._ledger, board, job_id):
+                packed = encode(Type.UNKNOWN, Unknown(job_id))
+                self._ledger.effects.send.setdefault(board.id, []).append(packed)
             return
         if lane is job.down:
             # It had the job, of which nothing but this is left there.

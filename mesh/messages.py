@@ -41,6 +41,7 @@ class Type(IntEnum):
     SLICE = 15
     HELD = 16
     CLOCK = 128
+    UNKNOWN = 129
 
 
 END: Final = 1
@@ -115,6 +116,12 @@ class Credit(NamedTuple):
 
 class Want(NamedTuple):
     """Send all you hold of this job again."""
+
+    job_id: bytes
+
+
+class Unknown(NamedTuple):
+    """The answer to a WANT that cannot be met: the sender has no facts of this job, and nobody left to ask (R10)."""
 
     job_id: bytes
 
@@ -211,6 +218,7 @@ Message = (
     | BlobMessage
     | SliceMessage
     | Held
+    | Unknown
 )
 
 _INT: Final = (int,)
@@ -237,6 +245,7 @@ _SHAPES: Final[tuple[tuple[Type, type[Message], tuple[tuple[type, ...], ...]], .
     (Type.SLICE, SliceMessage, (_BIN, _INT, _BIN, _INT, _BIN)),
     (Type.HELD, Held, (_BIN, _INT, _BIN, _INT, _STR)),
     (Type.CLOCK, Clock, (_INT, _INT)),
+    (Type.UNKNOWN, Unknown, (_BIN,)),
 )
 _SHAPE_OF: Final = MappingProxyType({int(code): (kind, shape) for code, kind, shape in _SHAPES})
 _MAX_INT: Final = (1 << 62) - 1

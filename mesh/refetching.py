@@ -3,11 +3,16 @@
 What a fact names stays owed meanwhile, in the store too, so that an agent which restarts finds out anew. The neighbour
 is asked for the job by a WANT and sends the bytes beside its facts, as it did the first time; the new blob takes the
 place of the damaged one. Only what was made here, or what the neighbour has not either, is done without.
+
+A neighbour that has forgotten the job says so.
 """
 
 from __future__ import annotations
 
 from mesh.blobs import Key
+from mesh.board import Board
+from mesh.effects import Lost
+from mesh.errors import CorruptRow
 from mesh.facts import Fact, Kind, blob_of
 from mesh.job import Job
 from mesh.ledger import Ledger
@@ -54,6 +59,31 @@ def not_there(ledger: Ledger, job: Job, fact: Fact) -> None:
     """The neighbour does not have the bytes either."""
     ledger.blobs.missing.discard(key_of(fact))
     forget_bytes(ledger, job, fact.kind)
+
+
+def not_known(ledger: Ledger, board: Board, job_id: bytes) -> None:
+    """The peer of a board, which was asked for a job, has no facts of it. Once nobody is left to ask, whoever waits for
+    a job whose row is damaged is told that it does not come back, and damaged bytes are done without."""
+    if job_id not in board.wanted:
+        return
+    board.wanted.discard(job_id)
+    ledger.touch_board(board)
+    job = ledger.find(job_id)
+    for fact in () if job is None else job.facts:
+        if job is not None and fact is not None and lacks(ledger, fact):
+            not_there(ledger, job, fact)
+    if not asked_elsewhere(ledger, board, job_id) and ledger.quarantined.give_up(job_id):
+        error = CorruptRow(
+            f"the stored row of {ledger.describe(job_id)} is damaged, and no neighbour has a copy",
+            fix="find out at its destination whether it was done, then put it again",
+        )
+        ledger.effects.lost.append(Lost(job_id, error))
+        ledger.alarm(f"{error.message}: it stays quarantined; {error.fix}")
+
+
+def asked_elsewhere(ledger: Ledger, board: Board, job_id: bytes) -> bool:
+    """Whether the peer of another board is still asked for a job."""
+    return any(job_id in other.wanted for other in ledger.boards.values() if other is not board and not other.retired)
 
 
 def key_of(fact: Fact) -> Key:

@@ -29,6 +29,16 @@ def test_the_copy_of_a_damaged_row_takes_its_number_and_key() -> None:
     assert quarantine.take(job_id(7)) == (0, None)
 
 
+def test_a_job_that_nobody_can_give_back_is_given_up_once() -> None:
+    quarantine = Quarantine()
+    assert not quarantine.give_up(job_id(7))
+    quarantine.put(row(7))
+    assert quarantine.give_up(job_id(7))
+    assert not quarantine.give_up(job_id(7))
+    quarantine.put(row(8, up_board=None))
+    assert not quarantine.give_up(job_id(8)), "it never left, and was given up at once"
+
+
 def test_a_key_that_is_not_text_any_more_is_no_key() -> None:
     quarantine = Quarantine()
     quarantine.put(row(7)._replace(key=b"a page of something else"))  # type: ignore[arg-type]

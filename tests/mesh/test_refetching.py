@@ -7,7 +7,8 @@ import pytest
 from mesh.blobs import name_blob
 from mesh.facts import Kind
 from mesh.lifecycle import State
-from mesh.messages import Want
+from mesh.messages import Unknown, Want
+from mesh.storage.memory import MemoryStore
 from tests.mesh.blob_mesh import DATA, LARGE, chain, leftovers, result_of, stored
 from tests.mesh.pair import Mesh
 
@@ -174,3 +175,87 @@ def test_a_job_whose_row_is_damaged_while_its_payload_goes_on_is_still_owed() ->
     mesh.settle()
     assert mesh["a"].state(job_id) is State.COMPLETE
     assert leftovers(mesh) == {}
+
+
+# -- a neighbour that has forgotten the job ------------------------------------------------------------------------
+
+
+def test_who_waits_for_a_damaged_job_is_told_when_the_neighbour_has_forgotten_it() -> None:
+    """Offered, and so nobody's to expire: without an answer its caller would wait for ever."""
+    mesh = chain("a", "b")
+    job_id = mesh.put("a.b")
+    mesh.settle()
+    damaged_row(mesh, "a", job_id)
+    mesh.restore("b", MemoryStore())
+    mesh.connect("a", "b")
+    mesh["a"].engine.fetch(job_id)
+    mesh.step("a")
+    mesh.settle()
+    ((lost, error),) = mesh["a"].lost
+    assert lost == job_id
+    assert (error.code, "no neighbour has a copy" in error.message) == ("MESH-E342", True)
+    assert mesh["a"].board("b").wanted == set()
+    mesh.reconnect("a", "b")
+    assert len(mesh.sent("a", "b", Want)) == 1
+    assert leftovers(mesh) == {}
+
+
+def test_a_hop_with_a_damaged_row_asks_the_one_neighbour_though_the_other_has_forgotten_the_job() -> None:
+    mesh = chain("a", "b", "c")
+    job_id = mesh.put("a.b.c")
+    mesh.settle()
+    damaged_row(mesh, "b", job_id)
+    mesh.restore("c", MemoryStore())
+    mesh.connect("b", "c")
+    mesh["b"].engine.fetch(job_id)
+    mesh.step("b")
+    mesh.settle()
+    assert (mesh["b"].board("a").wanted, mesh["b"].board("c").wanted) == ({job_id}, set())
+    assert not mesh["b"].lost
+    mesh.connect("a", "b")
+    mesh.settle()
+    mesh.run_all("c")
+    assert mesh["a"].state(job_id) is State.COMPLETE
+    assert leftovers(mesh) == {}
+
+
+def test_two_neighbours_whose_rows_are_both_damaged_do_not_wait_for_each_other() -> None:
+    mesh = chain("a", "b")
+    job_id = mesh.put("a.b")
+    mesh.settle()
+    for name in "ab":
+        damaged_row(mesh, name, job_id)
+    mesh.connect("a", "b")
+    for name in "ab":
+        mesh[name].engine.fetch(job_id)
+        mesh.step(name)
+    mesh.settle()
+    assert [len(mesh[name].lost) for name in "ab"] == [1, 1]
+    assert leftovers(mesh) == {}
+
+
+def test_damaged_bytes_of_a_job_that_the_neighbour_has_forgotten_are_done_without() -> None:
+    mesh = chain("a", "b", "c")
+    job_id = waiting_result(mesh)
+    damaged(mesh, "b")
+    mesh.cut("b", "c")
+    store = mesh["c"].store
+    for seq in [row.seq for row in store.rows.values() if row.id == job_id]:
+        store.rows[seq] = store.rows[seq]._replace(facts=None)
+    mesh.crash("c")
+    mesh.connect("b", "c")
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert mesh["a"].state(job_id) is State.COMPLETE
+    assert result_of(mesh, "a", job_id) is None
+    assert leftovers(mesh) == {}
+
+
+def test_nobody_is_believed_that_was_not_asked() -> None:
+    mesh = chain("a", "b")
+    job_id = mesh.put("a.b")
+    mesh.settle()
+    mesh.inject("b", "a", Unknown(job_id))
+    assert not mesh["a"].lost
+    mesh.run_all("b")
+    assert mesh["a"].state(job_id) is State.COMPLETE

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgpack
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from mesh.codec import unpack
 from mesh.effects import AtNumber, ById
+from mesh.errors import FactError, MessageError
 from mesh.exchange import MAX_FACTS, MAX_REFUSED
-from mesh.facts import VERSION, Cancel, Fact, Kind, Request
+from mesh.facts import VERSION, Cancel, Fact, Kind, Request, decode
 from mesh.lifecycle import State
 from mesh.limits import Limits
 from mesh.messages import (
@@ -23,8 +28,11 @@ from mesh.messages import (
     Identify,
     Ping,
     Pong,
+    Type,
     Want,
+    read,
 )
+from mesh.proof import leaf_of, sign_batch
 from tests.mesh.pair import START_MS, TEXT, ZONE, Mesh, Pair, card_of, facts_in, identity_of, signed
 
 CHAIN = (("a", "b"), ("b", "c"))
@@ -646,3 +654,81 @@ def test_a_job_that_was_offered_before_a_loss_and_is_forgotten_by_now_ends_with_
     reject = pair.portal.job(job_id).reject
     assert reject is not None
     assert (reject.reason, "effect unknown" in reject.message) == ("lost", True)
+
+
+# -- whatever a peer says -----------------------------------------------------------------------------------------
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.sampled_from(["", "portal.cluster", "b.c", "complete", "error", "no_blob", "later"])
+    | st.binary(max_size=30),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+CHANGES = st.dictionaries(st.integers(0, 14), VALUES, max_size=2)
+
+
+def conversation() -> tuple[Pair, list[tuple[str, str, list[Any]]]]:
+    """A pair in the middle of its jobs, and all that it said on the way, as arrays."""
+    pair = Pair(connected=False)
+    said: list[tuple[str, str, list[Any]]] = []
+
+    def settle() -> None:
+        while ways := [way for way, packed in pair.wire.items() if packed]:
+            for way in ways:
+                said.append((*way, unpack(pair.wire[way][0])))
+                pair.deliver(*way)
+
+    pair.connect("portal", "cluster")
+    jobs = [pair.put("portal.cluster") for _ in range(3)]
+    settle()
+    pair.cluster.engine.progress(jobs[0], "half of it", 0.5, pair.now_ms)
+    pair.finish("cluster", jobs[1])
+    settle()
+    pair.cancel("portal", jobs[2])
+    pair.reconnect("portal", "cluster")
+    settle()
+    return pair, said
+
+
+@given(st.integers(0, 10_000), CHANGES)
+@settings(max_examples=150)
+def test_no_message_of_a_peer_makes_an_agent_fall_over(place: int, changes: dict[int, Any]) -> None:
+    pair, said = conversation()
+    sender, receiver, array = said[place % len(said)]
+    for index, value in changes.items():
+        array[index % len(array)] = value
+    try:
+        told = read(array)
+    except MessageError:
+        return
+    if isinstance(told, Hello):
+        pair.part()
+        pair.connect("portal", "cluster")
+        pair.wire[sender, receiver].clear()
+    if told is not None:
+        pair.inject(sender, receiver, told)
+        pair.settle()
+
+
+@given(st.integers(0, 10_000), CHANGES, st.booleans())
+@settings(max_examples=150)
+def test_no_fact_that_a_peer_signs_makes_an_agent_fall_over(place: int, changes: dict[int, Any], known: bool) -> None:
+    pair, said = conversation()
+    facts = [(sender, receiver, array) for sender, receiver, array in said if array[0] == Type.FACT]
+    sender, receiver, (_, number, flags, kind, body, _) = facts[place % len(facts)]
+    fields = unpack(body)
+    for index, value in changes.items():
+        fields[index % len(fields)] = value
+    body = msgpack.packb(fields)
+    (proof,) = sign_batch([leaf_of(kind, body)], identity_of(sender).sign)
+    try:
+        decode(kind, body, proof)
+    except FactError:
+        return
+    number = number if known else pair.nodes[sender].engine.ledger.next_number
+    pair.inject(sender, receiver, FactMessage(number, flags, kind, body, proof))
+    pair.settle()

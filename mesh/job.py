@@ -28,7 +28,6 @@ from mesh.row import Row
 
 UPWARD: Final = frozenset({Kind.PROGRESS, Kind.OUTCOME, Kind.REJECT})
 """Kinds that travel towards the origin; the others travel towards the destination."""
-ENDS: Final = (Kind.OUTCOME, Kind.REJECT)
 _ROLES: Final = tuple(Role)
 _STATES: Final = tuple(State)
 _ROLE_NUMBERS: Final = MappingProxyType({role: number for number, role in enumerate(_ROLES)})
@@ -241,17 +240,14 @@ class Job:
             target = self.up if kind in UPWARD else self.down
         else:
             target = self.up if source is self.down else self.down
-        if kind is Kind.REJECT and target is self.down:
+        if kind is Kind.REJECT and target is not None and target is self.down and target.sent[Kind.REQUEST] == HAS:
+            # It goes down only with a Request, which would have the job run if it came alone.
             return
         if kind is Kind.CANCEL and target is not None and not target.offered and not self.live:
             # Refused here instead of forwarded: the next agent never hears of the job.
             return
         if target is not None and target is not source:
             target.sent[kind] = NEVER
-        down = self.down
-        if kind in ENDS and source is self.up and down is not None and down.sent[Kind.REQUEST] != HAS:
-            # The origin told a store that had lost it: alone, the Request would have the job run once more.
-            down.sent[kind] = NEVER
 
     def _drop(self, kind: Kind) -> None:
         self.facts[kind] = None

@@ -14,7 +14,7 @@ from mesh.blobs import Arriving, Blob, BlobRow, Delivery, Homed, Key, Name, Owin
 from mesh.board import Board
 from mesh.effects import ById, Bytes
 from mesh.facts import Fact, Kind, blob_of
-from mesh.job import ENDS, Job
+from mesh.job import Job
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.messages import BlobMessage, Held, SliceMessage, Type, encode
@@ -22,6 +22,7 @@ from mesh.refetching import refetch
 
 READ: Final = 8
 """Slices that are read at a time."""
+_ENDS: Final = (Kind.OUTCOME, Kind.REJECT)
 _NOTHING: Final[tuple[Kind, ...]] = ()
 OURS: Final = 0
 """Stands for a board in the row of a blob that was made here."""
@@ -91,8 +92,8 @@ def held_back(ledger: Ledger, job: Job, lane: Lane) -> tuple[Kind, ...] | None:
     if kind is Kind.REQUEST:
         return None
     _hold_home(ledger, job, ledger.blobs.to[board.id].due[key])
-    others = any(lane.sent[other] == NEVER for other in Kind if other not in ENDS)
-    return ENDS if others else None
+    others = any(lane.sent[other] == NEVER for other in Kind if other not in _ENDS)
+    return _ENDS if others else None
 
 
 def _hold_home(ledger: Ledger, job: Job, delivery: Delivery) -> None:

@@ -12,9 +12,10 @@ from typing import Final
 
 from mesh.facts import Kind, short_text
 from mesh.job import Job
-from mesh.simulation.history import History, Told
+from mesh.simulation.history import History, Loss, Told
 
 TWO: Final = "two outcomes"
+LOST: Final = "lost what the other side had committed"
 UNKNOWN: Final = frozenset({"lost", "forgotten"})
 """Reasons of a Reject which say that the effect is unknown."""
 
@@ -34,13 +35,36 @@ class Excuses:
         return (name, job_id) in self._history.damages
 
     def forgotten(self, names: Sequence[str], told: Told) -> bool:
-        """The destination lost what its neighbour had not heard of, so that nobody can notice (14), or what everybody
-        above it has lost as well; or it ran twice."""
+        """The destination lost what its neighbour had not heard of, or what that has lost as well before it could say
+        so, so that nobody can notice (14), or what everybody above it has lost as well; or it ran twice."""
         if names[-1] in self._history.clones:
             return True
         above = all(self.lost(name, told.put_ms) for name in names[:-1])
-        losses = [loss for loss in self._history.losses if loss.name == names[-1] and loss.lost_ms >= told.put_ms]
-        return any(names[-2] not in loss.noticed_by or above for loss in losses)
+        return any(not self.noticed(loss, names[-2]) or above for loss in self._since(names[-1], told))
+
+    def noticed(self, loss: Loss, peer: str) -> bool:
+        """A peer remembered what an agent lost, until that knew of it."""
+        again = [later.lost_ms for later in self._history.losses if later.name == peer and later.lost_ms > loss.lost_ms]
+        return peer in loss.noticed_by and (
+            not again
+            or any(
+                alarm.name == loss.name and loss.lost_ms <= alarm.at_ms <= min(again) and told_of_loss(alarm.text, peer)
+                for alarm in self._history.alarms
+            )
+        )
+
+    def overridden(self, job_id: bytes, names: Sequence[str], told: Told) -> bool:
+        """A hop said that the job did not go on, and it had: its row was damaged; it ran twice; or it lost its store,
+        and so did the next agent, or the agent above has nothing by which to tell. (That one sends the Request as if
+        for the first time, and it ends before the next agent, who may be away for long, is met.)"""
+        return any(self.damaged(name, job_id) or name in self._history.clones for name in names[:-1]) or any(
+            self.lost(below, told.put_ms) or not self.noticed(loss, above)
+            for above, name, below in zip(names, names[1:], names[2:], strict=False)
+            for loss in self._since(name, told)
+        )
+
+    def _since(self, name: str, told: Told) -> list[Loss]:
+        return [loss for loss in self._history.losses if loss.name == name and loss.lost_ms >= told.put_ms]
 
     def unknown(self, job: Job) -> bool:
         """The answer says that the effect of the job is unknown."""
@@ -84,6 +108,11 @@ class Excuses:
                 if behind or (unsent and (name, lane.board) in room):
                     found.add(job.id)
         return found
+
+
+def told_of_loss(text: str, peer: str) -> bool:
+    """Whether an alarm says that a store lost something, as the talk with `peer` showed."""
+    return LOST in text and text.endswith(f'with "{peer}"')
 
 
 def is_damage(text: str) -> bool:

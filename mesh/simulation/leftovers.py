@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from mesh.facts import Kind, short_text
-from mesh.simulation.excuses import TWO, Excuses, is_damage
+from mesh.simulation.excuses import LOST, TWO, Excuses, is_damage, told_of_loss
 from mesh.simulation.history import Alarm
 from mesh.simulation.host import Host
 from mesh.simulation.simulation import Simulation
 from mesh.simulation.wires import GREETING_MS, Wire
 
-LOST: Final = "lost what the other side had committed"
 CLOCK: Final = "the clock of"
 FULL: Final = "no new jobs are taken"
 CLONE: Final = "a clone"
@@ -60,9 +59,9 @@ class _Leftovers:
                 # Of two clones the first one may be noticed while the second still runs.
                 since_ms = loss.copied_ms if loss.name in history.clones else loss.lost_ms
                 if not any(
-                    alarm.at_ms >= since_ms and LOST in alarm.text and (alarm.name, other) in pair
+                    alarm.at_ms >= since_ms and alarm.name == one and told_of_loss(alarm.text, other)
                     for alarm in history.alarms
-                    for other in (alarm.text.rpartition('with "')[2].rstrip('"'),)
+                    for one, other in pair
                 ):
                     yield f"14: {loss.name} lost what {peer} had committed, and nobody noticed"
 

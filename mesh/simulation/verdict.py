@@ -112,7 +112,9 @@ class _Verdict:
         ahead = final[:1] != told.durable[:1]
         excused = back and (excuses.unknown(mine) or excuses.flagged(job_id) or ahead)
         excused |= ahead and excuses.crosses(names)
-        if len(set(final)) > 1 and not lost and not excused and not self._overridden(job_id, names, final):
+        rejects = (State.REJECTED, State.EXPIRED, State.CANCELLED)
+        excused |= bool(final) and final[0] in rejects and excuses.overridden(job_id, names, told)
+        if len(set(final)) > 1 and not lost and not excused:
             yield f"6: the caller of {short} was told {', '.join(final)}"
         yield from self._effect(job_id, told, names, mine)
 
@@ -126,13 +128,6 @@ class _Verdict:
             or copy is None
             or copy.facts[Kind.REQUEST] is None
             or self._excuses.parted(names[0], names[1])
-        )
-
-    def _overridden(self, job_id: bytes, names: Sequence[str], final: Sequence[State]) -> bool:
-        """A hop whose row was damaged, or that ran twice, said that the job did not go on, and it had."""
-        rejects = (State.REJECTED, State.EXPIRED, State.CANCELLED)
-        return final[0] in rejects and any(
-            self._excuses.damaged(name, job_id) or name in self._history.clones for name in names[:-1]
         )
 
     def _effect(self, job_id: bytes, told: Told, names: list[str], mine: Job) -> Iterator[str]:

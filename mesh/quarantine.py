@@ -19,8 +19,7 @@ class Quarantine:
         """Note a damaged row; says whether it was not known before."""
         if row.id in self._rows:
             return False
-        # A damaged page may give a column any type.
-        self._rows[row.id] = (row.seq, row.key if type(row.key) is str else None)
+        self._rows[row.id] = (row.seq, row.key)
         if row.never_left:
             self._given_up.add(row.id)
         return True

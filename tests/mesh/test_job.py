@@ -19,6 +19,7 @@ from mesh.lane import HAS, NEVER, Lane
 from mesh.lifecycle import Role, State
 from mesh.routing import Place
 from mesh.row import Row
+from mesh.storage.columns import row_of
 
 SIGNER = b"s" * 20
 NOW = 1_700_000_000_000
@@ -358,9 +359,10 @@ def test_every_column_follows_from_the_blobs(column: str, live: bool) -> None:
     was = getattr(row, column)
     others: list[object] = [None, 0, 1, 2, 77, "0:elsewhere", b"x" * 26]
     for other in others:
-        if other != was:
+        read = row_of(row._replace(**{column: other}))
+        if other != was and read != row:
             with pytest.raises(CorruptRow, match="of job"):
-                Job.from_row(row._replace(**{column: other}), place_on)
+                Job.from_row(read, place_on)
 
 
 def test_the_facts_of_a_live_job_are_never_trimmed() -> None:

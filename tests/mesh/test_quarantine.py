@@ -7,6 +7,7 @@ import pytest
 from mesh.lifecycle import State
 from mesh.limits import Limits
 from mesh.quarantine import Quarantine
+from mesh.storage.columns import row_of
 from tests.mesh.pair import Mesh
 from tests.mesh.storage.rows import job_id, row
 
@@ -41,7 +42,7 @@ def test_a_job_that_nobody_can_give_back_is_given_up_once() -> None:
 
 def test_a_key_that_is_not_text_any_more_is_no_key() -> None:
     quarantine = Quarantine()
-    quarantine.put(row(7)._replace(key=b"a page of something else"))  # type: ignore[arg-type]
+    quarantine.put(row_of(row(7)._replace(key=b"a page of something else")))  # type: ignore[arg-type]
     assert quarantine.take(job_id(7)) == (7, None)
 
 

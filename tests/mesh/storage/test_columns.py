@@ -38,7 +38,7 @@ def test_a_row_has_the_types_it_is_declared_with_whatever_a_page_holds(column: s
     expected = type(getattr(whole, column))
     fits = type(value) is expected or (value is None and column in NULLABLE)
     found = row_of(whole._replace(**{column: value}))
-    assert getattr(found, column) == (value if fits else expected())
+    assert getattr(found, column) == (value if fits else None if column == "key" else expected())
     assert found._replace(**{column: getattr(whole, column)}) == whole, "the others are as they were"
 
 

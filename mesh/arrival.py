@@ -78,6 +78,7 @@ class Arrival:
         if board.wanted and first.kind is Kind.REQUEST:
             # The other neighbour is asked all the same: it may have to be told what this one knows.
             board.wanted.discard(job_id)
+            board.asked.discard(job_id)
         if job is None:
             if first.kind is not Kind.REQUEST:
                 return Refusal("unknown_job", f'agent "{self._ledger.name}" does not hold this job')

@@ -99,3 +99,20 @@ def test_jobs_whose_rows_were_damaged_start_again_in_the_groups_of_a_crash() -> 
     assert len(mesh["b"].starts) == 1
     mesh.run_all("b")
     assert {mesh["a"].state(job) for job in jobs} == {State.COMPLETE}
+
+
+def test_a_row_that_is_damaged_again_on_the_same_link_is_asked_for_again() -> None:
+    mesh = Mesh(("a", "b"), limits={"a": Limits(resident_jobs=0)})
+    job = mesh.put("a.b")
+    mesh.settle()
+    rows = mesh["a"].store.rows
+    for _ in range(2):
+        (damaged,) = rows.values()
+        rows[damaged.seq] = damaged._replace(facts=b"damaged")
+        mesh["a"].engine.ledger.jobs.clear()
+        mesh["a"].engine.fetch(job)
+        mesh.step("a")
+        mesh.settle()
+        assert mesh["a"].state(job) is State.PENDING
+    mesh.run_all("b")
+    assert mesh["a"].state(job) is State.COMPLETE

@@ -59,6 +59,13 @@ from tests.simulation.planted.rarer import (
     whoever_was_there_is_poison,
     zone_not_looked_at,
 )
+from tests.simulation.planted.scarcities import (
+    clock_once_off_is_never_believed_again,
+    confirmed_means_all,
+    room_is_not_said_again,
+    wanted_is_known_in_memory_alone,
+    what_came_too_late_starts,
+)
 from tests.simulation.planted.sequences import (
     acknowledged_facts_left_out,
     collected_too_early,
@@ -140,6 +147,27 @@ def much_of(rare: str) -> Slant:
     return slant
 
 
+def slow_and_short(schedule: Schedule) -> Schedule:
+    """Links are slow, and jobs may not wait long."""
+    slow = rarer(schedule, "slows", Random(schedule.seed))
+    return replace(slow, habits=replace(slow.habits, short=0.9, slow_bytes_s=200))
+
+
+def damaged_and_killed(schedule: Schedule) -> Schedule:
+    """Rows are damaged and leave memory, while links and agents come and go: who has a copy is often away."""
+    damaged = rarer(schedule, "damages", Random(schedule.seed))
+    calm = replace(damaged.habits, deletes=0.0, cancels=0.0, short=0.0, payloads=0.0)
+    return replace(
+        damaged,
+        links=(("a", "b"), ("b", "c")),
+        strangers=(),
+        smugglers=(),
+        limits=replace(damaged.limits, resident_jobs=1),
+        faults=replace(damaged.faults, down_s=2.0, handler_ms=300, notice_ms=1, delay_ms=40),
+        habits=replace(calm, jobs=14, damages=8, crash_every_s=1.5, cut_every_s=1.0, seconds=12.0),
+    )
+
+
 def nested_and_scarce(schedule: Schedule) -> Schedule:
     """Two agents with one slot and a credit of one, whose jobs put jobs at each other."""
     scarce = replace(schedule.limits, handlers=1, handlers_per_peer=1, credit_jobs=1)
@@ -170,6 +198,10 @@ SLANTS = MappingProxyType(
     {
         "what_comes_back_counts_as_new": charged_and_lost,
         "second_outcome_overwrites": restored_often,
+        "what_came_too_late_starts": slow_and_short,
+        "clock_once_off_is_never_believed_again": much_of("clocks"),
+        "room_is_not_said_again": much_of("fulls"),
+        "wanted_is_known_in_memory_alone": damaged_and_killed,
         "zone_not_looked_at": much_of("smugglers"),
         "damaged_rows_are_believed": much_of("damages"),
         "clone_is_let_in": much_of("clones"),
@@ -187,6 +219,7 @@ BACKGROUNDS = MappingProxyType(
         "refusal_said_once": forgetful,
         "refusal_ignored": forgetful,
         "refused_keeps_its_credit": stingy,
+        "confirmed_means_all": forgetful,
         "bytes_are_not_hashed": spoiling,
     }
 )
@@ -221,6 +254,8 @@ MUTANTS = MappingProxyType(
                     *(zone_not_looked_at, damaged_rows_are_believed, clone_is_let_in, who_waits_keeps_its_slot),
                     *(children_draw_on_the_credit_of_their_parents, suspects_restart_in_mass),
                     *(whoever_was_there_is_poison, revoked_key_starts_jobs, invited_peer_gets_another_board),
+                    *(what_came_too_late_starts, clock_once_off_is_never_believed_again, room_is_not_said_again),
+                    *(wanted_is_known_in_memory_alone, confirmed_means_all),
                     *(effect_and_outcome_in_two_transactions, replay_accepted),
                 ),
             ),

@@ -14,7 +14,7 @@ from msgpack import packb
 
 from mesh.codec import STORED, unpack
 from mesh.errors import FactError
-from mesh.facts import Fact
+from mesh.facts import Fact, made_ms
 from mesh.limits import Limits
 from mesh.messages import Message
 from mesh.positions import Incarnations
@@ -44,8 +44,8 @@ class Board:
         offered: by branch, Requests the peer was offered that are not finished.
         accepted: by branch, unfinished jobs of the peer that we took.
         waiting: by branch, Requests on disk that have no number yet.
-        wanted: jobs whose stored row was damaged, to be asked for at every link until the peer gives its copy. Kept in
-            the store: an agent that dies meanwhile may have no reason to read those rows again.
+        wanted: jobs whose stored row was damaged, to be asked for at every link until the peer gives its copy, or has
+            long forgotten it. Kept in the store: an agent that dies meanwhile may have no reason to read those again.
         credits: how many CREDITs came since this store was opened.
         halted: branches whose last Request was refused for lack of room; tried again at the next CREDIT.
         held: branches of which all that waits was found in the store, and another neighbour has not proved itself yet.
@@ -177,6 +177,10 @@ class Board:
         self.theirs = Incarnations(())
         self.heard_ms = 0
         self.pinged_ms = 0
+
+    def want_no_more(self, before_ms: int) -> None:
+        """Do not ask any more for jobs that were made before that time: the peer never held them, or has forgotten."""
+        self.wanted = {job_id for job_id in self.wanted if made_ms(job_id) >= before_ms}
 
     def may_offer(self, branch: str) -> bool:
         """Whether a Request of `branch` may go out now: link, credit and window allow it (R12, R13)."""

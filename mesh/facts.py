@@ -129,6 +129,11 @@ class Reject(NamedTuple):
 Content = Request | Cancel | Delete | Progress | Outcome | Reject
 
 
+def made_ms(job_id: bytes) -> int:
+    """When a job was made, on the clock of its origin; its id begins with that."""
+    return int.from_bytes(job_id[:6], "big")
+
+
 def job_id_of(created_ms: int, body: bytes) -> bytes:
     """The id of the job that the Request bytes `body` make: its `created` in milliseconds (6 bytes, big-endian) and
     the BLAKE2b-160 of the bytes. Ids sort by time, and the same id with another content cannot exist."""

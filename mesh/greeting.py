@@ -96,6 +96,7 @@ class Greeting:
             # They are repeated behind this CREDIT, which must not look older than they are: it is said again.
             board.owes_credit = True
             ledger.roomier[board.id] = board
+        board.want_no_more(now_ms - int((ledger.limits.life_max_s + ledger.limits.horizon_s) * 1000))
         for job_id in sorted(board.wanted):
             ledger.want(board, job_id)
         ledger.acks[board.id] = board

@@ -8,6 +8,7 @@ import pytest
 
 from mesh.board import Board, count
 from mesh.exchange import MAX_REFUSED
+from mesh.facts import job_id_of, made_ms
 from mesh.limits import Limits
 
 FP = b"f" * 20
@@ -136,3 +137,10 @@ def test_counts_drop_at_zero() -> None:
     count(counts, "0:x", -1)
     count(counts, "0:z", -1)
     assert counts == {"0:y": 1}
+
+
+def test_what_nobody_can_have_any_more_is_not_asked_for() -> None:
+    made = board()
+    made.wanted = {job_id_of(at_ms, b"") for at_ms in (1_000, 2_000, 3_000)}
+    made.want_no_more(2_000)
+    assert sorted(map(made_ms, made.wanted)) == [2_000, 3_000]

@@ -456,3 +456,25 @@ def test_what_waits_in_an_old_copy_and_comes_back_from_the_peer_counts_as_offere
     pair.settle()
     assert [pair.states(one) for one in ids[:2]] == [(State.COMPLETE, State.COMPLETE)] * 2
     assert [pair.cluster.job(one).attempt for one in ids] == [1] * 3
+
+
+def test_a_job_that_the_peer_never_held_is_asked_for_as_long_as_it_could_have_it() -> None:
+    limits = Limits(life_max_s=100, run_s=1)
+    mesh = Mesh(("a", "b"), ("b", "c"), limits={"b": limits})
+    mesh.cut("b", "c")
+    job_id = mesh.put("a.b.c", life_s=50)
+    mesh.settle()
+    store = mesh["b"].store
+    store.rows = {seq: row._replace(facts=b"nonsense") for seq, row in store.rows.items()}
+    mesh.crash("b")
+    mesh["b"].engine.fetch(job_id)
+    mesh.step("b")
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert mesh["b"].board("c").wanted == {job_id}
+    for seconds, wanted in ((0.0, {job_id}), (100 + limits.horizon_s + 1, set())):
+        mesh.now_ms += int(seconds * 1000)
+        mesh.connect("b", "c")
+        mesh.settle()
+        assert mesh["b"].board("c").wanted == wanted
+        mesh.cut("b", "c")

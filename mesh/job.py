@@ -243,7 +243,7 @@ class Job:
         if kind is Kind.REJECT and target is not None and target is self.down and target.sent[Kind.REQUEST] == HAS:
             # It goes down only with a Request, which would have the job run if it came alone.
             return
-        if kind is Kind.CANCEL and target is not None and not target.offered and not self.live:
+        if kind is Kind.CANCEL and target is not None and target is self.down and not target.offered and not self.live:
             # Refused here instead of forwarded: the next agent never hears of the job.
             return
         if target is not None and target is not source:

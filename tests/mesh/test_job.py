@@ -240,6 +240,23 @@ def test_facts_spread_away_from_where_they_came_and_only_their_way() -> None:
     assert (job.up.sent[Kind.OUTCOME], job.up.sent[Kind.PROGRESS]) == (NEVER, HAS)
 
 
+def test_what_comes_from_the_other_side_goes_on_all_the_same() -> None:
+    """Who said it has lost its store: a Cancel from below goes up though the job is over here, an Outcome goes down."""
+    job = new_job(Role.HOP, REQUEST, reject())
+    assert job.up is not None
+    assert job.down is not None
+    job.merge(CANCEL, job.down, NOW)
+    assert (job.up.sent[Kind.CANCEL], job.down.sent[Kind.CANCEL]) == (NEVER, HAS)
+    job.merge(outcome(), job.up, NOW)
+    assert (job.up.sent[Kind.OUTCOME], job.down.sent[Kind.OUTCOME]) == (HAS, NEVER)
+    told = new_job(Role.HOP)
+    assert told.up is not None
+    assert told.down is not None
+    told.merge(REQUEST, told.down, NOW)
+    told.merge(reject(), told.up, NOW)
+    assert told.down.sent[Kind.REJECT] == HAS
+
+
 def test_the_lane_of_a_board() -> None:
     job = new_job()
     assert job.lane_of(1) is job.up

@@ -70,8 +70,8 @@ def lost_job_expires() -> Iterator[None]:
     """A destination that lost its store says expired of a job that may have run."""
     good = Destination.claim
 
-    def claim(destination: Destination, job: Job, now_ms: int, *, known_lost: bool) -> None:
-        good(destination, job, now_ms, known_lost=False)
+    def claim(destination: Destination, job: Job, now_ms: int, *, known_lost: bool, damaged: bool = False) -> None:
+        good(destination, job, now_ms, known_lost=False, damaged=damaged)
 
     yield from planted(Destination, "claim", claim)
 

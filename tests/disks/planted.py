@@ -70,7 +70,7 @@ def two_transactions() -> Iterator[None]:
     def twice(store: SqliteStore, batches: Sequence[Batch]) -> None:
         for batch in batches:
             apply(store, [Batch(rows=batch.rows)])
-            parts = {name: getattr(batch, name) for name in batch.__slots__ if name != "rows"}  # type: ignore[attr-defined]
+            parts = {field.name: getattr(batch, field.name) for field in fields(batch) if field.name != "rows"}
             apply(store, [Batch(**parts)])
 
     with patch.object(SqliteStore, "apply", twice):

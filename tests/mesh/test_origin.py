@@ -223,6 +223,11 @@ def test_a_key_of_a_damaged_job_that_was_sent_makes_no_second_one() -> None:
     pair.join()
     pair.settle()
     assert pair.put("portal.cluster", key="k") == job_id
+    # The copy that was given back has no number here, and is still not one that never left.
+    damaged(pair)
+    with pytest.raises(PutRefused, match="damaged"):
+        pair.put("portal.cluster", key="k")
+    assert not pair.portal.lost
 
 
 def test_a_key_of_a_damaged_job_that_never_left_is_free_again() -> None:

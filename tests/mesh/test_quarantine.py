@@ -36,7 +36,7 @@ def test_a_job_that_nobody_can_give_back_is_given_up_once() -> None:
     quarantine.put(row(7))
     assert quarantine.give_up(job_id(7))
     assert not quarantine.give_up(job_id(7))
-    quarantine.put(row(8, up_board=None))
+    quarantine.put(row(8, up_board=None, waiting=1))
     assert not quarantine.give_up(job_id(8)), "it never left, and was given up at once"
 
 

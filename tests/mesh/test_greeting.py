@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mesh.effects import Query, Unfinished
-from mesh.facts import Kind
+from mesh.facts import Kind, job_id_of
 from mesh.greeting import VERSION
 from mesh.lifecycle import State
 from mesh.limits import Limits
@@ -458,22 +458,13 @@ def test_what_waits_in_an_old_copy_and_comes_back_from_the_peer_counts_as_offere
     assert [pair.cluster.job(one).attempt for one in ids] == [1] * 3
 
 
-def test_a_job_is_asked_for_as_long_as_the_peer_could_have_it() -> None:
-    limits = Limits(life_max_s=100, run_s=1)
-    mesh = Mesh(("a", "b"), ("b", "c"), limits={"b": limits})
-    mesh.cut("b", "c")
-    job_id = mesh.put("a.b.c", life_s=50)
-    mesh.settle()
-    store = mesh["b"].store
-    store.rows = {seq: row._replace(facts=b"nonsense") for seq, row in store.rows.items()}
-    mesh.crash("b")
-    mesh["b"].engine.fetch(job_id)
-    mesh.step("b")
-    mesh.connect("a", "b")
-    mesh.settle()
-    assert mesh["b"].board("c").wanted == {job_id}
-    mesh.now_ms += int((100 + limits.horizon_s + 1) * 1000)
-    mesh.connect("b", "c")
-    mesh.settle()
-    assert not mesh.sent("b", "c", Want)
-    assert mesh["b"].board("c").wanted == set()
+def test_a_job_is_asked_for_at_each_link_as_long_as_the_peer_could_have_it() -> None:
+    """An older peer does not answer that it has none."""
+    pair = Pair(connected=False)
+    limits = pair.portal.limits
+    kept_ms = int((limits.life_max_s + limits.horizon_s) * 1000)
+    old, young = (job_id_of(START_MS - kept_ms + more, b"") for more in (-1, 0))
+    pair.portal.board("cluster").wanted = {old, young}
+    pair.join()
+    assert [want.job_id for want in pair.sent("portal", "cluster", Want)] == [young]
+    assert old not in pair.portal.board("cluster").wanted

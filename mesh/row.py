@@ -34,6 +34,6 @@ class Row(NamedTuple):
 
     @property
     def never_left(self) -> bool:
-        """Whether nobody else has the job, so that nobody can send a copy of it: it was made here and still waits for its
-        first number. (One that a neighbour gave back has no number either, and does not wait.)"""
+        """Whether nobody else has the job, so that nobody can send a copy of it: it was made here and still waits for
+        its first number. (One that a neighbour gave back has no number either, and does not wait.)"""
         return self.up_board is None and not self.down_number and self.waiting == 1

@@ -254,7 +254,8 @@ class _Verdict:
             elif upper is not None and lower is None:
                 ended = upper.reject is not None and upper.reject.agent == above
                 gone = self._excuses.damaged(below, job_id) or ended
-                if upper.down is not None and upper.down.offered and not gone:
+                # One that waits, though it was offered, does so for the neighbour above, and is offered again.
+                if upper.down is not None and upper.down.offered and not upper.down.waiting and not gone:
                     yield f"9: {above} offered {short}, and {below} does not hold it"
             elif upper is not None and lower is not None and self._differ(upper, lower):
                 yield f"9: of {short} {above} has {_kinds(upper)}, {below} has {_kinds(lower)}"

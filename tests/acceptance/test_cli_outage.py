@@ -75,7 +75,7 @@ def test_a_job_whose_row_is_damaged_is_named_beside_the_others(shell: Shell) -> 
         assert listed.code == 2
         assert [line[:8] for line in listed.lines] == [jobs[2]["short"], jobs[0]["short"]]
         assert listed.err.count(jobs[1]["short"]) == 1
-        assert re.match(r"error MESH-E342: .* damaged\nfix: ", listed.err)
+        assert re.match(r"error MESH-E342: .* damaged, and it had not left this agent\nfix: put it again", listed.err)
         listed = shell.mesh("-C", "portal", "jobs", "--json")
         assert listed.code == 2
         assert listed.err == ""

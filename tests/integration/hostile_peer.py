@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import struct
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from agents.agent import Agent
@@ -42,6 +43,7 @@ class HostilePeer:
     row: PeerRow
     connection: Connection
     session: Session
+    _heard: deque[Message] = field(default_factory=deque)
 
     async def say(self, *packed: bytes) -> bytes:
         """Send messages in one frame; returns the sealed frame."""
@@ -57,11 +59,13 @@ class HostilePeer:
         return sealed
 
     async def hear(self, wanted: type[Message]) -> Message:
-        """Wait for a message of a type."""
+        """Wait for a message of a type; those before it are passed over."""
         while True:
-            for message in messages_of(self.session.open(await self.connection.receive())):
+            while self._heard:
+                message = self._heard.popleft()
                 if isinstance(message, wanted):
                     return message
+            self._heard.extend(messages_of(self.session.open(await self.connection.receive())))
 
     async def is_closed(self) -> ConnectionLost:
         """Wait until the agent has closed the link."""

@@ -165,16 +165,16 @@ class _Life:
                 return
             acknowledged.append(result)
             if meddle < habits.cancels:
-                run.world.later(delay, partial(run.cancel, result))
+                run.later(delay, partial(run.cancel, result))
             elif meddle < habits.cancels + habits.deletes:
-                run.world.later(delay, partial(run.delete, result))
+                run.later(delay, partial(run.delete, result))
             elif again and key is not None:
-                run.world.later(delay, ask)
+                run.later(delay, ask)
 
         def ask() -> None:
             run.put(".".join(names), text, zone=zone, life_s=life_s, key=key, payload=payload, on_reply=replied)
             if key is not None:
-                run.world.later(RETRY_MS, lambda: None if acknowledged else ask())
+                run.later(RETRY_MS, lambda: None if acknowledged else ask())
 
         ask()
 

@@ -103,6 +103,7 @@ class Simulation:
         for name in names:
             self.wires.join(name, self.hosts[name])
         self.stores = Stores(setting, self.hosts, self.limits, self._start_later)
+        self._intended = 0
         for name in names:
             self.start(name)
 
@@ -117,9 +118,19 @@ class Simulation:
         """Let `seconds` of virtual time pass."""
         self.world.run(seconds)
 
+    def later(self, delay_ms: int, act: Callable[[], None]) -> None:
+        """Let a caller do something in `delay_ms` milliseconds; until then the mesh has not settled, quiet as it is."""
+
+        def happen() -> None:
+            self._intended -= 1
+            act()
+
+        self._intended += 1
+        self.world.later(delay_ms, happen)
+
     def heal(self, seconds: float = 60.0) -> None:
-        """End all faults, bring everything up, and give the mesh `seconds` to settle; less if it has settled. Clocks
-        that are off beyond the limit are set right, strangers are admitted, and of two clones one is ended."""
+        """End all faults, bring everything up, and give the mesh and its callers `seconds` to settle; less if they
+        have. Clocks that are off beyond the limit are set right, strangers admitted, and of two clones one is ended."""
         if not self.world.calm:
             for name, host in self.hosts.items():
                 self.stores.unclone(name)
@@ -138,7 +149,8 @@ class Simulation:
         end_ms = self.world.now_ms + int(seconds * 1000)
         # What is still wrong after the first quiet moment may come right in the seconds after it, or may show itself.
         while self.world.now_ms < end_ms:
-            quiet = self.wires.is_still and all(host.is_quiet for host in self.hosts.values())
+            # Who has yet to ask may bring a job that kills its agent: that is under way then, whatever rests now.
+            quiet = not self._intended and self.wires.is_still and all(host.is_quiet for host in self.hosts.values())
             self.run(SETTLE_S)
             if quiet:
                 return

@@ -12,6 +12,7 @@ from mesh.limits import Limits
 from mesh.messages import FactMessage, Message
 from mesh.room import Room
 from mesh.simulation.history import Told
+from mesh.simulation.program import POISON
 from mesh.simulation.simulation import Simulation
 from mesh.simulation.verdict import violations
 from mesh.simulation.world import Faults
@@ -335,3 +336,13 @@ def test_an_outcome_has_the_same_bytes_everywhere() -> None:
     settled(run)
     facts = {run.hosts[name].jobs()[job_id].facts[Kind.OUTCOME] for name in run.hosts}
     assert len({fact.body for fact in facts if fact is not None}) == 1
+
+
+def test_a_mesh_has_not_settled_while_a_caller_has_yet_to_ask() -> None:
+    """Quiet for seconds, and then a job comes that kills its agent: `heal` waits for what becomes of both."""
+    run = made((("a", "b"),))
+    run.later(9_000, lambda: run.put("a.b", POISON))
+    settled(run)
+    (job_id,) = run.history.told
+    assert state(run, "a", job_id) is State.ERROR
+    assert run.history.crashes >= 2

@@ -40,6 +40,8 @@ Schedules that lost or stuck a job, and what prevents them:
   both sides of a link: so each kind has its own number of ways.
 * A row, or a slice, is damaged, and what is left of it fills the quota into which it is to come back: so that comes in
   beyond it, and takes its place. It stays owed meanwhile, for nobody else speaks of a job whose payload is on its way.
+* Nobody has the job of such a row, since the neighbour's is damaged too, and what is owed of it keeps the room of all
+  that comes behind. So it is let go once nobody is left to ask.
 * A Request waits for its payload with `waiting` set: the small jobs behind it wait too. So it takes its credit, and
   waits apart; it is not offered meanwhile, and may still expire or be cancelled here.
 """

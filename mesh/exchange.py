@@ -51,7 +51,7 @@ from mesh.messages import (
 from mesh.receiving import Receiving
 from mesh.refetching import asked_elsewhere, forget_bytes, not_known
 from mesh.refusals import REASONS, Consequence
-from mesh.sending import peer_holds
+from mesh.sending import never_comes_back, peer_holds
 from mesh.trust import NO_CARD
 
 STRAY: Final = -1
@@ -193,7 +193,8 @@ class Exchange:
             case Want():
                 self._wanted(board, message.job_id)
             case Unknown():
-                not_known(self._ledger, board, message.job_id)
+                if not_known(ledger, board, message.job_id):
+                    never_comes_back(ledger, message.job_id)
             case BlobMessage():
                 self._close_for(board, self._receiving.offered(board, message, now_ms))
             case SliceMessage():

@@ -61,24 +61,30 @@ def not_there(ledger: Ledger, job: Job, fact: Fact) -> None:
     forget_bytes(ledger, job, fact.kind)
 
 
-def not_known(ledger: Ledger, board: Board, job_id: bytes) -> None:
+def not_known(ledger: Ledger, board: Board, job_id: bytes) -> bool:
     """The peer of a board, which was asked for a job, has no facts of it. Once nobody is left to ask, whoever waits for
-    a job whose row is damaged is told that it does not come back, and damaged bytes are done without."""
+    a job whose row is damaged is told that it does not come back, and damaged bytes are done without.
+
+    Returns:
+        Whether a job whose row is damaged does not come back, as is known from now on.
+    """
     if job_id not in board.wanted:
-        return
+        return False
     board.wanted.discard(job_id)
     ledger.touch_board(board)
     job = ledger.find(job_id)
     for fact in () if job is None else job.facts:
         if job is not None and fact is not None and lacks(ledger, fact):
             not_there(ledger, job, fact)
-    if not asked_elsewhere(ledger, board, job_id) and ledger.quarantined.give_up(job_id):
-        error = CorruptRow(
-            f"the stored row of {ledger.describe(job_id)} is damaged, and no neighbour has a copy",
-            fix="find out at its destination whether it was done, then put it again",
-        )
-        ledger.effects.lost.append(Lost(job_id, error))
-        ledger.alarm(f"{error.message}: it stays quarantined; {error.fix}")
+    if asked_elsewhere(ledger, board, job_id) or not ledger.quarantined.give_up(job_id):
+        return False
+    error = CorruptRow(
+        f"the stored row of {ledger.describe(job_id)} is damaged, and no neighbour has a copy",
+        fix="find out at its destination whether it was done, then put it again",
+    )
+    ledger.effects.lost.append(Lost(job_id, error))
+    ledger.alarm(f"{error.message}: it stays quarantined; {error.fix}")
+    return True
 
 
 def asked_elsewhere(ledger: Ledger, board: Board, job_id: bytes) -> bool:

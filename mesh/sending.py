@@ -233,8 +233,7 @@ def _owed(ledger: Ledger, job: Job, board_id: int) -> list[Delivery]:
 def _settle(ledger: Ledger, board_id: int, delivery: Delivery) -> Delivery:
     ledger.blobs.settle(board_id, delivery.key)
     ledger.effects.batch.owing.append(Owing(delivery.key, None))
-    board = ledger.boards[board_id]
-    ledger.pumped[board.id] = board
+    ledger.pumped[board_id] = ledger.boards[board_id]
     return delivery
 
 
@@ -359,6 +358,15 @@ def fetched(ledger: Ledger, job_id: bytes) -> None:
                 ledger.touch(job)
             elif delivery.key not in deliveries.open and not deliveries.waits(delivery.key):
                 refetch(ledger, job, delivery.key)
+
+
+def never_comes_back(ledger: Ledger, job_id: bytes) -> None:
+    """Nobody has a job whose row is damaged: its bytes, that are owed still, make room for those of others."""
+    for board_id in list(ledger.blobs.owing.get(job_id, ())):
+        for delivery in [one for one in ledger.blobs.to[board_id].due.values() if one.key.job == job_id]:
+            _withdraw(ledger, board_id, delivery)
+            ledger.effects.batch.unneeded.append((job_id, delivery.key.kind))
+    ledger.blobs.freed.update(board_id for board_id, _ in ledger.blobs.arriving)
 
 
 # -- at the opening ---------------------------------------------------------------------------------------------------

@@ -234,6 +234,36 @@ def test_two_neighbours_whose_rows_are_both_damaged_do_not_wait_for_each_other()
     assert leftovers(mesh) == {}
 
 
+def test_bytes_that_are_owed_of_a_job_that_nobody_has_make_room_for_those_of_others() -> None:
+    """A payload is on its way from a hop to the next agent; its row is damaged there, and at the origin too."""
+    mesh = chain("a", "b", "c", blob_quota_bytes=1)
+    gone = mesh.put("a.b.c", payload=PAYLOAD)
+    while not mesh["b"].engine.ledger.blobs.owing:
+        for one, other in ("ab", "ba"):
+            mesh.deliver(one, other)
+    mesh.cut("b", "c")
+    later = mesh.put("a.b", payload=name_blob(b"later" * 20))
+    mesh.settle()
+    assert stored(mesh, "b", gone, Kind.REQUEST) == DATA
+    assert stored(mesh, "b", later, Kind.REQUEST) is None, "there is no room for it"
+    for name in "ab":
+        damaged_row(mesh, name, gone)
+    mesh.connect("a", "b")
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert [lost for lost, _ in mesh["b"].lost] == [gone]
+    assert stored(mesh, "b", gone, Kind.REQUEST) is None
+    mesh.finish("b", later)
+    mesh.settle()
+    assert mesh["a"].state(later) is State.COMPLETE
+    assert leftovers(mesh) == {}
+    mesh.crash("b")
+    mesh.connect("a", "b")
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert leftovers(mesh) == {}, "nothing is owed after a restart either"
+
+
 def test_damaged_bytes_of_a_job_that_the_neighbour_has_forgotten_are_done_without() -> None:
     mesh = chain("a", "b", "c")
     job_id = waiting_result(mesh)

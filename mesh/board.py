@@ -58,6 +58,7 @@ class Board:
         refusing: why the peer is given no credit on this link, "" while it is.
         recovered: the unfinished jobs found in the store were taken up again, once in this opening.
         exchanging, exchange_after, all_sent, told_all, peer_all_sent: how far a full exchange is (R4).
+        said_exchanging: whether our HELLO on this link said that a full exchange is under way.
         asked: jobs that were asked for on this link; once each.
         without: bits 2^kind of the facts collected so far that are to be taken without the bytes they name.
         tried: (job, reason) of records that were sent again on this link because the peer asked for more; once each.
@@ -109,6 +110,7 @@ class Board:
         "refusals",
         "refusing",
         "retired",
+        "said_exchanging",
         "skew_error_ms",
         "skew_level",
         "skew_ms",
@@ -140,6 +142,7 @@ class Board:
         self.recovered = False
         self.retired = False
         self.own_loss = False
+        self.said_exchanging = False
         self.skew_ms = 0
         self.skew_error_ms: int | None = None
         self.skew_level = 0

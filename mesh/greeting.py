@@ -21,6 +21,7 @@ from mesh.room import why_none
 
 VERSION: Final = 1
 OURS: Final = "this agent"
+ANEW: Final = "a store lost what the other side had committed: the next link begins with a full exchange"
 
 
 class Greeting:
@@ -42,6 +43,7 @@ class Greeting:
             self.disconnected(board)
         inbox, outbox = board.inbox, board.outbox
         received = None if inbox.received == NO_POSITION else list(inbox.received)
+        board.said_exchanging = board.exchanging
         content = Hello(
             VERSION,
             now_ms,
@@ -75,11 +77,20 @@ class Greeting:
         board.theirs = theirs
         # During a full exchange positions mean nothing yet; it is begun again.
         lost = "" if board.exchanging or hello.exchanging else self._lost(board, hello, theirs)
+        if not lost and not hello.exchanging and self._lost_elsewhere(board, theirs):
+            # The peer cannot tell, for our HELLO here says nothing of the other zone; the next one does.
+            lost = f'"{board.name}"'
+            self._exchange_at_next_link(board)
         if lost:
             board.own_loss |= lost == OURS
             ledger.alarm(
                 f'the store of {lost} lost what the other side had committed: full exchange with "{board.name}"'
             )
+            self._in_every_zone(board, theirs, own_loss=lost == OURS)
+        if board.exchanging and not board.said_exchanging and not hello.exchanging:
+            # Another zone showed the loss after our HELLO went out: the peer just goes on.
+            self.refuse(board, ANEW)
+            return
         if hello.exchanging and not board.exchanging and not board.recovered:
             # The peer began an exchange of which this store knows nothing: it may be the one that lost something.
             board.own_loss = True
@@ -122,6 +133,46 @@ class Greeting:
         if hello.acked > (inbox.number if inbox.received != NO_POSITION else 0):
             return OURS
         return ""
+
+    def _lost_elsewhere(self, board: Board, theirs: Incarnations) -> bool:
+        """Whether the openings that the peer of `board` tells do not hold a position that it gave out in another zone.
+        (During a full exchange positions mean nothing, and it begins anew by itself.)"""
+        return not board.exchanging and any(
+            not other.exchanging and other.inbox.received != NO_POSITION and not theirs.holds(other.inbox.received)
+            for other in self._elsewhere(board)
+        )
+
+    def _elsewhere(self, board: Board) -> list[Board]:
+        """The boards that are shared with the same agent in other zones: it has one store for all of them."""
+        boards = self._ledger.by_name.values()
+        return [other for other in boards if other is not board and other.fingerprint == board.fingerprint]
+
+    def _in_every_zone(self, board: Board, theirs: Incarnations, *, own_loss: bool) -> None:
+        """A store lost something, as `board` showed: so it did on the boards that are shared with the same agent in
+        other zones, whatever their positions say. Who took a Request there may not know it any more, and has not
+        acknowledged it.
+
+        Args:
+            board: on which a HELLO came.
+            theirs: the openings that it told.
+            own_loss: the store is this agent's.
+        """
+        for other in self._elsewhere(board):
+            # One that went on in this opening has had its jobs taken up, and the Requests of its peer.
+            gone_on = other.recovered if own_loss else other.open and other.theirs.current == theirs.current
+            if other.exchanging or gone_on:
+                continue
+            other.own_loss |= own_loss
+            inbox = other.inbox
+            if not own_loss and inbox.received != NO_POSITION and inbox.incarnation not in theirs.names():
+                inbox.superseded |= {inbox.incarnation}
+            self._exchange_at_next_link(other)
+
+    def _exchange_at_next_link(self, board: Board) -> None:
+        board.exchanging = True
+        self._ledger.touch_board(board)
+        if board.open:
+            self.refuse(board, ANEW)
 
     def _resume(self, board: Board, hello: Hello, theirs: Incarnations) -> None:
         board.inbox.resume()

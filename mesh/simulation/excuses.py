@@ -34,13 +34,23 @@ class Excuses:
         """The row of a job was damaged at an agent."""
         return (name, job_id) in self._history.damages
 
-    def forgotten(self, names: Sequence[str], told: Told) -> bool:
+    def forgotten(self, job_id: bytes, names: Sequence[str], told: Told) -> bool:
         """The destination lost what its neighbour had not heard of, or what that has lost as well before it could say
         so, so that nobody can notice (14), or what everybody above it has lost as well; or it ran twice."""
         if names[-1] in self._history.clones:
             return True
         above = all(self.lost(name, told.put_ms) for name in names[:-1])
-        return any(not self.noticed(loss, names[-2]) or above for loss in self._since(names[-1], told))
+        return any(
+            not self.noticed(loss, names[-2]) or above or self.too_late(loss, job_id, names[-2], told)
+            for loss in self._since(names[-1], told)
+        )
+
+    def too_late(self, loss: Loss, job_id: bytes, peer: str, told: Told) -> bool:
+        """What an agent lost shows only on a board that it shares with a peer in another zone than that of the job,
+        and its copy holds the job. It takes that up once the links of its path are up (2), and nothing that the peer
+        says there tells of the loss; they may meet in the other zone long after, or never. (Of a job that the copy
+        does not hold the peer knows better: it compares what it has from all zones before it sends the Request.)"""
+        return job_id in loss.changed and (peer, told.zone) not in loss.shown
 
     def noticed(self, loss: Loss, peer: str) -> bool:
         """A peer remembered what an agent lost, until that knew of it."""

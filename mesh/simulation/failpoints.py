@@ -97,7 +97,7 @@ class Failpoints:
                 told.put_ms = told.put_ms or now_ms
                 request = None if told.path else request_of(row)
                 if request is not None:
-                    told.path = request.path
+                    told.path, told.zone = request.path, request.zone
                 self._history.tell(row.id, state)
                 told.durable.append(state)
 

@@ -49,15 +49,20 @@ class Told:
 class Loss(NamedTuple):
     """A store was replaced at `lost_ms` by one that holds what it held at `copied_ms` (0: by an empty one).
 
-    `rows` are the ids that were lost, `changed` those that the copy holds in an older version; `noticed_by` are the
-    peers that had committed a position of it which the copy does not hold."""
+    `rows` are the ids that were lost, `changed` those that the copy holds in an older version; `shown` are the boards,
+    by peer and zone, on which the peer had committed a position of it which the copy does not hold."""
 
     name: str
     copied_ms: int
     lost_ms: int
     rows: frozenset[bytes]
     changed: frozenset[bytes]
-    noticed_by: frozenset[str]
+    shown: frozenset[tuple[str, str]]
+
+    @property
+    def noticed_by(self) -> frozenset[str]:
+        """The peers that can tell, whatever the zone."""
+        return frozenset(peer for peer, _ in self.shown)
 
 
 class Revocation(NamedTuple):

@@ -65,9 +65,10 @@ class Stores:
     def _lost(self, name: str, at_ms: int, gone: Disk, left: Disk) -> None:
         before, after = gone.kept(), left.kept()
         changed = frozenset(one for one, row in after.items() if one in before and row.record != before[one].record)
-        noticed = frozenset(wire.other(name) for wire in self._wires.at(name) if self._remembers(wire, name, left))
+        remembering = [wire for wire in self._wires.at(name) if self._remembers(wire, name, left)]
+        shown = frozenset((wire.other(name), wire.zone) for wire in remembering)
         lost = frozenset(before.keys() - after.keys())
-        self._history.losses.append(Loss(name, at_ms, self._world.now_ms, lost, changed, noticed))
+        self._history.losses.append(Loss(name, at_ms, self._world.now_ms, lost, changed, shown))
 
     def _remembers(self, wire: Wire, name: str, copy: Disk) -> bool:
         # Whether the peer has committed a position of this store that the copy, once opened, does not hold.

@@ -133,7 +133,7 @@ class _Verdict:
     def _effect(self, job_id: bytes, told: Told, names: list[str], mine: Job) -> Iterator[str]:
         history, excuses, short = self._history, self._excuses, f"{short_text(job_id)} ({told.path})"
         happened, starts, deaths = history.effects[job_id], history.starts[job_id], history.deaths[job_id]
-        forgotten = excuses.forgotten(names, told)
+        forgotten = excuses.forgotten(job_id, names, told)
         again = excuses.lost(names[-1], told.put_ms) or excuses.damaged(names[-1], job_id)
         if mine.facts[Kind.REQUEST] is not None:
             charge = mine.request.instruction == CHARGE

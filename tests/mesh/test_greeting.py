@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from mesh.effects import Query, Unfinished
+from mesh.board import Board
+from mesh.effects import Effects, Query, Unfinished
 from mesh.facts import Kind, job_id_of
-from mesh.greeting import VERSION
+from mesh.greeting import ANEW, VERSION
 from mesh.lifecycle import State
 from mesh.limits import Limits
 from mesh.messages import AllSent, Credit, FactMessage, Hello, Want
 from mesh.storage.memory import MemoryStore
-from tests.mesh.pair import START_MS, Mesh, Pair
+from tests.mesh.pair import START_MS, Mesh, Node, Pair, peer_row
 
 LOST = "lost what the other side had committed: full exchange with"
 
@@ -468,3 +470,98 @@ def test_a_job_is_asked_for_at_each_link_as_long_as_the_peer_could_have_it() -> 
     pair.join()
     assert [want.job_id for want in pair.sent("portal", "cluster", Want)] == [young]
     assert old not in pair.portal.board("cluster").wanted
+
+
+# -- two zones ----------------------------------------------------------------------------------------------------
+
+
+def another_zone(pair: Pair) -> tuple[Board, Board]:
+    """The boards of portal and cluster in a second zone; their links are left to the test."""
+    boards = []
+    for node, other in ((pair.portal, pair.cluster), (pair.cluster, pair.portal)):
+        boards.append(node.engine.pair(replace(peer_row(other.card), zone="den")))
+        pair.step(node.name)
+    return boards[0], boards[1]
+
+
+def hello_on(node: Node, board: Board) -> Hello:
+    """What an agent says first on a new link of `board`."""
+    node.engine.greet(board, START_MS)
+    received, outbox = board.inbox.received, board.outbox
+    told = list(received) if received[0] else None
+    openings = node.engine.ledger.incarnations.told()
+    node.engine.end_step(START_MS)
+    return Hello(VERSION, START_MS, openings, outbox.last, told, outbox.acked, int(board.said_exchanging), None)
+
+
+def heard(node: Node, board: Board, hello: Hello) -> Effects:
+    node.engine.connected(board, hello, START_MS)
+    return node.engine.end_step(START_MS)
+
+
+def test_a_loss_in_another_zone_shows_before_anything_is_sent() -> None:
+    pair = Pair()
+    done(pair)
+    old = pair.portal.board("cluster").inbox.incarnation
+    pair.restore("cluster", MemoryStore())
+    mine, theirs = another_zone(pair)
+    hello = hello_on(pair.cluster, theirs)
+    hello_on(pair.portal, mine)
+    effects = heard(pair.portal, mine, hello)
+    # The peer has gone on by the HELLO that it got, so this link is of no use any more.
+    assert effects.alarms == [f'the store of "cluster" {LOST} "cluster"']
+    assert (effects.close, effects.send) == ([(mine.id, ANEW)], {})
+    lab = pair.portal.board("cluster")
+    assert (mine.open, mine.exchanging, lab.exchanging) == (False, True, True)
+    assert {row.id for row in effects.batch.boards} == {mine.id, lab.id}
+    # What came with the lost store is a clone in either zone.
+    assert lab.inbox.superseded == {old}
+    # The next link says so, and the peer takes part; it knows by that that it lost something.
+    again = hello_on(pair.portal, mine)
+    assert again.exchanging == 1
+    for node, board, said in ((pair.portal, mine, hello), (pair.cluster, theirs, again)):
+        effects = heard(node, board, said)
+        assert (effects.alarms, effects.close) == ([], [])
+        assert (board.open, board.exchanging) == (True, True)
+    assert theirs.own_loss
+
+
+@pytest.mark.parametrize("lost", ["portal", "cluster"])
+def test_a_loss_is_one_in_every_zone_that_has_not_gone_on(lost: str) -> None:
+    pair = Pair()
+    boards = dict(zip(("portal", "cluster"), another_zone(pair), strict=True))
+    old = pair[lost].store.copy()
+    done(pair)
+    pair.restore(lost, old)
+    boards[lost] = next(board for board in pair[lost].engine.boards if board.zone == "den")
+    hellos = {name: hello_on(pair[name], boards[name]) for name in boards}
+    pair.join()
+    assert all(board.exchanging for board in boards.values())
+    assert {name for name, board in boards.items() if board.own_loss} == {lost}
+    # Both HELLOs went out before that was known.
+    assert heard(pair.portal, boards["portal"], hellos["cluster"]).close == [(boards["portal"].id, ANEW)]
+
+
+@pytest.mark.parametrize("life", ["an earlier one", "this one"])
+def test_only_a_link_with_an_earlier_life_of_the_store_is_closed(life: str) -> None:
+    pair = Pair()
+    mine, theirs = another_zone(pair)
+    old = pair.cluster.store.copy()
+    pair.put("portal.cluster")
+    pair.settle()
+    if life == "this one":
+        pair.restore("cluster", old)
+        theirs = next(board for board in pair.cluster.engine.boards if board.zone == "den")
+    hello_on(pair.portal, mine)
+    # Nothing but an acknowledgement in zone lab was lost, of which no position tells.
+    assert not heard(pair.portal, mine, hello_on(pair.cluster, theirs)).alarms
+    assert mine.open
+    if life == "an earlier one":
+        pair.restore("cluster", old)
+    pair.connect("portal", "cluster")
+    (answer,) = pair.waiting("cluster", "portal")
+    assert isinstance(answer, Hello)
+    effects = heard(pair.portal, pair.portal.board("cluster"), answer)
+    assert effects.alarms == [f'the store of "cluster" {LOST} "cluster"']
+    closed = [(mine.id, ANEW)] if life == "an earlier one" else []
+    assert (effects.close, mine.open, mine.exchanging) == (closed, not closed, bool(closed))

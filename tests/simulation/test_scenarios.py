@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -346,3 +347,67 @@ def test_a_mesh_has_not_settled_while_a_caller_has_yet_to_ask() -> None:
     (job_id,) = run.history.told
     assert state(run, "a", job_id) is State.ERROR
     assert run.history.crashes >= 2
+
+
+# -- two zones, one store -----------------------------------------------------------------------------------------
+
+
+def in_two_zones(run: Simulation, *, copied: bool) -> bytes:
+    """Agent b loses what a heard of in zone den alone, and what it did for a job of zone lab; both links are cut.
+
+    Args:
+        run: of the agents a and b.
+        copied: the store that b gets back holds the job, and not that it ran.
+    """
+    lab, den = (run.wires.between("a", "b", zone) for zone in ("lab", "den"))
+    if not copied:
+        run.stores.keep_copy("b")
+    # One handler at a time: the job of zone lab waits until this one is over.
+    first = put(run, "a.b", zone="den")
+    ids: list[bytes] = []
+    run.put("a.b", "charge", on_reply=ids.append)  # type: ignore[arg-type]
+    while not run.hosts["b"].disk.by_id.keys() & set(ids):
+        run.run(0.001)
+    (job_id,) = ids
+    lab.allowed = False
+    run.wires.down(lab)
+    assert run.hosts["a"].board(lab).outbox.acked == 0
+    if copied:
+        run.stores.keep_copy("b")
+    while not run.history.effects[job_id] or not told(run, first).states:
+        run.run(0.001)
+    den.allowed = False
+    run.wires.down(den)
+    run.stores.restore("b")
+    (loss,) = run.history.losses
+    assert loss.shown == {("a", "den")}
+    assert job_id in (loss.changed if copied else loss.rows)
+    run.run(8)
+    return job_id
+
+
+@pytest.mark.parametrize("copied", [False, True])
+@pytest.mark.parametrize("first", ["lab", "den"])
+def test_a_loss_that_shows_in_one_zone_is_one_in_every_zone(first: str, copied: bool) -> None:
+    run = made(
+        (("a", "b", "lab"), ("a", "b", "den")),
+        limits=Limits(handlers=1),
+        faults=replace(QUIET, delay_ms=5, commit_ms=1, handler_ms=1_000),
+    )
+    job_id = in_two_zones(run, copied=copied)
+    wire = run.wires.between("a", "b", first)
+    wire.allowed = True
+    run.wires.dial(wire)
+    # Agent b goes on before a has heard of it.
+    wire.busy_ms["b"] = run.world.now_ms + 500
+    run.run(5)
+    settled(run)
+    if copied and first == "lab":
+        # Nobody has told b by then, and a may meet it in zone den long after, or never.
+        assert run.history.starts[job_id] == 2
+    else:
+        assert run.history.starts[job_id] == 1
+        outcome = run.hosts["a"].jobs()[job_id].outcome
+        assert outcome is not None
+        assert outcome.error is not None
+        assert outcome.error[0] == "lost"

@@ -248,6 +248,24 @@ def test_a_lost_store_is_noticed_and_every_job_ends(name: str) -> None:
     assert {state(run, "a", job_id) for job_id in waiting} == {State.COMPLETE}
 
 
+def test_a_job_counts_as_put_though_its_agent_stops_before_anybody_is_told() -> None:
+    """The last commit of a clean stop makes it durable: what its destination loses afterwards is lost after the put."""
+    run = made(faults=Faults(commit_ms=50, crash=0.0, lumps=0.0, reports=0.0, fails=0.0))
+    run.put("a.b.c", "add_user fred.proj.org")
+    run.stop("a")
+    put_ms = run.world.now_ms
+    (job_id,) = run.hosts["a"].jobs()
+    assert (told(run, job_id).put_ms, told(run, job_id).acknowledged) == (put_ms, False)
+    while not run.history.starts[job_id]:
+        run.run(0.005)
+    run.cut("b", "c", down_s=20)
+    run.run(5)
+    assert state(run, "c", job_id) is State.COMPLETE
+    lost_and_back(run, "c")
+    settled(run)
+    assert (run.history.starts[job_id], run.history.deaths[job_id]) == (2, 0)
+
+
 def test_what_is_not_idempotent_does_not_run_again_for_a_lost_store() -> None:
     """R5: a Request that may have been there before ends as lost, with its effect unknown."""
     run = made(faults=Faults(handler_ms=60_000, crash=0.0, lumps=0.0, reports=0.0, fails=0.0))

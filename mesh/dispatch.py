@@ -139,7 +139,12 @@ def acknowledge(ledger: Ledger) -> None:
     for board in ledger.acks.values():
         if board.open:
             inbox = board.inbox
-            ack = Ack(inbox.number, inbox.home, inbox.refusals(TOLD_REFUSALS))
+            refused = inbox.refusals(TOLD_REFUSALS)
+            if refused and board.tell_refusals(int(refused[-1][0])):  # type: ignore[call-overload]
+                # CREDIT went out before them, in this step or while others were told: it is said again behind them.
+                board.owes_credit = True
+                ledger.roomier[board.id] = board
+            ack = Ack(inbox.number, inbox.home, refused)
             ledger.effects.send.setdefault(board.id, []).append(encode(Type.ACK, ack))
 
 

@@ -13,7 +13,7 @@ from mesh.board import Board
 from mesh.effects import Batch, Effects, Start
 from mesh.errors import FactError
 from mesh.facts import Fact, Kind, decode, short_text
-from mesh.lifecycle import Role, State
+from mesh.lifecycle import TERMINAL, Role, State
 from mesh.limits import Limits
 from mesh.messages import END, Ack, FactMessage, Hello, Message
 from mesh.positions import Incarnations
@@ -96,7 +96,9 @@ class Failpoints:
                 request = None if told.path else request_of(row)
                 if request is not None:
                     told.path = request.path
-                told.durable.append(state_of(row))
+                state = state_of(row)
+                if state in TERMINAL and state is not State.DELETED:
+                    told.durable.append(state)
 
     def committed(self, rows: Sequence[Row]) -> None:
         """Rows are durable: whoever looks sees them, and a caller at the origin is told of an end."""

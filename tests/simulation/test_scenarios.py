@@ -264,6 +264,7 @@ def test_a_job_counts_as_put_though_its_agent_stops_before_anybody_is_told() -> 
     lost_and_back(run, "c")
     settled(run)
     assert (run.history.starts[job_id], run.history.deaths[job_id]) == (2, 0)
+    assert set(told(run, job_id).durable) == {State.COMPLETE}, "of what it committed, the ends"
 
 
 def test_what_is_not_idempotent_does_not_run_again_for_a_lost_store() -> None:

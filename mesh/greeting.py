@@ -75,11 +75,18 @@ class Greeting:
         board.theirs = theirs
         # During a full exchange positions mean nothing yet; it is begun again.
         lost = "" if board.exchanging or hello.exchanging else self._lost(board, hello, theirs)
+        elsewhere = not lost and self._lost_elsewhere(board, hello, theirs)
+        if elsewhere:
+            lost = f'"{board.name}"'
         if lost:
-            board.own_loss |= lost == OURS
             ledger.alarm(
                 f'the store of {lost} lost what the other side had committed: full exchange with "{board.name}"'
             )
+        if elsewhere:
+            self._exchange_next(board, theirs)
+            return
+        if lost:
+            self._spread(board, theirs, ours=lost == OURS)
         if hello.exchanging and not board.exchanging and not board.recovered:
             # The peer began an exchange of which this store knows nothing: it may be the one that lost something.
             board.own_loss = True
@@ -118,6 +125,43 @@ class Greeting:
         if hello.acked > (inbox.number if inbox.received != NO_POSITION else 0):
             return OURS
         return ""
+
+    def _others(self, board: Board) -> list[Board]:
+        """The boards that are shared with the same peer in other zones: its store is one, and so are its numbers."""
+        boards = self._ledger.by_name.values()
+        return [other for other in boards if other is not board and other.fingerprint == board.fingerprint]
+
+    def _lost_elsewhere(self, board: Board, hello: Hello, theirs: Incarnations) -> bool:
+        """Whether what was received on another board shows that the peer's store lost something, before that board is
+        greeted itself: a Request that is sent again here may have run (R4)."""
+        if board.exchanging or hello.exchanging or board.inbox.incarnation == theirs.current:
+            return False
+        return any(
+            other.inbox.received != NO_POSITION and not theirs.holds(other.inbox.received)
+            for other in self._others(board)
+            # One that was told of this opening, or of a later one, has compared for itself.
+            if not other.exchanging and theirs.current not in other.theirs.names()
+        )
+
+    def _spread(self, board: Board, theirs: Incarnations, *, ours: bool) -> None:
+        """A store lost something, as this board shows: that holds for every board of the two agents."""
+        board.own_loss |= ours
+        for other in self._others(board):
+            if not ours and not other.exchanging and other.inbox.incarnation != theirs.current:
+                self._exchange_next(other, theirs)
+            elif ours and not other.recovered:
+                # The peer begins an exchange there, too; what is found in this store is doubted already.
+                other.own_loss = True
+                self._ledger.touch_board(other)
+
+    def _exchange_next(self, board: Board, theirs: Incarnations) -> None:
+        """Exchange everything on a board from its next link on: our HELLO on the present one says otherwise."""
+        gone = board.inbox.incarnation
+        if board.inbox.received != NO_POSITION and gone not in theirs.names():
+            board.inbox.superseded |= {gone}
+        board.exchanging = True
+        self._ledger.touch_board(board)
+        self.refuse(board, f'the store of "{board.name}" lost something: everything is exchanged on the next link')
 
     def _resume(self, board: Board, hello: Hello, theirs: Incarnations) -> None:
         board.inbox.resume()

@@ -68,6 +68,8 @@ class Board:
         heard_ms, pinged_ms: when the link last carried something to us, and when we last asked for a sign of life.
         awaited: jobs that are being fetched for the first of the parked messages.
         owes_credit: a Request was refused for lack of room, and its sender waits for our next CREDIT.
+        credited: the highest record that we had refused when we last gave CREDIT on this link, 0 without any.
+        told: the highest record of which this link has told the peer that we refused it.
         parked: messages that wait until the store has given what the first of them concerns.
     """
 
@@ -80,6 +82,7 @@ class Board:
         "confirms",
         "credit",
         "credit_reason",
+        "credited",
         "credits",
         "exchange_after",
         "exchanging",
@@ -115,6 +118,7 @@ class Board:
         "skew_level",
         "skew_ms",
         "theirs",
+        "told",
         "told_all",
         "tried",
         "waiting",
@@ -169,6 +173,7 @@ class Board:
         self.facts_number = 0
         self.without = 0
         self.owes_credit = False
+        self.credited = self.told = 0
         self.parked: deque[Message] = deque()
         self.awaited: set[bytes] = set()
         self.paging = False
@@ -180,6 +185,17 @@ class Board:
         self.theirs = Incarnations(())
         self.heard_ms = 0
         self.pinged_ms = 0
+
+    def tell_refusals(self, upto: int) -> bool:
+        """Our refusals up to a record are about to be told.
+
+        Returns:
+            Whether one of them is older than the last CREDIT and news to the peer, which waits for the next CREDIT
+            after it.
+        """
+        late = self.told < min(upto, self.credited)
+        self.told = max(self.told, upto)
+        return late
 
     def want_no_more(self, before_ms: int) -> None:
         """Do not ask any more for jobs that were made before that time: the peer never held them, or has forgotten."""

@@ -70,6 +70,9 @@ def _number(ledger: Ledger, job: Job, lane: Lane) -> None:
         return
     if lane is job.down and lane.counted and lane.sent[Kind.REQUEST] == NEVER:
         lane.offered = True
+    if lane is job.down and outbox.sent_again(lane.sent[Kind.REQUEST]):
+        # Its record moves on before the peer has said what became of it.
+        lane.unsettled = True
     sendable = board.open and not outbox.behind and outbox.room
     number = ledger.next_number
     ledger.next_number += 1
@@ -139,7 +142,12 @@ def acknowledge(ledger: Ledger) -> None:
     for board in ledger.acks.values():
         if board.open:
             inbox = board.inbox
-            ack = Ack(inbox.number, inbox.home, inbox.refusals(TOLD_REFUSALS))
+            refused = inbox.refusals(TOLD_REFUSALS)
+            if refused and board.tell_refusals(int(refused[-1][0])):  # type: ignore[call-overload]
+                # CREDIT went out before them, in this step or while others were told: it is said again behind them.
+                board.owes_credit = True
+                ledger.roomier[board.id] = board
+            ack = Ack(inbox.number, inbox.home, refused)
             ledger.effects.send.setdefault(board.id, []).append(encode(Type.ACK, ack))
 
 
@@ -267,6 +275,11 @@ def _exchange(ledger: Ledger, board: Board, query: Shared, rows: list[Row]) -> N
         board.exchange_after = row.seq
         job = ledger.adopt(row)
         lane = None if job is None else job.lane_of(board.id)
+        if lane is not None and lane.waiting and lane.unsettled and not lane.reissued:
+            # A store was lost meanwhile, and may have taken it.
+            lane.reissued = True
+            assert job is not None
+            ledger.touch(job)
         if board.own_loss and job is not None and lane is job.up and job.seq < ledger.first_seq:
             # As of a job that such a store does not know at all: the next agent may have lost its own copy as well.
             may_have_gone_on(ledger, job)
@@ -290,13 +303,13 @@ def resend(lane: Lane, job: Job) -> None:
 
 
 def withdraw(board: Board, job: Job, lane: Lane) -> None:
-    """The peer does not hold the job: what was sent counts as never sent, and the Request as not offered, unless it was
-    offered in an earlier life of the peer's store (R3, R6)."""
+    """The peer does not hold the job: what was sent counts as never sent, and the Request as not offered, unless an
+    earlier life of the peer's store may have it (R3, R6)."""
     for kind, number in enumerate(lane.sent):
         if number != HAS:
             lane.sent[kind] = NEVER
     lane.number = 0
-    lane.offered = lane.reissued
+    lane.refused()
     if lane.counted:
         lane.counted = False
         count(board.offered, job.branch, -1)
@@ -315,7 +328,7 @@ def did_not_go_on(job: Job, reject: Reject) -> None:
     """The word of this agent in that future came back: it refused the job, which had not gone on after all."""
     lane = job.down
     if lane is not None and lane.sent[Kind.REQUEST] == NEVER and reject.reason != "lost":
-        lane.offered = lane.reissued = False
+        lane.offered = lane.reissued = lane.unsettled = False
 
 
 def count_as_offered(ledger: Ledger, board: Board, job: Job, lane: Lane) -> None:

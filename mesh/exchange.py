@@ -316,6 +316,10 @@ class Exchange:
         board.last_refusal = f"{reason}: {detail[:256]}"
         request_was_in_it = lane is job.down and lane.sent[Kind.REQUEST] == number
         consequence = REASONS.get(reason, Consequence.END)
+        if request_was_in_it and consequence is not Consequence.END and board.outbox.sent_again(number):
+            # For want of a card, bytes or room, which it may have had when the Request was sent first. (What ends a job
+            # would have ended it then.)
+            lane.unsettled = True
         if consequence is Consequence.SEND_AGAIN and lane is job.up:
             self._away_again(board, job, number)
         if consequence is Consequence.SEND_AGAIN:
@@ -354,8 +358,8 @@ class Exchange:
             resend(lane, job)
             return
         if lane is job.down and lane.sent[Kind.REQUEST] == lane.number:
-            # The peer never held the job, so it is not offered before its Request goes out once more (R6).
-            lane.offered = lane.reissued
+            # The peer did not take it, so it is not offered before its Request goes out once more (R6).
+            lane.refused()
         # The peer dropped the bytes before their fact came: with the fact unsent, they are owed once more. Or the card
         # was lost with an earlier record, or the peer forgot it.
         for kind, number in enumerate(lane.sent):

@@ -103,10 +103,6 @@ class Greeting:
         self.watch_ms = first_ping if self.watch_ms is None else min(self.watch_ms, first_ping)
         self._clocks.greeted(board, hello.now_ms, now_ms)
         self.give_credit(board)
-        if board.inbox.refused:
-            # They are repeated behind this CREDIT, which must not look older than they are: it is said again.
-            board.owes_credit = True
-            ledger.roomier[board.id] = board
         board.want_no_more(now_ms - int((ledger.limits.life_max_s + ledger.limits.horizon_s) * 1000))
         for job_id in sorted(board.wanted):
             ledger.want(board, job_id)
@@ -209,8 +205,10 @@ class Greeting:
                 self.give_credit(board)
 
     def give_credit(self, board: Board) -> None:
-        """Tell the peer of `board` what it may offer, as it is now."""
+        """Tell the peer of `board` what it may offer, as it is now. Of what was refused before, some may be told only
+        later; then this is said again behind it (`dispatch.acknowledge`), or it would look older than that."""
         board.owes_credit = False
+        board.credited = max(board.inbox.refused, default=0)
         ledger = self._ledger
         board.refusing = why_none(ledger.room, ledger.name) or self._clocks.why_refused(board)
         credit = Credit(0 if board.refusing else ledger.limits.credit_jobs, board.refusing)

@@ -30,21 +30,29 @@ class Lane:
         sent: by kind, the number a fact was last sent under, or `NEVER`, or `HAS`.
         offered: the Request has been given a number here: it may have been sent, and only the destination may now
             say that the job expired (R6).
+        unsettled: the Request went out on a link that ended before it was acknowledged, and was refused on a later one:
+            an earlier life of the peer's store may have taken it, so it stays offered (R6).
         reissued: the Request was acknowledged once and has to be sent again (R5).
         waiting: the Request has no number yet and is counted in the board's `waiting`.
         counted: the job is counted in the board's `offered` (downwards) or `accepted` (upwards).
     """
 
-    __slots__ = ("board", "counted", "number", "offered", "reissued", "sent", "waiting")
+    __slots__ = ("board", "counted", "number", "offered", "reissued", "sent", "unsettled", "waiting")
 
     def __init__(self, board: int) -> None:
         self.board = board
         self.number = 0
         self.sent = [HAS] * SLOTS
         self.offered = False
+        self.unsettled = False
         self.reissued = False
         self.waiting = False
         self.counted = False
+
+    def refused(self) -> None:
+        """The peer did not take the Request: it is not offered any more, unless an earlier life of the peer's store was
+        offered it (R3, R6)."""
+        self.offered = self.reissued or self.unsettled
 
     @property
     def taken(self) -> bool:
@@ -62,12 +70,13 @@ class Lane:
 
     def record(self) -> list[object]:
         sent = self.sent[1:]
-        return [self.board, self.number, *sent, self.offered, self.reissued, self.waiting, self.counted]
+        marks = self.offered, self.reissued, self.waiting, self.counted, self.unsettled
+        return [self.board, self.number, *sent, *marks]
 
     @classmethod
     def from_record(cls, record: list[object]) -> Lane:
         lane = cls(record[0])  # type: ignore[arg-type]
         lane.number = record[1]  # type: ignore[assignment]
-        lane.sent = [HAS, *record[2:-4]]  # type: ignore[list-item]
-        lane.offered, lane.reissued, lane.waiting, lane.counted = record[-4:]  # type: ignore[assignment]
+        lane.sent = [HAS, *record[2:-5]]  # type: ignore[list-item]
+        lane.offered, lane.reissued, lane.waiting, lane.counted, lane.unsettled = record[-5:]  # type: ignore[assignment]
         return lane

@@ -24,7 +24,8 @@ class Outbox:
         last: highest number given out on this board. Kept in the store.
         acked: the peer has everything up to here. Kept, but lazily: an older value only means sending again.
         cursor: highest number sent on the present link.
-        resumed: highest number that the peer had taken note of when the present link began.
+        resumed: highest number that the peer had taken note of when the present link began; `before` the highest one
+            that had been given out by then.
         home: every Outcome of ours up to here is committed at its origin.
         trimmed: the facts of finished jobs up to here were asked to be dropped.
         flight: number -> (job id, bytes) of records sent on the present link and not acknowledged.
@@ -32,6 +33,7 @@ class Outbox:
 
     __slots__ = (
         "acked",
+        "before",
         "cursor",
         "flight",
         "flight_bytes",
@@ -50,7 +52,7 @@ class Outbox:
         self.last = last
         self.acked = acked
         self.home = self.trimmed = home
-        self.cursor = self.resumed = acked
+        self.cursor = self.resumed = self.before = acked
         self.flight: dict[int, tuple[bytes, int]] = {}
         self.flight_bytes = 0
         # Outcomes a hop passed on: our number -> (board it came from, number there), so that `home` can be told on.
@@ -70,6 +72,7 @@ class Outbox:
         """Start a link whose peer has taken note of everything up to `received`: it is not sent again. What the peer
         refused of that comes with its first acknowledgement, so a job that changes before goes out whole (R3)."""
         self.cursor = self.resumed = max(self.acked, received)
+        self.before = self.last
         self.flight.clear()
         self.flight_bytes = 0
 
@@ -82,6 +85,11 @@ class Outbox:
         self.acked = self.cursor = self.last = max(self.last, first - 1)
         self.flight.clear()
         self.flight_bytes = 0
+
+    def sent_again(self, number: int) -> bool:
+        """Whether the peer had not taken note of a number when the present link began, though an earlier link may have
+        carried it."""
+        return self.resumed < number <= self.before
 
     def sent(self, number: int, job_id: bytes, size: int) -> None:
         """Note that record `number` went out on the present link."""

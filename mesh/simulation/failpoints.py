@@ -13,7 +13,7 @@ from mesh.board import Board
 from mesh.effects import Batch, Effects, Start
 from mesh.errors import FactError
 from mesh.facts import Fact, Kind, decode, short_text
-from mesh.lifecycle import Role, State
+from mesh.lifecycle import TERMINAL, Role, State
 from mesh.limits import Limits
 from mesh.messages import END, Ack, FactMessage, Hello, Message
 from mesh.positions import Incarnations
@@ -87,19 +87,26 @@ class Failpoints:
             if request is not None and now_ms + slack_ms < request.expires_ms + horizon_ms:
                 self._broken("11", f"collects {short_text(row.id)}, which could still be accepted")
 
-    def committed(self, rows: Sequence[Row], now_ms: int) -> None:
-        """Rows are durable: whoever looks sees them, and a caller at the origin is told of an end."""
+    def durable(self, rows: Sequence[Row], now_ms: int) -> None:
+        """Rows became durable, though the agent may stop or die before it can act on that: a job is put from now on."""
         for row in rows:
-            state = state_of(row)
-            self._history.observe(self.name, row.id, state, version_of(row))
             if role_of(row) is Role.ORIGIN:
                 told = self._history.of(row.id)
                 told.put_ms = told.put_ms or now_ms
                 request = None if told.path else request_of(row)
                 if request is not None:
                     told.path, told.zone = request.path, request.zone
+                state = state_of(row)
+                if state in TERMINAL and state is not State.DELETED:
+                    told.durable.append(state)
+
+    def committed(self, rows: Sequence[Row]) -> None:
+        """Rows are durable: whoever looks sees them, and a caller at the origin is told of an end."""
+        for row in rows:
+            state = state_of(row)
+            self._history.observe(self.name, row.id, state, version_of(row))
+            if role_of(row) is Role.ORIGIN:
                 self._history.tell(row.id, state)
-                told.durable.append(state)
 
     # -- after it -----------------------------------------------------------------------------------------------
 

@@ -218,6 +218,7 @@ class Steps:
     def _commit(self, effects: Effects) -> None:
         self.points.committing(effects, self._world.now_ms)
         self.disk.apply([effects.batch])
+        self.points.durable(effects.batch.rows, self._world.now_ms)
         for start in effects.start:
             self.program.began(start)
             self._history.first_start_ms.setdefault(start.job_id, self.clock_ms)
@@ -243,7 +244,7 @@ class Steps:
         return acts
 
     def _committed(self, effects: Effects) -> None:
-        self.points.committed(effects.batch.rows, self._world.now_ms)
+        self.points.committed(effects.batch.rows)
         for row in effects.batch.rows:
             if not row.live and role_of(row) is Role.ORIGIN:
                 self._tell_parents(row.id)

@@ -33,6 +33,8 @@ from mesh.messages import (
     read,
 )
 from mesh.proof import leaf_of, sign_batch
+from mesh.room import Room
+from mesh.storage.memory import MemoryStore
 from tests.mesh.pair import START_MS, TEXT, ZONE, Mesh, Pair, card_of, facts_in, identity_of, signed
 
 CHAIN = (("a", "b"), ("b", "c"))
@@ -383,6 +385,62 @@ def test_busy_waits_for_the_next_credit() -> None:
     pair.run_all("cluster")
     assert [pair.portal.state(one) for one in ids] == [State.COMPLETE] * 3
     assert board.halted == set()
+
+
+def taken_and_lost(**wishes: Any) -> tuple[Pair, bytes]:
+    """A job that ran at cluster, whose store was lost before portal heard a word of it, and is full now."""
+    pair = Pair()
+    job_id = pair.put("portal.cluster", **wishes)
+    pair.hold("portal")
+    pair.down(9)
+    pair.finish("cluster", pair.cluster.starts[0].job_id)
+    pair.part()
+    pair.release("portal")
+    pair.restore("cluster", MemoryStore())
+    pair.cluster.engine.room(Room.DISK_FULL, pair.clock("cluster"))
+    pair.step("cluster")
+    pair.connect("portal", "cluster")
+    return pair, job_id
+
+
+@pytest.mark.parametrize("moves_on", [False, True], ids=["same number", "moved on"])
+def test_a_request_that_was_sent_before_stays_offered_though_it_is_refused(moves_on: bool) -> None:
+    """R6: the peer's store may have been lost between, so only the destination may say that it expired."""
+    pair, job_id = taken_and_lost(life_s=100)
+    if moves_on:
+        while not (pair.portal.board("cluster").open and pair.portal.board("cluster").outbox.flight):
+            pair.deliver("portal", "cluster")
+            pair.deliver("cluster", "portal")
+        pair.cancel("portal", job_id)
+    pair.settle()
+    lane = pair.portal.job(job_id).down
+    assert lane is not None
+    assert (lane.offered, lane.reissued, lane.waiting) == (True, False, True)
+    assert pair.portal.board("cluster").last_refusal.startswith("busy")
+    pair.wait(200)
+    assert pair.portal.state(job_id) is State.PENDING
+    pair.crash("portal")
+    pair.join()
+    pair.wait(200)
+    assert pair.portal.state(job_id) is State.PENDING
+    pair.cluster.engine.room(Room.ENOUGH, pair.clock("cluster"))
+    pair.step("cluster")
+    pair.settle()
+    ended = State.CANCELLED if moves_on else State.EXPIRED
+    assert pair.states(job_id) == (ended, ended)
+    outcome = pair.portal.job(job_id).outcome
+    assert outcome is not None, "by the word of the destination"
+
+
+def test_a_request_that_waits_after_that_goes_marked_once_the_loss_shows() -> None:
+    pair, job_id = taken_and_lost()
+    pair.settle()
+    pair.part()
+    pair.portal.board("cluster").exchanging = True
+    pair.join()
+    lane = pair.portal.job(job_id).down
+    assert lane is not None
+    assert (lane.offered, lane.reissued, lane.waiting) == (True, True, True)
 
 
 def test_so_many_refusals_and_no_confirmation_close_the_link() -> None:

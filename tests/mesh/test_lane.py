@@ -39,7 +39,18 @@ def test_a_lane_is_read_back() -> None:
     lane = Lane(3)
     lane.sent[Kind.REQUEST] = NEVER
     lane.carry(12, 5)
-    lane.offered = lane.reissued = lane.waiting = lane.counted = True
+    lane.offered = lane.reissued = lane.waiting = lane.counted = lane.unsettled = True
     again = Lane.from_record(lane.record())
+    assert again.unsettled
     assert (again.board, again.number, again.sent) == (3, 12, lane.sent)
     assert (again.offered, again.reissued, again.waiting, again.counted) == (True, True, True, True)
+
+
+def test_a_request_that_was_refused_is_offered_only_if_somebody_may_have_it() -> None:
+    for mark in ("", "reissued", "unsettled"):
+        lane = Lane(3)
+        lane.offered = True
+        if mark:
+            setattr(lane, mark, True)
+        lane.refused()
+        assert lane.offered is bool(mark)

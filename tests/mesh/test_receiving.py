@@ -168,6 +168,33 @@ def test_a_request_whose_bytes_were_dropped_twice_was_never_offered() -> None:
     assert leftovers(mesh) == {}
 
 
+def test_a_request_whose_bytes_were_lost_with_the_store_that_took_it_stays_offered() -> None:
+    """The peer does not hold the bytes, and may have held the job (R6): a hop must not say that it expired."""
+    mesh = chain("a", "b", "c")
+    job_id = mesh.put("a.b.c", payload=PAYLOAD, life_s=100)
+    while not mesh["b"].knows(job_id):
+        mesh.deliver("b", "a")
+        mesh.deliver("a", "b")
+    # Nothing of it arrives at a, while c runs it.
+    mesh.cut("a", "b")
+    mesh.settle()
+    assert mesh["c"].starts
+    mesh.cut("b", "c")
+    mesh.restore("b", type(mesh["b"].store)())
+    mesh.connect("a", "b")
+    for _ in range(20):
+        if not mesh["a"].board("b").last_refusal:
+            mesh.deliver("a", "b")
+            mesh.deliver("b", "a")
+    assert mesh["a"].board("b").last_refusal.startswith("no_blob")
+    lane = mesh["a"].job(job_id).down
+    assert lane is not None
+    assert (lane.offered, lane.reissued) == (True, False)
+    mesh.cut("a", "b")
+    mesh.wait(200)
+    assert mesh["a"].state(job_id) is State.PENDING
+
+
 def test_a_result_that_was_refused_is_not_home_under_its_old_number() -> None:
     """That number is home once the refusal was confirmed, which may take as long as another one is not."""
     mesh = chain("a", "b", "c")

@@ -81,6 +81,13 @@ def test_a_link_resumes_above_what_the_peer_has() -> None:
     assert (box.acked, box.cursor) == (2, 2)
 
 
+def test_what_an_earlier_link_may_have_carried_is_sent_again() -> None:
+    outbox = Outbox(Limits(), last=9, acked=3)
+    outbox.resume(5)
+    outbox.last = 12
+    assert [number for number in range(-1, 13) if outbox.sent_again(number)] == [6, 7, 8, 9]
+
+
 def test_a_full_exchange_starts_above_every_number() -> None:
     box = sent(outbox(), 1, 2, 3)
     box.restart(2)

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import pytest
 
+from mesh.dispatch import TOLD_REFUSALS
 from mesh.errors import Busy, DiskFull, StoreAtLimit
 from mesh.lifecycle import State
-from mesh.messages import Credit
+from mesh.messages import Ack, Credit
 from mesh.room import Room
 from tests.mesh.pair import Mesh, Pair
 
@@ -70,6 +71,49 @@ def test_a_request_that_was_on_its_way_is_refused_as_busy_and_comes_again() -> N
     tell(pair, "cluster", Room.ENOUGH)
     pair.run_all("cluster")
     assert pair.states(job) == (State.COMPLETE, State.COMPLETE)
+
+
+def test_room_that_comes_in_the_step_of_a_refusal_is_said_behind_the_refusal() -> None:
+    """Said before it only, CREDIT would look older than the refusal, and its sender would wait for another one."""
+    pair = Pair()
+    job = pair.put("portal.cluster")
+    engine, messages = pair.cluster.engine, pair.waiting("portal", "cluster")
+    pair.wire["portal", "cluster"].clear()
+    engine.room(Room.DISK_FULL, pair.clock("cluster"))
+    pair.step("cluster")
+    engine.received(pair.cluster.board("portal"), messages, pair.clock("cluster"))
+    engine.room(Room.ENOUGH, pair.clock("cluster"))
+    pair.step("cluster")
+    said = [message for message in pair.waiting("cluster", "portal") if isinstance(message, Ack | Credit)]
+    assert said[-2:] == [
+        Ack(1, 0, [[1, "busy", 'the disk of agent "cluster" is full (disk_full)']]),
+        Credit(20_000, ""),
+    ]
+    pair.settle()
+    pair.run_all("cluster")
+    assert pair.states(job) == (State.COMPLETE, State.COMPLETE)
+
+
+def test_room_is_said_again_behind_refusals_that_found_no_place_in_an_acknowledgement() -> None:
+    pair = Pair()
+    jobs = [pair.put("portal.cluster") for _ in range(TOLD_REFUSALS + 2)]
+    pair.cluster.engine.room(Room.DISK_FULL, pair.clock("cluster"))
+    pair.step("cluster")
+    while pair.wire["portal", "cluster"]:
+        pair.down()
+    assert len(pair.refusals("portal", "cluster")) == len(jobs)
+    pair.cluster.engine.room(Room.ENOUGH, pair.clock("cluster"))
+    pair.step("cluster")
+    # In few steps, so that the last two refusals are told when all others are confirmed.
+    while messages := pair.waiting("cluster", "portal"):
+        pair.wire["cluster", "portal"].clear()
+        pair.inject("cluster", "portal", *messages)
+        if messages := pair.waiting("portal", "cluster"):
+            pair.wire["portal", "cluster"].clear()
+            pair.inject("portal", "cluster", *messages)
+    assert not pair.portal.board("cluster").waiting
+    pair.run_all("cluster")
+    assert {pair.states(job) for job in jobs} == {(State.COMPLETE, State.COMPLETE)}
 
 
 def test_a_new_link_is_told_too() -> None:

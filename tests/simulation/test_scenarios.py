@@ -22,7 +22,7 @@ CHAIN = (("a", "b"), ("b", "c"))
 QUIET = Faults(crash=0.0, lumps=0.0, fails=0.0, reports=0.0)
 
 
-def made(links: tuple[tuple[str, str], ...] = CHAIN, **wishes: object) -> Simulation:
+def made(links: tuple[tuple[str, ...], ...] = CHAIN, **wishes: object) -> Simulation:
     """A mesh without random faults, whose links stand."""
     wishes.setdefault("faults", QUIET)
     wishes.setdefault("seed", 7)
@@ -250,6 +250,25 @@ def test_a_lost_store_is_noticed_and_every_job_ends(name: str) -> None:
     assert {state(run, "a", job_id) for job_id in waiting} == {State.COMPLETE}
 
 
+def test_a_job_counts_as_put_though_its_agent_stops_before_anybody_is_told() -> None:
+    """The last commit of a clean stop makes it durable: what its destination loses afterwards is lost after the put."""
+    run = made(faults=Faults(commit_ms=50, crash=0.0, lumps=0.0, reports=0.0, fails=0.0))
+    run.put("a.b.c", "add_user fred.proj.org")
+    run.stop("a")
+    put_ms = run.world.now_ms
+    (job_id,) = run.hosts["a"].jobs()
+    assert (told(run, job_id).put_ms, told(run, job_id).acknowledged) == (put_ms, False)
+    while not run.history.starts[job_id]:
+        run.run(0.005)
+    run.cut("b", "c", down_s=20)
+    run.run(5)
+    assert state(run, "c", job_id) is State.COMPLETE
+    lost_and_back(run, "c")
+    settled(run)
+    assert (run.history.starts[job_id], run.history.deaths[job_id]) == (2, 0)
+    assert set(told(run, job_id).durable) == {State.COMPLETE}, "of what it committed, the ends"
+
+
 def test_what_is_not_idempotent_does_not_run_again_for_a_lost_store() -> None:
     """R5: a Request that may have been there before ends as lost, with its effect unknown."""
     run = made(faults=Faults(handler_ms=60_000, crash=0.0, lumps=0.0, reports=0.0, fails=0.0))
@@ -264,6 +283,36 @@ def test_what_is_not_idempotent_does_not_run_again_for_a_lost_store() -> None:
     assert outcome.error[0] == "lost"
     assert outcome.unknown_effect
     assert run.history.starts[job_id] == 1
+
+
+@pytest.mark.parametrize("later", ["lab", "den"])
+def test_a_loss_that_shows_in_one_zone_is_known_in_the_other(later: str) -> None:
+    """R4: one store has one sequence of numbers, so a Request that is sent again in either zone may have run."""
+    run = made((("a", "b", "lab"), ("a", "b", "den")))
+    run.stores.keep_copy("a")
+    put(run, "b.a", zone="den")
+    run.run(5)
+    job_id = put(run, "b.a", "charge")
+    while not run.history.starts[job_id]:
+        run.run(0.001)
+    for zone in ("lab", "den"):
+        # Before b is told of it.
+        wire = run.wires.between("a", "b", zone)
+        wire.allowed = False
+        run.wires.down(wire)
+    run.run(5)
+    run.stores.restore("a")
+    run.run(8)
+    for zone in sorted(("lab", "den"), key=later.__eq__):
+        wire = run.wires.between("a", "b", zone)
+        wire.allowed = True
+        run.wires.dial(wire)
+        run.run(5)
+    settled(run)
+    assert run.history.starts[job_id] == 1
+    outcome = run.hosts["b"].jobs()[job_id].outcome
+    assert outcome is not None
+    assert (outcome.error or [""])[0] == "lost"
 
 
 def test_what_is_not_idempotent_is_interrupted_by_a_crash() -> None:

@@ -38,6 +38,8 @@ Schedules that lost or stuck a job, and what prevents them:
   it has not: `holding` and the bytes go in one commit.
 * All that may be on its way are payloads that wait for room, and the results that would make it wait behind them, on
   both sides of a link: so each kind has its own number of ways.
+* A row is found damaged in the step that brings the job back, whose bytes came before: they are dropped with what was
+  left of it. So what goes is decided at the end of the step, by what the job holds.
 * A row, or a slice, is damaged, and what is left of it fills the quota into which it is to come back: so that comes in
   beyond it, and takes its place. It stays owed meanwhile, for nobody else speaks of a job whose payload is on its way.
 * A Request waits for its payload with `waiting` set: the small jobs behind it wait too. So it takes its credit, and
@@ -287,7 +289,8 @@ class Blobs:
         settled: jobs that are being fetched since a peer has their blob, or nobody has.
         homed: jobs that are being fetched since their result is home, each with what that says.
         missing: blobs of facts that are held, whose bytes turned out damaged, and that are being fetched again.
-        regained: jobs that a neighbour gave back in this step, since their row was damaged.
+        damaged: jobs whose row was found damaged in this step, or that a neighbour gave back since it was: bytes that
+            they do not hold at its end are nobody's.
         answers: what was offered or sent in this step, to be answered after its commit.
     """
 
@@ -304,7 +307,7 @@ class Blobs:
         self.settled: set[bytes] = set()
         self.homed: dict[bytes, Homed] = {}
         self.missing: set[Key] = set()
-        self.regained: set[bytes] = set()
+        self.damaged: set[bytes] = set()
         self.answers: dict[tuple[int, Key], Arriving] = {}
 
     def discount(self, board: int, kind: int, length: int) -> None:

@@ -340,11 +340,12 @@ class Receiving:
         for job in ledger.dirty.values():
             if not job.live and job.holding:
                 self._over(job)
-        for job_id in sorted(blobs.regained):
-            # What else is left of a job whose row was damaged belongs to nobody.
-            holding = ledger.jobs[job_id].holding
+        for job_id in sorted(blobs.damaged):
+            # It may have come back, with new bytes, in the step in which its row was read.
+            found = ledger.find(job_id)
+            holding = 0 if found is None else found.holding
             ledger.effects.batch.unneeded += [(job_id, kind) for kind in _KINDS if not holding >> kind & 1]
-        blobs.regained.clear()
+        blobs.damaged.clear()
         freed, blobs.freed = blobs.freed, set()
         for board_id in sorted(freed):
             self._grant_more(board_id)

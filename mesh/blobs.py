@@ -34,10 +34,15 @@ Schedules that lost or stuck a job, and what prevents them:
   the facts that end the job wait, upward; downward the Request goes first and everything waits with it.
 * The quota of a peer is full of payloads, and the results that would end their jobs wait for it: two quotas, and a
   result now and then beyond its own.
+* It is full of payloads of jobs whose handlers wait for children, and the payload of a child, or of a child's child
+  that comes back the same way, waits for it: a quota, and a number of ways, for each depth of children. So BLOB tells
+  the depth, and a Request of another depth than its bytes came under is refused.
 * A result is home and its bytes are dropped, the row still says that they are held, and after a crash the job owes what
   it has not: `holding` and the bytes go in one commit.
 * All that may be on its way are payloads that wait for room, and the results that would make it wait behind them, on
   both sides of a link: so each kind has its own number of ways.
+* A row is found damaged in the step that brings the job back, whose bytes came before: they are dropped with what was
+  left of it. So what goes is decided at the end of the step, by what the job holds.
 * A row, or a slice, is damaged, and what is left of it fills the quota into which it is to come back: so that comes in
   beyond it, and takes its place. It stays owed meanwhile, for nobody else speaks of a job whose payload is on its way.
 * Nobody has the job of such a row, since the neighbour's is damaged too, and what is owed of it keeps the room of all
@@ -52,13 +57,15 @@ from collections import Counter
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
+from mesh.quotas import Quota, Quotas
+
 HASH_BYTES: Final = 32
 SLICE_BYTES: Final = 49_152
 """Longest slice that is taken."""
 SMALL_BYTES: Final = 4_096
 """Shortest slice that is taken, but for the last one of a blob; less where our own are shorter."""
 TRANSFERS: Final = 4
-"""Payloads on their way at a time, and as many results, each way of a link."""
+"""Payloads of one depth on their way at a time, and as many results, each way of a link."""
 
 
 class Name(NamedTuple):
@@ -89,10 +96,11 @@ class BlobRow(NamedTuple):
     Attributes:
         id: its number in this store.
         job, kind, hash, length: whose it is, and its name.
+        depth: how many parents its job has, at most `DEEPEST`; 0 for a result.
         board: by which board it came; 0 for one made here.
         held: bytes that are here; the blob is whole, and its hash was found right, when that is its length.
         named: 1 once a fact that is held names it.
-        counted: 1 if it is counted in the quota of its board for that kind.
+        counted: 1 if it is counted in its quota.
         owed: the board it has yet to be sent to.
         at_ms: when it last grew.
     """
@@ -102,6 +110,7 @@ class BlobRow(NamedTuple):
     kind: int
     hash: bytes
     length: int
+    depth: int
     board: int
     held: int
     named: int
@@ -147,19 +156,33 @@ class Arriving:
     """A blob that a peer sends, and that no fact names yet.
 
     Attributes:
-        id, key, length, board, held, at_ms: as in its row; `held` runs ahead of the commit by one step.
+        id, key, length, depth, board, held, at_ms: as in its row; `held` runs ahead of the commit by one step.
         link: the link of the board on which it was offered last.
         granted: there is room for it; it is told so by a HELD.
         hasher: over the first `hashed` bytes.
         ready: the hasher has caught up, and slices may come.
     """
 
-    __slots__ = ("at_ms", "board", "granted", "hashed", "hasher", "held", "id", "key", "length", "link", "ready")
+    __slots__ = (
+        "at_ms",
+        "board",
+        "depth",
+        "granted",
+        "hashed",
+        "hasher",
+        "held",
+        "id",
+        "key",
+        "length",
+        "link",
+        "ready",
+    )
 
-    def __init__(self, blob: int, key: Key, length: int, board: int, at_ms: int, *, held: int = 0) -> None:
+    def __init__(self, blob: int, key: Key, length: int, depth: int, board: int, at_ms: int, *, held: int = 0) -> None:
         self.id = blob
         self.key = key
         self.length = length
+        self.depth = depth
         self.board = board
         self.held = held
         self.at_ms = at_ms
@@ -173,16 +196,20 @@ class Arriving:
     def whole(self) -> bool:
         return self.held == self.length
 
+    @property
+    def quota(self) -> Quota:
+        return Quota(self.board, self.key.kind, self.depth)
+
     def row(self) -> BlobRow:
-        key = self.key
-        return BlobRow(self.id, key.job, key.kind, key.hash, self.length, self.board, self.held, 0, 0, None, self.at_ms)
+        key, told = self.key, (self.length, self.depth, self.board, self.held)
+        return BlobRow(self.id, key.job, key.kind, key.hash, *told, 0, 0, None, self.at_ms)
 
 
 class Delivery:
     """A blob that is owed to a peer.
 
     Attributes:
-        key, length: which.
+        key, length, depth: as in its row.
         arrived: (board, number) of the record that brought the Outcome which waits for it; number 0 for one from
             before the store was opened; None for a payload, or an Outcome made here.
         held: what the peer has said that it has committed, on this link; None before its first word.
@@ -190,11 +217,12 @@ class Delivery:
         reading: bytes that are being read to be sent.
     """
 
-    __slots__ = ("arrived", "held", "key", "length", "reading", "sent")
+    __slots__ = ("arrived", "depth", "held", "key", "length", "reading", "sent")
 
-    def __init__(self, key: Key, length: int, arrived: tuple[int, int] | None = None) -> None:
+    def __init__(self, key: Key, length: int, depth: int = 0, arrived: tuple[int, int] | None = None) -> None:
         self.key = key
         self.length = length
+        self.depth = depth
         self.arrived = arrived
         self.restart()
 
@@ -203,6 +231,11 @@ class Delivery:
         self.held: int | None = None
         self.sent = 0
         self.reading = 0
+
+    @property
+    def way(self) -> tuple[int, int]:
+        """What it waits behind: others of its kind and depth."""
+        return self.key.kind, self.depth
 
     @property
     def flight(self) -> int:
@@ -216,8 +249,8 @@ class Deliveries:
     Attributes:
         due: everything that is owed, oldest first. Durable, as `owed` of its row.
         link: the link that the rest is about.
-        queue: by kind, what was not offered on it yet, in order.
-        open: what is on its way, at most `TRANSFERS` of a kind.
+        queue: by kind and depth, what was not offered on it yet, in order.
+        open: what is on its way, at most `TRANSFERS` of a kind and depth.
         held: what the peer has whole; its fact may be numbered.
     """
 
@@ -226,7 +259,7 @@ class Deliveries:
     def __init__(self) -> None:
         self.due: dict[Key, Delivery] = {}
         self.link = -1
-        self.queue: dict[int, dict[Key, None]] = {}
+        self.queue: dict[tuple[int, int], dict[Key, None]] = {}
         self.open: dict[Key, Delivery] = {}
         self.held: set[Key] = set()
 
@@ -235,20 +268,23 @@ class Deliveries:
         if link != self.link:
             self.link = link
             self.queue = {}
-            for key in self.due:
-                self.queue.setdefault(key.kind, {})[key] = None
             self.open.clear()
             self.held.clear()
             for delivery in self.due.values():
                 delivery.restart()
+                self.enqueue(delivery)
         return self
+
+    def enqueue(self, delivery: Delivery) -> None:
+        """Have it offered when its turn comes."""
+        self.queue.setdefault(delivery.way, {})[delivery.key] = None
 
     def next(self) -> Key | None:
         """Take the next one that may be offered out of the queue: payloads that wait for room leave way for results,
-        which may be what makes that room."""
-        ways = Counter(key.kind for key in self.open)
-        for kind, queue in self.queue.items():
-            if queue and ways[kind] < TRANSFERS:
+        and for payloads of children, which may be what makes that room."""
+        ways = Counter(delivery.way for delivery in self.open.values())
+        for way, queue in self.queue.items():
+            if queue and ways[way] < TRANSFERS:
                 key = next(iter(queue))
                 del queue[key]
                 return key
@@ -256,14 +292,14 @@ class Deliveries:
 
     def waits(self, key: Key) -> bool:
         """Whether a blob was not offered on the link yet, and is to be."""
-        return key in self.queue.get(key.kind, ())
+        return any(key in queue for queue in self.queue.values())
 
     def again(self, key: Key) -> bool:
         """Offer a blob that is owed, and that nothing was being done about; says whether there is such a one."""
         idle = key in self.due and key not in self.open and key not in self.held and not self.waits(key)
         if idle:
             self.due[key].restart()
-            self.queue.setdefault(key.kind, {})[key] = None
+            self.enqueue(self.due[key])
         return idle
 
     @property
@@ -278,10 +314,7 @@ class Blobs:
         used: whether a blob was ever seen since the store was opened; while not, nobody need look for any.
         next_id: the next blob's number.
         arriving: by board and key.
-        counted: by board and kind, bytes counted in its quota. May be too high: the store is asked before it is
-            believed.
-        asking: quotas whose count the store is asked for.
-        freed: boards in whose quotas this step made room.
+        quotas: how much room is taken.
         to: by board, what is owed.
         owing: by job, the boards to which blobs of it are owed.
         results: by board and number of each Outcome that went up there with its result in a blob, until it is home:
@@ -289,7 +322,8 @@ class Blobs:
         settled: jobs that are being fetched since a peer has their blob, or nobody has.
         homed: jobs that are being fetched since their result is home, each with what that says.
         missing: blobs of facts that are held, whose bytes turned out damaged, and that are being fetched again.
-        regained: jobs that a neighbour gave back in this step, since their row was damaged.
+        damaged: jobs whose row was found damaged in this step, or that a neighbour gave back since it was: bytes that
+            they do not hold at its end are nobody's.
         answers: what was offered or sent in this step, to be answered after its commit.
     """
 
@@ -297,23 +331,15 @@ class Blobs:
         self.used = False
         self.next_id = 1
         self.arriving: dict[tuple[int, Key], Arriving] = {}
-        self.counted: dict[tuple[int, int], int] = {}
-        self.asking: set[tuple[int, int]] = set()
-        self.freed: set[int] = set()
+        self.quotas = Quotas()
         self.to: dict[int, Deliveries] = {}
         self.owing: dict[bytes, set[int]] = {}
         self.results: dict[int, dict[int, tuple[bytes, int, int]]] = {}
         self.settled: set[bytes] = set()
         self.homed: dict[bytes, Homed] = {}
         self.missing: set[Key] = set()
-        self.regained: set[bytes] = set()
+        self.damaged: set[bytes] = set()
         self.answers: dict[tuple[int, Key], Arriving] = {}
-
-    def discount(self, board: int, kind: int, length: int) -> None:
-        """So many bytes less are in a quota."""
-        if board:
-            self.counted[board, kind] = max(0, self.counted.get((board, kind), 0) - length)
-            self.freed.add(board)
 
     def new_id(self) -> int:
         """A number for a new blob."""
@@ -326,7 +352,7 @@ class Blobs:
         self.used = True
         deliveries = self.to.setdefault(board, Deliveries())
         deliveries.due[delivery.key] = delivery
-        deliveries.queue.setdefault(delivery.key.kind, {})[delivery.key] = None
+        deliveries.enqueue(delivery)
         self.owing.setdefault(delivery.key.job, set()).add(board)
 
     def settle(self, board: int, key: Key) -> Delivery | None:

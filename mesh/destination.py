@@ -381,9 +381,9 @@ class Destination:
             now_ms,
             ending.unknown_effect or started or (job.doubtful and ending.state is not State.COMPLETE),
         )
-        self._ledger.make(job, Kind.OUTCOME, content, now_ms)
+        fact = self._ledger.make(job, Kind.OUTCOME, content, now_ms)
         if blob is not None:
-            keep(self._ledger, job, Kind.OUTCOME, blob, now_ms)
+            keep(self._ledger, job, fact, blob, now_ms)
 
     # -- time ---------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from mesh.blobs import BlobRow, Key, Owing, Slice
 from mesh.board import BoardRow
 from mesh.facts import Fact
 from mesh.messages import Position
+from mesh.quotas import Quota
 from mesh.row import Row
 
 
@@ -183,10 +184,9 @@ class Bytes(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """How many bytes of blobs of a kind are counted in the quota of a board; answered in `Answer.size`."""
+    """How many bytes are counted in a quota for blobs; answered in `Answer.size`."""
 
-    board: int
-    kind: int
+    quota: Quota
 
 
 Query = ById | ByKey | Numbered | AtNumber | Waiting | Shared | Revoked | Unfinished | Due | Bytes | Usage

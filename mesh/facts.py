@@ -20,6 +20,7 @@ from mesh.blobs import HASH_BYTES, Name
 from mesh.codec import pack, unpack
 from mesh.errors import CodecError, FactError
 from mesh.lifecycle import OUTCOMES, Event, State
+from mesh.quotas import DEEPEST
 
 VERSION: Final = 1
 ID_BYTES: Final = 26
@@ -281,6 +282,12 @@ def blob_of(content: Content) -> Name | None:
     """The blob that a fact names, if it names one (rule R14)."""
     named = content.payload if type(content) is Request else content.result if type(content) is Outcome else None
     return Name(*named) if type(named) is list else None  # type: ignore[arg-type]
+
+
+def depth_of(content: Content) -> int:
+    """How many parents a job has, as the room for its payload is counted; 0 for what is no Request."""
+    lineage = content.lineage if type(content) is Request else None
+    return min(len(lineage), DEEPEST) if lineage else 0
 
 
 def _check_blob(named: list[object]) -> None:

@@ -184,7 +184,7 @@ class Ledger:
             seq = self.next_seq
             self.next_seq += 1
         elif self.blobs.used and role is not Role.ORIGIN:
-            self.blobs.regained.add(job_id)
+            self.blobs.damaged.add(job_id)
         job = Job(job_id, seq, role, now_ms)
         job.place, job.key = place, key if role is Role.ORIGIN else None
         self.jobs[job_id] = job
@@ -226,7 +226,7 @@ class Ledger:
             return
         if self.blobs.used and row.up_board is not None:
             # Its bytes come again with it, or never. (An origin's people may still want to see a result.)
-            self.effects.batch.unneeded += [(row.id, Kind.REQUEST), (row.id, Kind.OUTCOME)]
+            self.blobs.damaged.add(row.id)
         for board_id, branch in ((row.up_board, row.up_branch), (row.down_board, row.down_branch)):
             board = None if board_id is None else self.boards.get(board_id)
             if board is None:

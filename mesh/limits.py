@@ -38,7 +38,7 @@ class Limits:
     blob_window_bytes: int = 786_432
     """Bytes of slices on a link that are not acknowledged."""
     blob_quota_bytes: int = 1_073_741_824
-    """Bytes of payloads, and as many of results, kept for the unfinished jobs of one board."""
+    """Bytes of payloads of one board and depth, and as many of results of one board, kept for unfinished jobs."""
     blob_arriving_bytes: int = 33_554_432
     """Bytes of blobs of one board that no fact names yet."""
     blob_orphan_s: float = 3_600.0

@@ -171,12 +171,14 @@ class AllSent(NamedTuple):
 
 
 class BlobMessage(NamedTuple):
-    """A blob of a job is about to be sent: `kind` is that of the fact that names it. It is answered by HELD (R14)."""
+    """A blob of a job is about to be sent: `kind` is that of the fact that names it, `depth` how many parents the job
+    of a payload has. It is answered by HELD (R14)."""
 
     job_id: bytes
     kind: int
     hash: bytes
     length: int
+    depth: int = 0
 
 
 class SliceMessage(NamedTuple):
@@ -241,7 +243,7 @@ _SHAPES: Final[tuple[tuple[Type, type[Message], tuple[tuple[type, ...], ...]], .
     (Type.BYE, Bye, (_STR,)),
     (Type.ALL_SENT, AllSent, (_INT,)),
     (Type.IDENTIFY, Identify, (_BIN, _STR)),
-    (Type.BLOB, BlobMessage, (_BIN, _INT, _BIN, _INT)),
+    (Type.BLOB, BlobMessage, (_BIN, _INT, _BIN, _INT, _INT)),
     (Type.SLICE, SliceMessage, (_BIN, _INT, _BIN, _INT, _BIN)),
     (Type.HELD, Held, (_BIN, _INT, _BIN, _INT, _STR)),
     (Type.CLOCK, Clock, (_INT, _INT)),

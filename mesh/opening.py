@@ -36,7 +36,7 @@ class Snapshot:
         next_due_ms: the earliest time at which a job falls due, None without any.
         blobs: those that no fact names yet, and those that are owed to a board.
         last_blob: the highest number of a blob in use.
-        counted: bytes counted in the quotas for blobs: (board, kind, bytes).
+        counted: bytes counted in the quotas for blobs: (board, kind, depth, bytes).
     """
 
     boards: tuple[BoardRow, ...] = ()
@@ -55,7 +55,7 @@ class Snapshot:
     next_due_ms: int | None = None
     blobs: tuple[BlobRow, ...] = ()
     last_blob: int = 0
-    counted: tuple[tuple[int, int, int], ...] = ()
+    counted: tuple[tuple[int, int, int, int], ...] = ()
 
 
 def take_up(ledger: Ledger, snapshot: Snapshot, card: Card) -> None:

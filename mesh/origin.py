@@ -159,7 +159,7 @@ class Origin:
         if put.key is not None:
             ledger.keys.add(hash_of_key(put.key))
         if put.payload is not None:
-            keep(ledger, job, Kind.REQUEST, put.payload, now_ms)
+            keep(ledger, job, fact, put.payload, now_ms)
         ledger.changed(job)
         ledger.effects.replies.append(Reply(token, job.id))
         return job

@@ -13,11 +13,12 @@ from mesh.blobs import HASH_BYTES, SLICE_BYTES, SMALL_BYTES, TRANSFERS, Arriving
 from mesh.board import Board
 from mesh.effects import Bytes, Usage
 from mesh.errors import FactError
-from mesh.facts import ID_BYTES, Fact, Kind, blob_of
+from mesh.facts import ID_BYTES, Fact, Kind, blob_of, depth_of
 from mesh.job import Job
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role, State
 from mesh.messages import BlobMessage, Held, SliceMessage, Type, encode
+from mesh.quotas import DEEPEST, Quota
 from mesh.refetching import fetched_again, lacks, not_there
 from mesh.refusals import Refusal
 from mesh.room import Room
@@ -45,6 +46,8 @@ class Receiving:
         key = Key(message.job_id, message.kind, message.hash)
         if len(key.job) != ID_BYTES or key.kind not in _KINDS or len(key.hash) != HASH_BYTES:
             return "a blob that no fact can name"
+        if message.depth > (DEEPEST if key.kind == Kind.REQUEST else 0):
+            return "a blob of a depth that it cannot have"
         arriving = blobs.arriving.get((board.id, key))
         if not message.length:
             # It is not sent after all.
@@ -61,14 +64,14 @@ class Receiving:
             return ""
         if arriving is None:
             blobs.used = True
-            arriving = Arriving(0, key, message.length, board.id, now_ms)
+            arriving = Arriving(0, key, message.length, message.depth, board.id, now_ms)
             blobs.arriving[board.id, key] = arriving
-        elif arriving.length != message.length:
-            return "a blob that changed its length"
+        elif (arriving.length, arriving.depth) != (message.length, message.depth):
+            return "a blob that changed its length or depth"
         arriving.link = board.link
         arriving.granted = arriving.ready = False
-        if sum(one.key.kind == key.kind for one in self._under_way(board)) > TRANSFERS:
-            return f"more than {TRANSFERS} blobs of a kind at a time"
+        if sum(one.quota == arriving.quota for one in self._under_way(board)) > TRANSFERS:
+            return f"more than {TRANSFERS} blobs of a kind and depth at a time"
         self._grant(arriving)
         return ""
 
@@ -128,18 +131,17 @@ class Receiving:
         board = ledger.boards[arriving.board]
         if arriving.granted or not self._is_open(arriving, board):
             return False
-        kind = arriving.key.kind
-        if kind == Kind.REQUEST and ledger.room is not Room.ENOUGH:
+        quota = arriving.quota
+        if quota.kind == Kind.REQUEST and ledger.room is not Room.ENOUGH:
             # No new jobs are taken, and so no bytes for them (R10).
             return False
         if not arriving.whole:
-            taken = blobs.counted.get((board.id, kind), 0) + self._coming(board, kind)
+            taken = blobs.quotas.taken.get(quota, 0) + self._coming(board, quota)
             # It takes the place of a damaged one, or of what a job has whose row is damaged.
             beyond = beyond or arriving.key in blobs.missing or arriving.key.job in ledger.quarantined
             if taken and taken + arriving.length > ledger.limits.blob_quota_bytes and not beyond:
-                if (board.id, kind) not in blobs.asking:
-                    blobs.asking.add((board.id, kind))
-                    ledger.effects.queries.append(Usage(board.id, kind))
+                if blobs.quotas.ask(quota):
+                    ledger.effects.queries.append(Usage(quota))
                 return False
             if not self._make_room(arriving, board):
                 return False
@@ -150,10 +152,10 @@ class Receiving:
         self._catch_up(arriving)
         return True
 
-    def _coming(self, board: Board, kind: int) -> int:
+    def _coming(self, board: Board, quota: Quota) -> int:
         """Bytes that are let in and not yet counted."""
         arriving = self._ledger.blobs.arriving.values()
-        return sum(one.length for one in arriving if one.granted and one.key.kind == kind and self._is_open(one, board))
+        return sum(one.length for one in arriving if one.granted and one.quota == quota and self._is_open(one, board))
 
     def _make_room(self, arriving: Arriving, board: Board) -> bool:
         """Drop what waits longest for a fact and is not being sent, as far as the newcomer needs its room. Should a
@@ -184,7 +186,7 @@ class Receiving:
         return max(arriving.length, self._ledger.limits.slice_bytes)
 
     def _begin_anew(self, arriving: Arriving) -> Arriving:
-        fresh = Arriving(0, arriving.key, arriving.length, arriving.board, arriving.at_ms)
+        fresh = Arriving(0, arriving.key, arriving.length, arriving.depth, arriving.board, arriving.at_ms)
         fresh.link = arriving.link
         self._ledger.blobs.arriving[arriving.board, arriving.key] = fresh
         return fresh
@@ -198,13 +200,8 @@ class Receiving:
 
     def usage(self, query: Usage, size: int) -> None:
         """The store says how much of a quota is taken."""
-        blobs = self._ledger.blobs
-        quota = query.board, query.kind
-        blobs.asking.discard(quota)
-        asked = blobs.counted.get(quota, 0)
-        blobs.counted[quota] = size
-        if size < asked:
-            self._grant_more(query.board)
+        if self._ledger.blobs.quotas.told(query.quota, size):
+            self._grant_more(query.quota.board)
 
     def grant_all(self) -> None:
         """There may be room again."""
@@ -264,12 +261,21 @@ class Receiving:
             key = Key(fact.job_id, fact.kind, name.hash)
             if job is not None and (job.state is State.DELETED or self._is_needless(key)):
                 continue
-            if (fact.kind is Kind.REQUEST) is (board.name == place.before):
-                arriving = self._ledger.blobs.arriving.get((board.id, key))
-                if arriving is None or not arriving.whole:
-                    holds = f'agent "{self._ledger.name}" does not hold the bytes that the fact names'
-                    return Refusal("no_blob", holds)
+            along = (fact.kind is Kind.REQUEST) is (board.name == place.before)
+            if along and self._whole(board, fact) is None:
+                holds = f'agent "{self._ledger.name}" does not hold the bytes that the fact names'
+                return Refusal("no_blob", holds)
         return None
+
+    def _whole(self, board: Board, fact: Fact) -> Arriving | None:
+        """The bytes that a fact names, if they came whole, and into the room of its depth: whoever says another depth
+        would fill one room by way of another."""
+        name = blob_of(fact.content)
+        if name is None:
+            return None
+        arriving = self._ledger.blobs.arriving.get((board.id, Key(fact.job_id, fact.kind, name.hash)))
+        there = arriving is not None and arriving.whole and arriving.depth == depth_of(fact.content)
+        return arriving if there else None
 
     def named(self, board: Board, job: Job, fact: Fact) -> None:
         """A fact that came by `board` is held now: the bytes that it names are its own."""
@@ -281,8 +287,8 @@ class Receiving:
         if not name.length:
             job.holding |= 1 << fact.kind
             return
-        arriving = blobs.arriving.get((board.id, Key(job.id, fact.kind, name.hash)))
-        if arriving is None or not arriving.whole:
+        arriving = self._whole(board, fact)
+        if arriving is None:
             return
         del blobs.arriving[board.id, arriving.key]
         blobs.answers.pop((board.id, arriving.key), None)
@@ -290,8 +296,7 @@ class Receiving:
         # Results that this agent asked for are its own to keep.
         counted = job.role is not Role.ORIGIN
         if counted:
-            quota = board.id, int(fact.kind)
-            blobs.counted[quota] = blobs.counted.get(quota, 0) + name.length
+            blobs.quotas.add(arriving.quota, name.length)
         self._ledger.effects.batch.blobs.append(arriving.row()._replace(named=1, counted=int(counted)))
         self._grant_more(board.id)
 
@@ -340,12 +345,13 @@ class Receiving:
         for job in ledger.dirty.values():
             if not job.live and job.holding:
                 self._over(job)
-        for job_id in sorted(blobs.regained):
-            # What else is left of a job whose row was damaged belongs to nobody.
-            holding = ledger.jobs[job_id].holding
+        for job_id in sorted(blobs.damaged):
+            # It may have come back, with new bytes, in the step in which its row was read.
+            found = ledger.find(job_id)
+            holding = 0 if found is None else found.holding
             ledger.effects.batch.unneeded += [(job_id, kind) for kind in _KINDS if not holding >> kind & 1]
-        blobs.regained.clear()
-        freed, blobs.freed = blobs.freed, set()
+        blobs.damaged.clear()
+        freed, blobs.quotas.freed = blobs.quotas.freed, set()
         for board_id in sorted(freed):
             self._grant_more(board_id)
         answers, blobs.answers = blobs.answers, {}
@@ -363,10 +369,10 @@ class Receiving:
                 job.holding &= ~(1 << kind)
                 self._ledger.effects.batch.unneeded.append((job.id, kind))
                 source = job.up if kind is Kind.REQUEST else job.down
-                request = job.facts[kind]
-                name = None if request is None else blob_of(request.content)
-                if source is not None and name is not None:
-                    self._ledger.blobs.discount(source.board, kind, name.length)
+                fact = job.facts[kind]
+                name = None if fact is None else blob_of(fact.content)
+                if source is not None and fact is not None and name is not None:
+                    self._ledger.blobs.quotas.discount(Quota(source.board, kind, depth_of(fact.content)), name.length)
 
     def sweep(self, now_ms: int) -> None:
         """Drop what no fact has named for an hour, and look again for room for what waits.

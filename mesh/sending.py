@@ -13,11 +13,12 @@ from typing import Final
 from mesh.blobs import Arriving, Blob, BlobRow, Delivery, Homed, Key, Name, Owing, Slice, cut
 from mesh.board import Board
 from mesh.effects import ById, Bytes
-from mesh.facts import Fact, Kind, blob_of
+from mesh.facts import Fact, Kind, blob_of, depth_of
 from mesh.job import Job
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.messages import BlobMessage, Held, SliceMessage, Type, encode
+from mesh.quotas import Quota
 from mesh.refetching import refetch
 
 READ: Final = 8
@@ -31,14 +32,14 @@ OURS: Final = 0
 # -- blobs made here --------------------------------------------------------------------------------------------------
 
 
-def keep(ledger: Ledger, job: Job, kind: Kind, blob: Blob, now_ms: int) -> None:
+def keep(ledger: Ledger, job: Job, fact: Fact, blob: Blob, now_ms: int) -> None:
     """Store the bytes that a fact of our own names, in the commit of that fact."""
-    job.holding |= 1 << kind
+    job.holding |= 1 << fact.kind
     if not blob.data:
         return
-    batch, name = ledger.effects.batch, blob.name
-    number = ledger.blobs.new_id()
-    batch.blobs.append(BlobRow(number, job.id, kind, name.hash, name.length, OURS, name.length, 1, 0, None, now_ms))
+    batch, name, depth = ledger.effects.batch, blob.name, depth_of(fact.content)
+    number, size = ledger.blobs.new_id(), name.length
+    batch.blobs.append(BlobRow(number, job.id, fact.kind, name.hash, size, depth, OURS, size, 1, 0, None, now_ms))
     batch.slices += cut(number, blob.data, ledger.limits.slice_bytes)
 
 
@@ -83,7 +84,8 @@ def held_back(ledger: Ledger, job: Job, lane: Lane) -> tuple[Kind, ...] | None:
     if deliveries is not None and key in deliveries.on(board.link).held:
         return _NOTHING
     if deliveries is None or key not in deliveries.due:
-        ledger.blobs.owe(board.id, Delivery(key, name.length))
+        depth = depth_of(job.request) if kind is Kind.REQUEST else 0
+        ledger.blobs.owe(board.id, Delivery(key, name.length, depth))
         ledger.effects.batch.owing.append(Owing(key, board.id))
         ledger.pumped[board.id] = board
     elif key not in ledger.blobs.missing and deliveries.again(key):
@@ -173,7 +175,7 @@ def _let_go(ledger: Ledger, job: Job | None, homed: Homed) -> None:
     if job is not None and number > board.outbox.home:
         ledger.blobs.results.setdefault(board.id, {})[number] = (job.id, homed.source, homed.length)
         return
-    ledger.blobs.discount(homed.source, Kind.OUTCOME, homed.length)
+    ledger.blobs.quotas.discount(Quota(homed.source, Kind.OUTCOME, 0), homed.length)
     if job is None:
         return
     # In one commit: who restarts between the two would owe, for ever, what it takes itself to hold.
@@ -208,7 +210,7 @@ def _take_back(ledger: Ledger, board_id: int, key: Key) -> None:
     """Tell the peer, if it heard of a blob on this link, that it does not come, or not now."""
     deliveries, board = ledger.blobs.to[board_id], ledger.boards[board_id]
     if deliveries.link == board.link and board.open and (key in deliveries.open or key in deliveries.held):
-        packed = encode(Type.BLOB, BlobMessage(key.job, key.kind, key.hash, 0))
+        packed = encode(Type.BLOB, BlobMessage(*key, 0))
         ledger.effects.send.setdefault(board.id, []).append(packed)
     deliveries.open.pop(key, None)
     deliveries.held.discard(key)
@@ -255,7 +257,7 @@ def pump_blobs(ledger: Ledger, board: Board) -> None:
             # It is offered again once a neighbour has given it, or its job, back.
             continue
         deliveries.open[key] = delivery
-        packed = encode(Type.BLOB, BlobMessage(key.job, key.kind, key.hash, delivery.length))
+        packed = encode(Type.BLOB, BlobMessage(*key, delivery.length, delivery.depth))
         ledger.effects.send.setdefault(board.id, []).append(packed)
     room = ledger.limits.blob_window_bytes - deliveries.flight
     for key, delivery in list(deliveries.open.items()):
@@ -372,23 +374,25 @@ def never_comes_back(ledger: Ledger, job_id: bytes) -> None:
 # -- at the opening ---------------------------------------------------------------------------------------------------
 
 
-def take_up_blobs(ledger: Ledger, rows: Iterable[BlobRow], last: int, counted: Iterable[tuple[int, int, int]]) -> None:
+def take_up_blobs(
+    ledger: Ledger, rows: Iterable[BlobRow], last: int, counted: Iterable[tuple[int, int, int, int]]
+) -> None:
     """Go on with what a store says is arriving or owed.
 
     Args:
         ledger: its boards are there already.
         rows: blobs that no fact names, and blobs that are owed.
         last: the highest number in use.
-        counted: (board, kind, bytes in its quota).
+        counted: (board, kind, depth, bytes in that quota).
     """
     blobs = ledger.blobs
     blobs.next_id = last + 1
     blobs.used = last > 0
-    blobs.counted = {(board, kind): size for board, kind, size in counted}
+    blobs.quotas.taken = {Quota(*quota): size for *quota, size in counted}
     for row in rows:
         key = Key(row.job, row.kind, row.hash)
         if not row.named and row.board in ledger.boards:
-            arriving = Arriving(row.id, key, row.length, row.board, row.at_ms, held=row.held)
+            arriving = Arriving(row.id, key, row.length, row.depth, row.board, row.at_ms, held=row.held)
             blobs.arriving[row.board, key] = arriving
         if row.owed is None or row.owed not in ledger.boards:
             continue
@@ -397,4 +401,4 @@ def take_up_blobs(ledger: Ledger, rows: Iterable[BlobRow], last: int, counted: I
             # Its number downstream is not known any more: `home` stands still there until it has gone on (R7).
             arrived = (row.board, 0)
             ledger.boards[row.board].inbox.strays += 1
-        blobs.owe(row.owed, Delivery(key, row.length, arrived))
+        blobs.owe(row.owed, Delivery(key, row.length, row.depth, arrived))

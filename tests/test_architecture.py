@@ -35,10 +35,10 @@ ORDER = MappingProxyType(
             recognition admission joining config __init__
         """,
         "mesh": """
-            errors limits room lifecycle codec blobs facts proof noise session known messages positions replication
-            routing lane row quarantine job board trust refusals access lineage effects ending ledger counting
-            refetching sending receiving dispatch hop destination clocks greeting liveness newcomer arrival exchange
-            origin revocation opening shortage engine __init__
+            errors limits room lifecycle codec quotas blobs facts proof noise session known messages positions
+            replication routing lane row quarantine job board trust refusals access lineage effects ending ledger
+            counting refetching sending receiving dispatch hop destination clocks greeting liveness newcomer arrival
+            exchange origin revocation opening shortage engine __init__
             storage/contract storage/columns storage/blobs storage/memory storage/statements storage/checks
             storage/faults storage/log storage/mark storage/lock storage/database storage/queries storage/snapshot
             storage/sweep storage/space storage/sqlite storage/reader storage/writer storage/beside storage/__init__

@@ -96,8 +96,8 @@ class Excuses:
 
     def stuck(self, held: Mapping[str, Mapping[bytes, Job]]) -> set[bytes]:
         """Jobs that nobody can end since a key was revoked: those whose path leads over that link, those that wait
-        where such a one keeps the credit of their branch, or whose payload waits where its payload keeps the room; and
-        whoever waits for these.
+        where such a one keeps the credit of their branch, or whose payload waits where its payload keeps the room of
+        its depth; and whoever waits for these.
 
         Args:
             held: the jobs that each agent holds.
@@ -111,11 +111,11 @@ class Excuses:
             lanes = [(name, job, job.down) for name, job in live if job.down is not None]
             keeping = [(name, lane.board, job) for name, job, lane in lanes if job.id in found]
             credit = {(name, board, job.branch) for name, board, job in keeping}
-            room = {(name, board) for name, board, job in keeping if job.request.payload is not None}
+            room = {(name, board, job.depth) for name, board, job in keeping if job.request.payload is not None}
             for name, job, lane in lanes:
                 behind = lane.waiting and (name, lane.board, job.branch) in credit
                 unsent = not lane.offered and job.holding >> Kind.REQUEST & 1
-                if behind or (unsent and (name, lane.board) in room):
+                if behind or (unsent and (name, lane.board, job.depth) in room):
                     found.add(job.id)
         return found
 

@@ -16,6 +16,7 @@ from grammar.errors import MeshError
 from grammar.instruction import Declaration
 from grammar.openportal import VOCABULARY
 from grammar.vocabulary import Vocabulary
+from mesh.blobs import Blob, name_blob
 from mesh.effects import Start
 from mesh.ending import Ending
 from mesh.engine import Engine
@@ -24,7 +25,7 @@ from mesh.origin import Put
 from mesh.simulation.setting import Setting
 
 LONGEST: Final = 30
-"""Most pieces of 53 bytes that a long result has."""
+"""Most pieces of 53 bytes that a long result has, and of 27 bytes that the payload of a child has."""
 CHARGE: Final = "charge"
 """An instruction that is not idempotent; every other one of the simulation's vocabulary is."""
 POISON: Final = "poison"
@@ -189,8 +190,15 @@ class Program:
             again = job_id[-2 - number] % 3 > 0
             text = SPLIT if again else f"add_user c{number}.proj.{self._name}"
             path = f"{self._name}.{peers[job_id[-4 - number] % len(peers)]}"
-            wish = Put(zone, path, text, key=f"{job_id.hex()}/{number}", parent=job_id)
+            payload = self._payload(job_id, number)
+            wish = Put(zone, path, text, key=f"{job_id.hex()}/{number}", parent=job_id, payload=payload)
             self._agent.put(wish, lambda result: self._answered(split, result))
+
+    def _payload(self, job_id: bytes, number: int) -> Blob | None:
+        """What goes along with a child, if anything does."""
+        if job_id[-6 - number] >= 256 * self._faults.loaded:
+            return None
+        return name_blob((job_id + bytes([number])) * (job_id[-8 - number] % LONGEST))
 
     def _answered(self, split: _Split, result: bytes | MeshError) -> None:
         # Refused, for being too deep: it does without.

@@ -35,6 +35,7 @@ class Faults:
         step_ms: most by which the clock of an agent is set while it is down, forward or back.
         fails, reports: share of handlers that fail, and that report progress.
         large: share of results that are too long for a fact.
+        loaded: share of children that have a payload of their own.
     """
 
     delay_ms: int = 40
@@ -48,6 +49,7 @@ class Faults:
     fails: float = 0.1
     reports: float = 0.2
     large: float = 0.0
+    loaded: float = 0.0
 
 
 class World:

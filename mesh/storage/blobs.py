@@ -12,13 +12,16 @@ from typing import Final
 
 from mesh.blobs import BlobRow, Key, Slice
 from mesh.effects import Batch, Bytes
+from mesh.quotas import Quota
 from mesh.storage.columns import check_of_blob, check_of_slice, slice_id
 
-_ROW: Final = "id, job, kind, hash, length, board, held, named, counted, owed, at_ms"
-_FITS: Final = frozenset((int, bytes, int, bytes, int, int, int, int, int, owed, int) for owed in (int, type(None)))
+_ROW: Final = "id, job, kind, hash, length, depth, board, held, named, counted, owed, at_ms"
+_FITS: Final = frozenset(
+    (int, bytes, int, bytes, int, int, int, int, int, int, owed, int) for owed in (int, type(None))
+)
 """The types that the columns of a row may have."""
 _PUT: Final = f"""
-INSERT INTO blobs ({_ROW}, "check") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO blobs ({_ROW}, "check") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
     held = excluded.held, named = excluded.named, counted = excluded.counted, owed = excluded.owed,
     at_ms = excluded.at_ms
@@ -49,10 +52,12 @@ SELECT {_ROW}, "check" FROM blobs INDEXED BY blobs_under_way WHERE named = 0 OR 
 """  # noqa: S608 - as above
 _LAST: Final = "SELECT ifnull(max(id), 0) FROM blobs"
 _COUNTED: Final = """
-SELECT board, kind, sum(length) FROM blobs INDEXED BY blobs_counted WHERE counted = 1 GROUP BY board, kind
+SELECT board, kind, depth, sum(length) FROM blobs INDEXED BY blobs_counted WHERE counted = 1
+GROUP BY board, kind, depth
 """
 _COUNTED_OF: Final = """
-SELECT ifnull(sum(length), 0) FROM blobs INDEXED BY blobs_counted WHERE counted = 1 AND board = ? AND kind = ?
+SELECT ifnull(sum(length), 0) FROM blobs INDEXED BY blobs_counted
+WHERE counted = 1 AND board = ? AND kind = ? AND depth = ?
 """
 
 
@@ -103,14 +108,14 @@ def last_blob(connection: sqlite3.Connection) -> int:
     return number
 
 
-def counted_bytes(connection: sqlite3.Connection) -> tuple[tuple[int, int, int], ...]:
-    """Bytes in every quota: (board, kind, bytes)."""
+def counted_bytes(connection: sqlite3.Connection) -> tuple[tuple[int, int, int, int], ...]:
+    """Bytes in every quota: (board, kind, depth, bytes)."""
     return tuple(connection.execute(_COUNTED).fetchall())
 
 
-def counted_of(connection: sqlite3.Connection, board: int, kind: int) -> int:
+def counted_of(connection: sqlite3.Connection, quota: Quota) -> int:
     """Bytes in one quota."""
-    size: int = connection.execute(_COUNTED_OF, (board, kind)).fetchone()[0]
+    size: int = connection.execute(_COUNTED_OF, quota).fetchone()[0]
     return size
 
 

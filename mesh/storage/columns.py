@@ -70,7 +70,7 @@ def outbox_of(board: BoardRow) -> Outbox:
 
 def check_of_blob(row: BlobRow) -> bytes:
     """A hash of what never changes of a blob's row; what does change is believed only as far as slices bear it out."""
-    told = b"%d %d %d %d " % (row.id, row.kind, row.length, row.board)
+    told = b"%d %d %d %d %d " % (row.id, row.kind, row.length, row.depth, row.board)
     return blake2b(told + row.job + row.hash, digest_size=CHECK_BYTES).digest()
 
 

@@ -29,6 +29,7 @@ from mesh.effects import (
 )
 from mesh.messages import Position
 from mesh.opening import Snapshot
+from mesh.quotas import Quota
 from mesh.room import Room
 from mesh.row import Row
 from mesh.storage.columns import DELETED, DESTINATION, HASH_BYTES, HOP, ORIGIN, number_on, outbox_of
@@ -91,7 +92,7 @@ class MemoryStore:
             next_due_ms=min((row.due_ms for row in live if row.due_ms is not None), default=None),
             blobs=tuple(blob for blob in self.blobs.values() if not blob.named or blob.owed is not None),
             last_blob=max(self.blobs, default=0),
-            counted=tuple((board, kind, size) for (board, kind), size in self._counted_bytes().items()),
+            counted=tuple((*quota, size) for quota, size in self._counted_bytes().items()),
         )
 
     def apply(self, batches: Sequence[Batch]) -> None:
@@ -174,11 +175,11 @@ class MemoryStore:
         found = [blob for blob in self.blobs.values() if (blob.job, blob.kind, blob.hash) == key]
         return sorted(found, key=lambda blob: (-blob.named, blob.id))
 
-    def _counted_bytes(self) -> Counter[tuple[int, int]]:
-        counts: Counter[tuple[int, int]] = Counter()
+    def _counted_bytes(self) -> Counter[Quota]:
+        counts: Counter[Quota] = Counter()
         for blob in self.blobs.values():
             if blob.counted:
-                counts[blob.board, blob.kind] += blob.length
+                counts[Quota(blob.board, blob.kind, blob.depth)] += blob.length
         return counts
 
     def _read_slices(self, query: Bytes) -> tuple[Slice, ...]:
@@ -242,7 +243,7 @@ class MemoryStore:
             case Bytes():
                 return Answer(query, [], slices=self._read_slices(query))
             case Usage():
-                return Answer(query, [], size=self._counted_bytes()[query.board, query.kind])
+                return Answer(query, [], size=self._counted_bytes()[query.quota])
         return Answer(query, found, next_ms)
 
     def list_jobs(self, *, live: bool | None, states: Sequence[int], after: int, limit: int) -> list[Row]:

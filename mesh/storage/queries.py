@@ -79,7 +79,7 @@ class Queries:
             case Bytes():
                 return Answer(query, [], slices=read_slices(self._connection, query))
             case Usage():
-                return Answer(query, [], size=counted_of(self._connection, query.board, query.kind))
+                return Answer(query, [], size=counted_of(self._connection, query.quota))
             case _:
                 assert_never(query)
         return Answer(query, rows)

@@ -120,6 +120,7 @@ CREATE TABLE blobs (
     kind INTEGER NOT NULL,
     hash BLOB NOT NULL,
     length INTEGER NOT NULL,
+    depth INTEGER NOT NULL,
     board INTEGER NOT NULL,
     held INTEGER NOT NULL,
     named INTEGER NOT NULL,
@@ -133,7 +134,7 @@ CREATE INDEX blobs_job ON blobs (job, kind);
 -- What an agent has to know of at its start, and what has yet to go on.
 CREATE INDEX blobs_under_way ON blobs (job) WHERE named = 0 OR owed IS NOT NULL;
 CREATE INDEX blobs_owed ON blobs (job) WHERE owed IS NOT NULL;
-CREATE INDEX blobs_counted ON blobs (board, kind, length) WHERE counted = 1;
+CREATE INDEX blobs_counted ON blobs (board, kind, depth, length) WHERE counted = 1;
 
 CREATE TABLE slices (
     id INTEGER PRIMARY KEY,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from hashlib import blake2b
 
 import pytest
 
-from mesh.blobs import SLICE_BYTES, Arriving, Blobs, Deliveries, Delivery, Key, cut, name_blob
+from mesh.blobs import SLICE_BYTES, TRANSFERS, Arriving, Blobs, Deliveries, Delivery, Key, cut, name_blob
 from mesh.limits import Limits
 
 KEY = Key(b"j" * 26, 1, b"h" * 32)
@@ -32,9 +33,10 @@ def test_what_we_send_is_not_longer_than_what_is_taken() -> None:
 
 
 def test_what_arrives_is_whole_when_all_is_held() -> None:
-    arriving = Arriving(3, KEY, 10, 2, 5, held=4)
+    arriving = Arriving(3, KEY, 10, 1, 2, 5, held=4)
     assert not arriving.whole
-    assert arriving.row() == (3, *KEY, 10, 2, 4, 0, 0, None, 5)
+    assert arriving.row() == (3, *KEY, 10, 1, 2, 4, 0, 0, None, 5)
+    assert arriving.quota == (2, 1, 1)
     arriving.held = 10
     assert arriving.whole
 
@@ -51,6 +53,23 @@ def test_what_was_under_way_is_begun_again_on_another_link() -> None:
     assert deliveries.on(2).open == {}
     assert (deliveries.waits(KEY), deliveries.held) == (True, set())
     assert (delivery.held, delivery.sent, delivery.flight) == (None, 0, 0)
+
+
+def test_payloads_of_each_depth_and_results_have_their_own_ways() -> None:
+    deliveries = Deliveries()
+    deliveries.on(1)
+    for depth, kind in ((0, 1), (1, 1), (0, 5)):
+        for n in range(TRANSFERS + 1):
+            key = Key(bytes([10 * depth + n]) * 26, kind, b"h" * 32)
+            deliveries.due[key] = Delivery(key, 1, depth)
+            deliveries.enqueue(deliveries.due[key])
+    while (key := deliveries.next()) is not None:
+        deliveries.open[key] = deliveries.due[key]
+    assert Counter(delivery.way for delivery in deliveries.open.values()) == {
+        (1, 0): TRANSFERS,
+        (1, 1): TRANSFERS,
+        (5, 0): TRANSFERS,
+    }
 
 
 def test_a_job_is_owing_until_nothing_of_it_is_owed() -> None:

@@ -23,6 +23,7 @@ from mesh.facts import (
     Reject,
     Request,
     decode,
+    depth_of,
     event_of,
     id_text,
     job_id_of,
@@ -61,6 +62,12 @@ def refused(kind: int, array: object) -> str:
     with pytest.raises(FactError) as caught:
         decode(kind, msgpack.packb(array), b"")
     return caught.value.message
+
+
+def test_the_room_of_a_payload_is_that_of_its_depth() -> None:
+    assert [depth_of(CONTENTS[kind]) for kind in CONTENTS] == [0] * len(CONTENTS)
+    depths = [depth_of(FULL._replace(lineage=[[b"body", b"proof", b"card"]] * deep)) for deep in (0, 1, 15, 16, 40)]  # type: ignore[call-arg]
+    assert depths == [0, 1, 15, 15, 15]
 
 
 @pytest.mark.parametrize(("kind", "content"), ALL)

@@ -9,7 +9,8 @@ import pytest
 from mesh.blobs import TRANSFERS, Key, name_blob
 from mesh.facts import Kind
 from mesh.lifecycle import State
-from mesh.messages import Ack, BlobMessage, Confirm, FactMessage, Held, Message, SliceMessage, Type, encode
+from mesh.messages import WITHOUT, Ack, BlobMessage, Confirm, FactMessage, Held, Message, SliceMessage, Type, encode
+from mesh.quotas import DEEPEST, Quota
 from mesh.room import Room
 from tests.mesh.blob_mesh import DATA, LARGE, chain, leftovers, payload_key, result_of, stored
 from tests.mesh.pair import Mesh
@@ -73,11 +74,21 @@ LIES: dict[str, tuple[list[Message], str]] = {
     "empty slices": ([BlobMessage(*KEY, 1024), slice_of(KEY, 0, 0)], "a size that nobody sends"),
     "other bytes": ([BlobMessage(*KEY, 64), slice_of(KEY, 0)], "not those that its name says"),
     "another length": ([BlobMessage(*KEY, 1024), BlobMessage(*KEY, 1000)], "changed its length"),
+    "another depth": ([BlobMessage(*KEY, 1024), BlobMessage(*KEY, 1024, 1)], "changed its length or depth"),
+    "a depth that is not told": ([BlobMessage(*KEY, 1024, DEEPEST + 1)], "a depth that it cannot have"),
+    "a result of a depth": ([BlobMessage(*KEY._replace(kind=5), 1024, 1)], "a depth that it cannot have"),
     "a kind that has no blob": ([BlobMessage(*KEY._replace(kind=2), 1024)], "no fact can name"),
     "no hash": ([BlobMessage(*KEY._replace(hash=b"short"), 1024)], "no fact can name"),
     "no job": ([BlobMessage(*KEY._replace(job=b"short"), 1024)], "no fact can name"),
     "too many at a time": (
         [BlobMessage(*KEY._replace(job=bytes([n]) * 26), 1024) for n in range(TRANSFERS + 1)],
+        f"more than {TRANSFERS} blobs",
+    ),
+    "too many of a depth at a time": (
+        [
+            BlobMessage(*KEY._replace(job=bytes([n]) * 26), 1024, depth)
+            for n, depth in enumerate([0] * TRANSFERS + [1] * (TRANSFERS + 1))
+        ],
         f"more than {TRANSFERS} blobs",
     ),
 }
@@ -342,10 +353,63 @@ def test_a_peer_fills_its_quota_and_no_more() -> None:
 def test_a_quota_is_looked_up_before_it_is_believed_to_be_full() -> None:
     mesh = chain("a", "b", blob_quota_bytes=2_500)
     board = mesh["b"].board("a")
-    mesh["b"].engine.ledger.blobs.counted[board.id, Kind.REQUEST] = 2_400
+    mesh["b"].engine.ledger.blobs.quotas.add(Quota(board.id, Kind.REQUEST, 0), 2_400)
     mesh.put("a.b", payload=PAYLOAD)
     mesh.settle()
     assert len(mesh["b"].starts) == 1
+
+
+def test_a_child_does_not_wait_for_the_room_that_its_parents_keep() -> None:
+    """Nor for a turn behind others that wait for it: those wait for the child."""
+    mesh = chain("a", "b", blob_quota_bytes=1)
+    parent = mesh.put("a.b", payload=PAYLOAD)
+    mesh.settle()
+    others = [mesh.put("a.b", f"add_user u{n}.proj.org", payload=PAYLOAD) for n in range(TRANSFERS + 2)]
+    child = mesh.put("b.a", "idle", parent=parent, payload=PAYLOAD)
+    mesh.settle()
+    grandchild = mesh.put("a.b", "idle", parent=child, payload=PAYLOAD)
+    mesh.settle()
+    assert [start.job_id for start in mesh["b"].starts] == [parent, grandchild]
+    last = mesh.put("a.b", "idle", parent=child, payload=PAYLOAD)
+    mesh.settle()
+    assert not mesh["b"].knows(last), "its own depth has no more room than another one"
+    for name in ("b", "a", "b"):
+        mesh.run_all(name)
+    assert {mesh["a"].state(job_id) for job_id in (parent, *others, grandchild, last)} == {State.COMPLETE}
+    assert mesh["b"].state(child) is State.COMPLETE
+    assert leftovers(mesh) == {}
+
+
+def test_the_room_of_a_depth_is_known_after_a_start() -> None:
+    mesh = chain("a", "b", blob_quota_bytes=1)
+    parent = mesh.put("a.b", payload=PAYLOAD)
+    mesh.settle()
+    child = mesh.put("b.a", "idle", parent=parent, payload=PAYLOAD)
+    mesh.settle()
+    mesh.put("a.b", "idle", parent=child, payload=PAYLOAD)
+    mesh.settle()
+    taken = mesh["b"].engine.ledger.blobs.quotas.taken
+    assert {quota.depth: size for quota, size in taken.items()} == {0: len(DATA), 2: len(DATA)}
+    mesh.crash("b")
+    assert mesh["b"].engine.ledger.blobs.quotas.taken == taken
+
+
+@pytest.mark.parametrize("flags", [0, WITHOUT])
+def test_bytes_that_came_into_the_room_of_another_depth_are_not_named(mesh: Mesh, flags: int) -> None:
+    """Or a peer would fill the room of one depth by way of another, of which nothing is ever taken."""
+    elsewhere = chain("a", "b")
+    elsewhere.cut("a", "b")
+    data = DATA[:64]
+    job_id = elsewhere.put("a.b", payload=name_blob(data))
+    fact = elsewhere["a"].job(job_id).facts[Kind.REQUEST]
+    assert fact is not None
+    mesh.inject("a", "b", BlobMessage(*payload_key(job_id, data), 64, 1))
+    mesh.inject("a", "b", slice_of(payload_key(job_id, data), 0))
+    assert said(mesh)[-1].held == 64
+    mesh.record("a", "b", fact, flags=flags)
+    assert mesh.refusals("a", "b") == ([] if flags else ["no_blob"])
+    assert mesh["b"].engine.ledger.blobs.quotas.taken == {}
+    assert not mesh["b"].starts
 
 
 def test_results_are_the_origins_own() -> None:

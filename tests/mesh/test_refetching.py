@@ -7,7 +7,7 @@ import pytest
 from mesh.blobs import name_blob
 from mesh.facts import Kind
 from mesh.lifecycle import State
-from mesh.messages import Unknown, Want
+from mesh.messages import FactMessage, Unknown, Want
 from mesh.storage.memory import MemoryStore
 from tests.mesh.blob_mesh import DATA, LARGE, chain, leftovers, result_of, stored
 from tests.mesh.pair import Mesh
@@ -29,6 +29,18 @@ def damaged_row(mesh: Mesh, name: str, job_id: bytes) -> None:
     (row,) = [row for row in rows.values() if row.id == job_id]
     rows[row.seq] = row._replace(record=b"damaged")
     mesh.crash(name)
+
+
+def read_at_once(mesh: Mesh, name: str) -> None:
+    """Commit what waits at one, say nothing of it, and have all that it asked of its store answered in one step."""
+    node = mesh[name]
+    held = [effects for effects, _ in node.held]
+    node.held.clear()
+    node.store.apply([effects.batch for effects in held])
+    for query in [query for effects in held for query in effects.queries]:
+        node.engine.answer(node.store.read(query), mesh.clock(name))
+    mesh.step(name)
+    mesh.release(name)
 
 
 def waiting_result(mesh: Mesh) -> bytes:
@@ -150,6 +162,29 @@ def test_a_job_whose_row_is_damaged_comes_back_with_its_payload_though_the_quota
     mesh.settle()
     assert mesh["a"].state(job_id) is State.COMPLETE
     assert not mesh[name].store.blobs
+    assert leftovers(mesh) == {}
+
+
+def test_a_row_that_is_found_damaged_in_the_step_that_brings_the_job_back_takes_no_new_bytes_away() -> None:
+    """The agent died when the payload had come anew, and not the Request; both are there when the row is read."""
+    mesh = chain("a", "b")
+    job_id = mesh.put("a.b", payload=PAYLOAD)
+    mesh.settle()
+    damaged_row(mesh, "b", job_id)
+    mesh.connect("a", "b")
+    while not [message for message in mesh.waiting("a", "b") if isinstance(message, FactMessage)]:
+        mesh.deliver("a", "b")
+        mesh.deliver("b", "a")
+    mesh.crash("b")
+    mesh.connect("a", "b")
+    mesh.deliver("b", "a")
+    mesh.hold("b")
+    mesh.deliver("a", "b", 9)
+    read_at_once(mesh, "b")
+    assert stored(mesh, "b", job_id, Kind.REQUEST) == DATA
+    mesh.reconnect("a", "b")
+    mesh.run_all("b")
+    assert mesh["a"].state(job_id) is State.COMPLETE
     assert leftovers(mesh) == {}
 
 

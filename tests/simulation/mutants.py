@@ -15,6 +15,8 @@ from types import MappingProxyType
 
 from tests.simulation.planted.blobs import (
     bytes_are_not_hashed,
+    children_draw_on_the_room_of_their_parents,
+    children_wait_behind_the_payloads_of_their_parents,
     home_while_its_bytes_wait,
     numbered_before_its_bytes_are_there,
     orphans_stay,
@@ -175,6 +177,16 @@ def nested_and_scarce(schedule: Schedule) -> Schedule:
     return replace(schedule, limits=scarce, habits=habits, links=(("a", "b"),), strangers=(), smugglers=())
 
 
+def nested_and_loaded(schedule: Schedule) -> Schedule:
+    """Two agents with room for one payload, whose jobs put jobs at each other: most of them have one."""
+    loaded = with_bytes(schedule)
+    tight = replace(loaded.limits, blob_quota_bytes=1, credit_jobs=20, handlers=16, handlers_per_peer=16)
+    habits = replace(loaded.habits, splits=0.8, charges=0.0, poisons=0.0, jobs=14, payloads=0.9)
+    faults = replace(loaded.faults, loaded=0.9)
+    nested = replace(loaded, limits=tight, habits=habits, faults=faults)
+    return replace(nested, links=(("a", "b"),), strangers=(), smugglers=())
+
+
 def crowded_and_killed(schedule: Schedule) -> Schedule:
     """Many handlers run long, and their agents die often."""
     return replace(
@@ -207,6 +219,8 @@ SLANTS = MappingProxyType(
         "clone_is_let_in": much_of("clones"),
         "who_waits_keeps_its_slot": nested_and_scarce,
         "children_draw_on_the_credit_of_their_parents": nested_and_scarce,
+        "children_draw_on_the_room_of_their_parents": nested_and_loaded,
+        "children_wait_behind_the_payloads_of_their_parents": nested_and_loaded,
         "suspects_restart_in_mass": crowded_and_killed,
         "whoever_was_there_is_poison": crowded_and_killed,
         "revoked_key_starts_jobs": much_of("revokes"),
@@ -253,6 +267,7 @@ MUTANTS = MappingProxyType(
                     *OF_BLOBS,
                     *(zone_not_looked_at, damaged_rows_are_believed, clone_is_let_in, who_waits_keeps_its_slot),
                     *(children_draw_on_the_credit_of_their_parents, suspects_restart_in_mass),
+                    *(children_draw_on_the_room_of_their_parents, children_wait_behind_the_payloads_of_their_parents),
                     *(whoever_was_there_is_poison, revoked_key_starts_jobs, invited_peer_gets_another_board),
                     *(what_came_too_late_starts, clock_once_off_is_never_believed_again, room_is_not_said_again),
                     *(wanted_is_known_in_memory_alone, confirmed_means_all),

@@ -168,11 +168,12 @@ def with_blobs(schedule: Schedule, draw: Random, chance: float = 0.4) -> Schedul
         blob_orphan_s=draw.choice((3.0, 30.0)),
         collect_s=2.0,
     )
+    large, payloads = draw.choice((0.3, 0.9)), draw.choice((0.0, 0.4, 0.9))
     return replace(
         schedule,
         limits=scale,
-        faults=replace(schedule.faults, large=draw.choice((0.3, 0.9))),
-        habits=replace(schedule.habits, payloads=draw.choice((0.0, 0.4, 0.9))),
+        faults=replace(schedule.faults, large=large, loaded=payloads),
+        habits=replace(schedule.habits, payloads=payloads),
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from mesh.blobs import BlobRow, Key, Owing, Slice, cut, name_blob
 from mesh.effects import Batch, Bytes, Usage
+from mesh.quotas import Quota
 from mesh.storage.contract import Store
 from mesh.storage.sqlite import SqliteStore
 from tests.mesh.storage.conftest import OpenStore
@@ -20,7 +21,7 @@ NAME = name_blob(DATA).name
 
 def blob(number: int, seq: int, **columns: object) -> BlobRow:
     """A whole blob of the job `seq` that a fact names."""
-    whole = BlobRow(number, job_id(seq), 1, NAME.hash, NAME.length, 1, NAME.length, 1, 1, None, 5)
+    whole = BlobRow(number, job_id(seq), 1, NAME.hash, NAME.length, 0, 1, NAME.length, 1, 1, None, 5)
     return whole._replace(**columns)  # type: ignore[arg-type]
 
 
@@ -73,7 +74,7 @@ def test_one_that_is_named_takes_the_place_of_an_older_one(store: Store) -> None
     keep(store, blob(4, 1))
     assert read(store, 1, number=1) == b""
     assert read(store, 1) == DATA
-    assert store.read(Usage(1, 1)).size == 2 * NAME.length
+    assert store.read(Usage(Quota(1, 1, 0))).size == 2 * NAME.length
     keep(store, blob(5, 2))
     assert reopened(store).blobs == (blob(4, 1, owed=2),)
 
@@ -110,16 +111,17 @@ def test_what_is_under_way_is_told_at_the_opening(store: Store) -> None:
     store.apply([Batch(owing=[Owing(key(1), 2), Owing(key(2), 2)])])
     snapshot = reopened(store)
     assert snapshot.blobs == (blob(1, 1, owed=2), blob(2, 2, named=0, held=64, counted=0))
-    assert (snapshot.last_blob, sorted(snapshot.counted)) == (5, [(1, 1, NAME.length), (1, 5, NAME.length)])
+    assert (snapshot.last_blob, sorted(snapshot.counted)) == (5, [(1, 1, 0, NAME.length), (1, 5, 0, NAME.length)])
     store.apply([Batch(owing=[Owing(key(1), None)])])
     assert [one.id for one in reopened(store).blobs] == [2]
 
 
 def test_a_quota_counts_what_counts(store: Store) -> None:
     other = NAME.hash[::-1]
-    keep(store, blob(1, 1), blob(2, 2, counted=0), blob(3, 2, hash=other, board=2))
-    assert [store.read(Usage(number, 1)).size for number in (1, 2, 3)] == [NAME.length, NAME.length, 0]
-    assert store.read(Usage(1, 5)).size == 0
+    keep(store, blob(1, 1), blob(2, 2, counted=0), blob(3, 2, hash=other, board=2), blob(4, 1, hash=other, depth=3))
+    assert [store.read(Usage(Quota(number, 1, 0))).size for number in (1, 2, 3)] == [NAME.length, NAME.length, 0]
+    assert [store.read(Usage(Quota(1, 1, depth))).size for depth in (2, 3)] == [0, NAME.length]
+    assert store.read(Usage(Quota(1, 5, 0))).size == 0
 
 
 def test_a_trimmed_job_lets_go_of_its_bytes_unless_they_are_owed(store: Store) -> None:

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 from unittest.mock import patch
 
-from mesh import dispatch, sending
+from mesh import dispatch, receiving, sending
 from mesh.blobs import Delivery, Slice
 from mesh.board import Board
 from mesh.effects import Batch
@@ -130,3 +130,16 @@ def results_go_too_early() -> Iterator[None]:
         return settled
 
     yield from planted(sending, "_settle", settle)
+
+
+@contextmanager
+def children_draw_on_the_room_of_their_parents() -> Iterator[None]:
+    """Payloads of all depths share one quota, and wait in one row for it."""
+    with patch.object(receiving, "depth_of", lambda content: 0):
+        yield from planted(sending, "depth_of", lambda content: 0)
+
+
+@contextmanager
+def children_wait_behind_the_payloads_of_their_parents() -> Iterator[None]:
+    """Each depth has its quota, and all wait in one row for it."""
+    yield from planted(Delivery, "way", property(lambda delivery: (delivery.key.kind, 0)))

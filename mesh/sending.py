@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from mesh.blobs import Arriving, Blob, BlobRow, Delivery, Homed, Key, Name, Owing, Slice, cut
+from mesh.blobs import Arriving, BlobRow, Delivery, Homed, Key, Name, Owing, Slice
 from mesh.board import Board
 from mesh.effects import ById, Bytes
 from mesh.facts import Fact, Kind, blob_of
@@ -19,27 +19,12 @@ from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.messages import BlobMessage, Held, SliceMessage, Type, encode
 from mesh.refetching import refetch
+from mesh.staging import OURS
 
 READ: Final = 8
 """Slices that are read at a time."""
 _ENDS: Final = (Kind.OUTCOME, Kind.REJECT)
 _NOTHING: Final[tuple[Kind, ...]] = ()
-OURS: Final = 0
-"""Stands for a board in the row of a blob that was made here."""
-
-
-# -- blobs made here --------------------------------------------------------------------------------------------------
-
-
-def keep(ledger: Ledger, job: Job, kind: Kind, blob: Blob, now_ms: int) -> None:
-    """Store the bytes that a fact of our own names, in the commit of that fact."""
-    job.holding |= 1 << kind
-    if not blob.data:
-        return
-    batch, name = ledger.effects.batch, blob.name
-    number = ledger.blobs.new_id()
-    batch.blobs.append(BlobRow(number, job.id, kind, name.hash, name.length, OURS, name.length, 1, 0, None, now_ms))
-    batch.slices += cut(number, blob.data, ledger.limits.slice_bytes)
 
 
 # -- what waits for a blob --------------------------------------------------------------------------------------------
@@ -379,7 +364,10 @@ def take_up_blobs(ledger: Ledger, rows: Iterable[BlobRow], last: int, counted: I
     blobs.counted = {(board, kind): size for board, kind, size in counted}
     for row in rows:
         key = Key(row.job, row.kind, row.hash)
-        if not row.named and row.board in ledger.boards:
+        if not row.named and row.board == OURS:
+            # The agent died before a fact named it; the handler that made it runs again.
+            ledger.effects.batch.dropped.append(row.id)
+        elif not row.named and row.board in ledger.boards:
             arriving = Arriving(row.id, key, row.length, row.board, row.at_ms, held=row.held)
             blobs.arriving[row.board, key] = arriving
         if row.owed is None or row.owed not in ledger.boards:

@@ -21,7 +21,7 @@ from mesh.opening import Snapshot
 from mesh.room import Room
 from mesh.row import Row
 from mesh.storage import statements
-from mesh.storage.blobs import write_blobs
+from mesh.storage.blobs import drop_going, write_blobs
 from mesh.storage.checks import owner_of, seal, take, with_check
 from mesh.storage.database import SCARCE_CHECKPOINTS, USUAL_CHECKPOINTS, connect_reader, connect_writer
 from mesh.storage.faults import FAULTS, explained, faults_explained
@@ -82,6 +82,7 @@ class SqliteStore:
             self._commits = 0
             with faults_explained(self._path):
                 self._check_owner(connection)
+                drop_going(connection)
                 boards = Queries(connection).boards()
                 self._named = {board.id: board[:4] for board in boards}
                 return take_snapshot(connection, boards, self._connect_reader)

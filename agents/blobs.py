@@ -1,17 +1,20 @@
 """Payloads and large results at one running agent: naming bytes, and reading them back (PROTOCOL.md 10, "Blobs").
 
-A blob is read some slices at a time, so that no commit waits long behind it, and is hashed in a thread of its own.
+A blob is read and stored some slices at a time, so that no commit waits long behind it, and is hashed in a thread of
+its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Final
 
 from agents.errors import AgentError, BytesLost
+from agents.stepping import Stepping
 from agents.views import result_text_of
 from mesh.blobs import SLICE_BYTES, Blob, Key, name_blob
 from mesh.effects import Answer, ById, Bytes, Query
@@ -20,10 +23,14 @@ from mesh.errors import NoSuchJob
 from mesh.facts import Fact, Kind, blob_of
 from mesh.job import Job
 from mesh.limits import Limits
+from mesh.staging import stage
 from mesh.storage.beside import Beside
 
 READ: Final = 16
 """Slices that are read in one go: 768 KiB, about a millisecond."""
+
+STAGED: Final = 12
+"""Slices that are stored in one go: 576 KiB, a commit of about 4 ms."""
 
 Source = bytes | str | PathLike[str]
 """A payload: the bytes, or the file that holds them."""
@@ -32,6 +39,18 @@ Source = bytes | str | PathLike[str]
 async def named(data: bytes) -> Blob:
     """Name bytes beside the event loop, which goes on meanwhile."""
     return await asyncio.to_thread(name_blob, data)
+
+
+async def store_result(engine: Engine, stepping: Stepping, job_id: bytes, blob: Blob) -> None:
+    """Store the result of a job whose handler runs ahead of its Outcome, unless one commit of both is short anyhow.
+
+    Raises:
+        AgentError: stepping failed; the process has to stop.
+    """
+    size = STAGED * engine.limits.slice_bytes
+    for offset in range(0, len(blob.data) if len(blob.data) > size else 0, size):
+        stepping.feed(partial(stage, engine.ledger, job_id, blob.name, offset, blob.data[offset : offset + size]))
+        await stepping.settled()
 
 
 async def payload_of(source: Source, limits: Limits) -> Blob:

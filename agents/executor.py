@@ -9,17 +9,18 @@ goes to this agent's log and never to the origin.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from agents.blobs import named
 from agents.context import Context, Ended, Envelope, EnvelopeJob
 from agents.errors import Refused
 from agents.handlers import Handlers
+from agents.longtext import is_long, written
 from grammar.errors import GrammarError
 from grammar.results import encode
+from mesh.blobs import Blob
 from mesh.ending import Ending
 from mesh.lifecycle import State
 from mesh.limits import Limits
@@ -35,6 +36,9 @@ STOP_S: Final = 3.0
 Report = Callable[[bytes, Ending | None], None]
 """Told once per start: the job and how it ended, None when a clean stop took the handler away."""
 
+StoreResult = Callable[[bytes, Blob], Awaitable[None]]
+"""Stores the large result of a job ahead of its end."""
+
 
 class Executor:
     """The handlers that run now.
@@ -43,12 +47,14 @@ class Executor:
         handlers: what to run.
         limits: `run_s`, `result_bytes` and `blob_bytes`.
         report: see `Report`.
+        store: see `StoreResult`.
     """
 
-    def __init__(self, handlers: Handlers, limits: Limits, report: Report) -> None:
+    def __init__(self, handlers: Handlers, limits: Limits, report: Report, store: StoreResult) -> None:
         self._handlers = handlers
         self._limits = limits
         self._report = report
+        self._store = store
         self._loop = asyncio.get_running_loop()
         self._tasks: dict[bytes, asyncio.Task[None]] = {}
         self._begun: set[bytes] = set()
@@ -125,7 +131,7 @@ class Executor:
         job_id = context.job_id
         self._begun.add(job_id)
         try:
-            ending = await self._normalise(await self._call(context))
+            ending = await self._normalise(job_id, await self._call(context))
         except asyncio.CancelledError as error:
             if self._stopping:
                 ending = None
@@ -155,21 +161,23 @@ class Executor:
             raise Refused(ended.error)
         return ended.value
 
-    async def _normalise(self, value: Any) -> Ending:
+    async def _normalise(self, job_id: bytes, value: Any) -> Ending:
         try:
             result_type, data = encode(value)
-            text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+            # `encode` has copied what the handler may yet change.
+            encoded = await asyncio.to_thread(written, data) if is_long(data) else written(data)
         except (GrammarError, ValueError, TypeError) as error:
             return _failed("failed", f"the handler returned what cannot be a result: {error}")
-        encoded = text.encode()
         if len(encoded) > self._limits.blob_bytes:
             return _failed(
                 "failed",
                 f"the handler returned a result of {len(encoded)} bytes, at most {self._limits.blob_bytes} are taken",
             )
         if len(encoded) > self._limits.result_bytes:
-            return Ending(State.COMPLETE, result_type, await named(encoded))
-        return Ending(State.COMPLETE, result_type, text)
+            blob = await named(encoded)
+            await self._store(job_id, blob)
+            return Ending(State.COMPLETE, result_type, blob)
+        return Ending(State.COMPLETE, result_type, encoded.decode())
 
     def _broken(self, context: Context, error: BaseException) -> Ending:
         log.exception("handler of %s raised", context.instruction.keyword, extra={"job": context.id})

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 from agents.errors import JobFailed, NotKnownYet
+from agents.longtext import read_long
 from agents.views import JobView, failure_of
 from agents.watching import News, Watch
 from grammar.errors import MeshError
@@ -94,9 +96,10 @@ class JobHandle:
         fact = self._watch.outcome
         if fact is None or blob_of(fact.content) is not None:
             view = await self.wait()
-            large = view.result_bytes is not None
-            text = await self._keeper.result_text(self._watch.job_id) if large else None
-            return view.value(self._keeper.result_types(), text)
+            if view.result_bytes is not None:
+                text = await self._keeper.result_text(self._watch.job_id)
+                view = replace(view, result=await asyncio.to_thread(read_long, text))
+            return view.value(self._keeper.result_types())
         content = fact.content
         assert isinstance(content, Outcome)
         if content.state != State.COMPLETE:

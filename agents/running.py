@@ -15,7 +15,7 @@ import os
 import time
 from functools import partial
 
-from agents.blobs import BlobReader, Source
+from agents.blobs import BlobReader, Source, store_result
 from agents.children import ChildHandle
 from agents.context import Context
 from agents.executor import Executor
@@ -98,7 +98,9 @@ class Running:
         self.jobs = Jobs(
             settings, handlers, self.engine, self.stepping, self.lookup, self.blobs, self.watching, clock_ms
         )
-        self.executor = Executor(handlers, settings.limits, self._ended)
+        self.executor = Executor(
+            handlers, settings.limits, self._ended, partial(store_result, self.engine, self.stepping)
+        )
         self.handled = Handled()
         pages = {"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics}
         self.peering = Peering(settings, self, network, pages)

@@ -12,8 +12,9 @@ A Request may name a payload, an Outcome a result; the bytes travel the way of t
 
 Where a blob lives, who drops it, and what a crash leaves:
 
-* *Ours* from the commit of the put, or of the Outcome, that made it; *arriving* from the first BLOB until a fact names
-  it, kept per (board, job) so that no peer can spoil what another one sends; *named* from then on.
+* *Ours* from the commit of the put, or of the Outcome, that made it (the bytes may be stored before: `staging`);
+  *arriving* from the first BLOB until a fact names it, kept per (board, job) so that no peer can spoil what another one
+  sends; *named* from then on.
 * A payload goes when the job is over here (at the origin only if it is complete: it may be put again), a result when it
   is home, or the job is deleted or collected. What arrives and is named by no fact goes an hour after its last slice,
   earlier if its room is needed.
@@ -147,9 +148,9 @@ def name_blob(data: bytes) -> Blob:
     return Blob(Name(blake2b(data, digest_size=HASH_BYTES).digest(), len(data)), data)
 
 
-def cut(blob: int, data: bytes, size: int) -> list[Slice]:
-    """Cut the bytes of blob number `blob` into slices of `size` bytes."""
-    return [Slice(blob, start, data[start : start + size]) for start in range(0, len(data), size)]
+def cut(blob: int, data: bytes, size: int, offset: int = 0) -> list[Slice]:
+    """Cut bytes of blob number `blob`, which stand at `offset` in it, into slices of `size` bytes."""
+    return [Slice(blob, offset + start, data[start : start + size]) for start in range(0, len(data), size)]
 
 
 class Arriving:
@@ -325,6 +326,7 @@ class Blobs:
         damaged: jobs whose row was found damaged in this step, or that a neighbour gave back since it was: bytes that
             they do not hold at its end are nobody's.
         answers: what was offered or sent in this step, to be answered after its commit.
+        staged: what was stored of results ahead of their facts; see `staging`.
     """
 
     def __init__(self) -> None:
@@ -340,6 +342,7 @@ class Blobs:
         self.missing: set[Key] = set()
         self.damaged: set[bytes] = set()
         self.answers: dict[tuple[int, Key], Arriving] = {}
+        self.staged: dict[Key, BlobRow] = {}
 
     def new_id(self) -> int:
         """A number for a new blob."""

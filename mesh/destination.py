@@ -20,7 +20,7 @@ from mesh.job import Job
 from mesh.ledger import Ledger
 from mesh.lifecycle import Event, State, advance
 from mesh.lineage import Speaker, speaker_of
-from mesh.sending import keep
+from mesh.staging import keep
 
 POISONED_AFTER: Final = 2
 """Deaths of the agent while a job ran alone."""

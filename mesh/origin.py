@@ -28,7 +28,7 @@ from mesh.lifecycle import Role, State
 from mesh.room import Room, refused_put
 from mesh.routing import Place, route_down
 from mesh.row import Row
-from mesh.sending import keep
+from mesh.staging import keep
 
 MAX_KEY: Final = 128
 RETRIED: Final = frozenset({State.ERROR, State.REJECTED, State.EXPIRED, State.CANCELLED})

@@ -24,6 +24,7 @@ from mesh.refusals import Refusal
 from mesh.room import Room
 from mesh.routing import Place
 from mesh.sending import READ
+from mesh.staging import drop_staged
 
 _KINDS: Final = frozenset({Kind.REQUEST, Kind.OUTCOME})
 
@@ -342,6 +343,7 @@ class Receiving:
         ledger, blobs = self._ledger, self._ledger.blobs
         if not blobs.used:
             return
+        drop_staged(ledger)
         for job in ledger.dirty.values():
             if not job.live and job.holding:
                 self._over(job)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from mesh.blobs import Arriving, Blob, BlobRow, Delivery, Homed, Key, Name, Owing, Slice, cut
+from mesh.blobs import Arriving, BlobRow, Delivery, Homed, Key, Name, Owing, Slice
 from mesh.board import Board
 from mesh.effects import ById, Bytes
 from mesh.facts import Fact, Kind, blob_of, depth_of
@@ -20,27 +20,12 @@ from mesh.ledger import Ledger
 from mesh.messages import BlobMessage, Held, SliceMessage, Type, encode
 from mesh.quotas import Quota
 from mesh.refetching import refetch
+from mesh.staging import OURS
 
 READ: Final = 8
 """Slices that are read at a time."""
 _ENDS: Final = (Kind.OUTCOME, Kind.REJECT)
 _NOTHING: Final[tuple[Kind, ...]] = ()
-OURS: Final = 0
-"""Stands for a board in the row of a blob that was made here."""
-
-
-# -- blobs made here --------------------------------------------------------------------------------------------------
-
-
-def keep(ledger: Ledger, job: Job, fact: Fact, blob: Blob, now_ms: int) -> None:
-    """Store the bytes that a fact of our own names, in the commit of that fact."""
-    job.holding |= 1 << fact.kind
-    if not blob.data:
-        return
-    batch, name, depth = ledger.effects.batch, blob.name, depth_of(fact.content)
-    number, size = ledger.blobs.new_id(), name.length
-    batch.blobs.append(BlobRow(number, job.id, fact.kind, name.hash, size, depth, OURS, size, 1, 0, None, now_ms))
-    batch.slices += cut(number, blob.data, ledger.limits.slice_bytes)
 
 
 # -- what waits for a blob --------------------------------------------------------------------------------------------
@@ -368,7 +353,7 @@ def never_comes_back(ledger: Ledger, job_id: bytes) -> None:
         for delivery in [one for one in ledger.blobs.to[board_id].due.values() if one.key.job == job_id]:
             _withdraw(ledger, board_id, delivery)
             ledger.effects.batch.unneeded.append((job_id, delivery.key.kind))
-    ledger.blobs.freed.update(board_id for board_id, _ in ledger.blobs.arriving)
+    ledger.blobs.quotas.freed.update(board_id for board_id, _ in ledger.blobs.arriving)
 
 
 # -- at the opening ---------------------------------------------------------------------------------------------------
@@ -391,7 +376,10 @@ def take_up_blobs(
     blobs.quotas.taken = {Quota(*quota): size for *quota, size in counted}
     for row in rows:
         key = Key(row.job, row.kind, row.hash)
-        if not row.named and row.board in ledger.boards:
+        if not row.named and row.board == OURS:
+            # The agent died before a fact named it; the handler that made it runs again.
+            ledger.effects.batch.dropped.append(row.id)
+        elif not row.named and row.board in ledger.boards:
             arriving = Arriving(row.id, key, row.length, row.depth, row.board, row.at_ms, held=row.held)
             blobs.arriving[row.board, key] = arriving
         if row.owed is None or row.owed not in ledger.boards:

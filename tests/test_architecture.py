@@ -37,11 +37,12 @@ ORDER = MappingProxyType(
         "mesh": """
             errors limits room lifecycle codec quotas blobs facts proof noise session known messages positions
             replication routing lane row quarantine job board trust refusals access lineage effects ending ledger
-            counting refetching sending receiving dispatch hop destination clocks greeting liveness newcomer arrival
-            exchange origin revocation opening shortage engine __init__
+            counting refetching staging sending receiving dispatch hop destination clocks greeting liveness newcomer
+            arrival exchange origin revocation opening shortage engine __init__
             storage/contract storage/columns storage/blobs storage/memory storage/statements storage/checks
-            storage/faults storage/log storage/mark storage/lock storage/database storage/queries storage/snapshot
-            storage/sweep storage/space storage/sqlite storage/reader storage/writer storage/beside storage/__init__
+            storage/faults storage/log storage/mark storage/lock storage/database storage/checkpoints storage/queries
+            storage/snapshot storage/sweep storage/space storage/sqlite storage/reader storage/writer storage/beside
+            storage/__init__
             simulation/world simulation/wires simulation/history simulation/disk simulation/blob_points
             simulation/excuses simulation/failpoints
             simulation/setting simulation/program simulation/steps simulation/host simulation/stores
@@ -52,9 +53,9 @@ ORDER = MappingProxyType(
             transport/__init__
         """,
         "agents": """
-            errors doorway settings plugins views watching stepping blobs context handlers executor handle children
-            pairing handshake metrics links peering lookup jobs running exports logs calls chunks records wire trusted
-            uploads caller contents api door program agent offline answers client measuring __init__
+            errors doorway settings plugins longtext views watching stepping blobs context handlers executor handle
+            children pairing handshake metrics links peering lookup jobs running exports logs calls chunks records wire
+            trusted uploads caller contents api door program agent offline answers client measuring __init__
             cli/showing cli/session cli/streaming cli/instructions cli/parsing cli/processes cli/demo cli/loopback
             cli/bench cli/knowing cli/looking cli/making cli/meeting cli/stopping cli/retrying cli/language cli/putting
             cli/codes cli/serving cli/program cli/__init__

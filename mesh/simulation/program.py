@@ -23,9 +23,12 @@ from mesh.engine import Engine
 from mesh.lifecycle import State
 from mesh.origin import Put
 from mesh.simulation.setting import Setting
+from mesh.staging import stage
 
 LONGEST: Final = 30
 """Most pieces of 53 bytes that a long result has, and of 27 bytes that the payload of a child has."""
+PART_MS: Final = 10
+"""How long a part of a result takes that is stored ahead of its Outcome."""
 CHARGE: Final = "charge"
 """An instruction that is not idempotent; every other one of the simulation's vocabulary is."""
 POISON: Final = "poison"
@@ -83,7 +86,7 @@ class Program:
         self._name = name
         self._agent = agent
         self._wires, self._world, self._history = setting.wires, setting.world, setting.history
-        self._faults, self._handlers_limit = setting.faults, setting.limits.handlers
+        self._faults, self._limits = setting.faults, setting.limits
         self._handlers: dict[bytes, Start] = {}
         self._begun: dict[bytes, None] = {}
         self._durable: dict[bytes, None] = {}
@@ -107,7 +110,7 @@ class Program:
             self._retaken[job_id] = None
             # One that waits for children is not counted; it goes on whenever they are over.
             again = len(self._retaken.keys() - self._splits.keys())
-            if again > max(1, self._handlers_limit >> 2) and not self._history.lost_at([self._name]):
+            if again > max(1, self._limits.handlers >> 2) and not self._history.lost_at([self._name]):
                 self._history.problem("R8", f"{self._name} takes {again} jobs up again at once")
         if job_id in self._handlers:
             self._history.problem("3", f"{self._name} starts {job_id.hex()[12:20]} while it runs")
@@ -162,12 +165,29 @@ class Program:
         self._agent.input(lambda engine, now_ms: engine.progress(start.job_id, "half way", 0.5, now_ms))
 
     def _end(self, start: Start, *, fails: bool) -> None:
+        text = "" if fails else self._result(start)
+        if len(text) > self._limits.result_bytes and start.job_id[-1] % 2:
+            self._store(start, name_blob(text.encode()), 0)
+        elif fails:
+            self._leave(start, Ending(State.ERROR, error=("failed", "no such project")))
+        else:
+            self._leave(start, Ending(State.COMPLETE, "str", text))
+
+    def _store(self, start: Start, blob: Blob, offset: int) -> None:
+        """Store every other large result ahead of its Outcome, two slices at a time."""
+        end = offset + 2 * self._limits.slice_bytes
+        self._agent.input(
+            lambda engine, now_ms: stage(engine.ledger, start.job_id, blob.name, offset, blob.data[offset:end], now_ms)
+        )
+        if end < len(blob.data):
+            self._later(start, PART_MS, lambda: self._store(start, blob, end))
+        else:
+            self._later(start, PART_MS, lambda: self._leave(start, Ending(State.COMPLETE, "str", blob)))
+
+    def _leave(self, start: Start, ending: Ending) -> None:
         del self._handlers[start.job_id]
         self._retaken.pop(start.job_id, None)
-        if fails:
-            self._finish(start.job_id, Ending(State.ERROR, error=("failed", "no such project")))
-        else:
-            self._finish(start.job_id, Ending(State.COMPLETE, "str", self._result(start)))
+        self._finish(start.job_id, ending)
 
     def _result(self, start: Start) -> str:
         done, draw = f"done {start.attempt}", self._world.random

@@ -21,7 +21,8 @@ from mesh.opening import Snapshot
 from mesh.room import Room
 from mesh.row import Row
 from mesh.storage import statements
-from mesh.storage.blobs import write_blobs
+from mesh.storage.blobs import drop_going, write_blobs
+from mesh.storage.checkpoints import Checkpoints
 from mesh.storage.checks import owner_of, seal, take, with_check
 from mesh.storage.database import SCARCE_CHECKPOINTS, USUAL_CHECKPOINTS, connect_reader, connect_writer
 from mesh.storage.faults import FAULTS, explained, faults_explained
@@ -59,6 +60,7 @@ class SqliteStore:
         self._space = Space(path, ballast_bytes=ballast_bytes, max_bytes=max_bytes)
         self._lock = StoreLock(Path(f"{path}.lock"))
         self._mark = LogMark(path)
+        self._checkpoints = Checkpoints(path)
         self._commits = 0
         self._connection: sqlite3.Connection | None = None
         self._failed: StoreError | None = None
@@ -82,6 +84,7 @@ class SqliteStore:
             self._commits = 0
             with faults_explained(self._path):
                 self._check_owner(connection)
+                drop_going(connection)
                 boards = Queries(connection).boards()
                 self._named = {board.id: board[:4] for board in boards}
                 return take_snapshot(connection, boards, self._connect_reader)
@@ -123,6 +126,7 @@ class SqliteStore:
         return room
 
     def _apply(self, batches: Sequence[Batch]) -> None:
+        self._failed = self._failed or self._checkpoints.failure()
         connection = self._opened()
         sweep = self._sweep
         try:
@@ -145,6 +149,7 @@ class SqliteStore:
             raise
         self._sweep = sweep
         self._named |= named
+        self._checkpoints.committed(batches)
         if not self._commits % COMMITS:
             self._mark.put()
         self._commits += 1
@@ -181,6 +186,7 @@ class SqliteStore:
         """Close the file and give the lock back; without effect on a store that is not open."""
         connection, self._connection = self._connection, None
         try:
+            self._checkpoints.close()
             if connection is not None:
                 connection.close()
                 if self._commits:

@@ -9,12 +9,16 @@ from typing import Final
 
 from mesh.effects import Batch
 from mesh.storage import statements
+from mesh.storage.blobs import drop_slices, going
 from mesh.storage.columns import DELETED, DESTINATION, HOP, ORIGIN
 
 SLICE: Final = 1_000
 """Most rows that one commit trims or collects (2,000 took 15 ms); what is left over comes with the next ones."""
+BLOB_SLICES: Final = 12
+"""Slices of blobs that one commit drops, beside as many as it brings: about a millisecond."""
 
 _OTHERS: Final = (HOP, DESTINATION)
+_ALL: Final = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +30,16 @@ class Sweep:
         trims: (board, after, upto), as in `Batch.trims`.
         collect_ms: jobs whose horizon lies before this may go; None once they are gone.
         spare: finished jobs of our own that need not stay, when `collect_ms` was asked for.
+        going: blobs that were let go of, and still have slices.
+        slices: of them, how many the next commit drops.
     """
 
     keep_jobs: int
     trims: tuple[tuple[int, int, int], ...] = ()
     collect_ms: int | None = None
     spare: int = 0
+    going: tuple[int, ...] = ()
+    slices: int = BLOB_SLICES
 
     def begun(self) -> Sweep:
         """With nothing to do: as it is when a store is opened."""
@@ -42,6 +50,11 @@ class Sweep:
         trims = [trim for batch in batches for trim in batch.trims]
         times = [batch.collect_ms for batch in batches if batch.collect_ms is not None]
         sweep = replace(self, trims=(*self.trims, *trims)) if trims else self
+        if any(batch.unneeded or batch.dropped for batch in batches):
+            sweep = replace(sweep, going=(*sweep.going, *going(connection, batches)))
+        if sweep.going:
+            brought = sum(len(batch.slices) for batch in batches)
+            sweep = replace(sweep, slices=_ALL if tight else BLOB_SLICES + brought)
         if times:
             (finished,) = connection.execute(statements.FINISHED, (ORIGIN,)).fetchone()
             sweep = replace(sweep, collect_ms=times[-1], spare=finished if tight else max(0, finished - self.keep_jobs))
@@ -49,8 +62,12 @@ class Sweep:
 
     def advanced(self, connection: sqlite3.Connection) -> Sweep:
         """After one slice of the work."""
-        if not self.trims and self.collect_ms is None:
-            return self
+        sweep = self
+        if self.going:
+            sweep = replace(self, going=drop_slices(connection, self.going, self.slices))
+        return sweep._swept(connection) if sweep.trims or sweep.collect_ms is not None else sweep
+
+    def _swept(self, connection: sqlite3.Connection) -> Sweep:
         left = SLICE
         trims = self.trims
         while trims and left > 0:
@@ -63,7 +80,7 @@ class Sweep:
             left -= connection.execute(statements.COLLECT, (role, self.collect_ms, left)).rowcount
         ours = connection.execute(statements.COLLECT, (ORIGIN, self.collect_ms, min(left, self.spare))).rowcount
         if left > ours:
-            return self.begun()
+            return replace(self, trims=(), collect_ms=None, spare=0)
         return replace(self, trims=(), spare=self.spare - ours)
 
 

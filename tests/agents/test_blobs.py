@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agents.agent import Agent
-from agents.blobs import payload_of
+from agents.blobs import STAGED, payload_of
 from agents.client import Client
 from agents.context import Context
 from agents.errors import AgentError, BytesLost, JobFailed
+from mesh.effects import Batch
 from mesh.errors import TooLarge
 from mesh.limits import Limits
 from tests.agents.doors import in_loop
@@ -55,6 +57,28 @@ async def joined(mesh: Mesh) -> tuple[Agent, Agent]:
     await cluster.start()
     await mesh.join(portal, cluster)
     return portal, cluster
+
+
+@in_loop
+async def test_a_large_result_is_stored_in_short_commits_before_its_outcome(tmp_path: Path) -> None:
+    """A small job of the same agent waits for one part of it at the most."""
+    slice_bytes = 4_096
+    async with memory_mesh(tmp_path) as mesh:
+        portal, cluster = await joined(mesh)
+        committed: list[tuple[int, int]] = []
+        commit = cluster.running._writer.commit
+
+        def noted(batch: Batch, done: Any) -> None:
+            if batch.slices:
+                committed.append((len(batch.slices), len(batch.rows)))
+            commit(batch, done)
+
+        cluster.running._writer.commit = noted  # type: ignore[method-assign]
+        cluster.running.engine.ledger.limits = replace(Limits(), slice_bytes=slice_bytes)
+        size = (2 * STAGED + 3) * slice_bytes - 2
+        job = await portal.put(f"portal.cluster long {size}")
+        assert await job.result() == "x" * size
+        assert committed == [(STAGED, 0), (STAGED, 0), (3, 0)]
 
 
 @in_loop

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +17,10 @@ from agents.context import Context, Ended, Envelope
 from agents.errors import Refused
 from agents.executor import Executor
 from agents.handlers import Handlers
+from agents.longtext import PIECE, written
 from grammar.identifiers import UserIdentifier
 from grammar.openportal import VOCABULARY
-from mesh.blobs import name_blob
+from mesh.blobs import Blob, name_blob
 from mesh.ending import Ending
 from mesh.lifecycle import State
 from mesh.limits import Limits
@@ -33,12 +35,16 @@ class Bench:
 
     handlers: Handlers = field(default_factory=lambda: Handlers(VOCABULARY))
     reports: list[tuple[bytes, Ending | None]] = field(default_factory=list)
+    stored: list[tuple[bytes, Blob]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.reported = asyncio.Event()
 
     def executor(self, limits: Limits | None = None) -> Executor:
-        return Executor(self.handlers, limits or Limits(), self._report)
+        return Executor(self.handlers, limits or Limits(), self._report, self._store)
+
+    async def _store(self, job_id: bytes, blob: Blob) -> None:
+        self.stored.append((job_id, blob))
 
     def _report(self, job_id: bytes, ending: Ending | None) -> None:
         self.reports.append((job_id, ending))
@@ -269,6 +275,46 @@ async def test_a_result_too_large_for_a_fact_is_a_blob() -> None:
     ending = await Bench().ending(work, limits=Limits(result_bytes=13))
     assert (ending.state, ending.result_type) == (State.COMPLETE, "str")
     assert ending.result == name_blob('"\u2603\u2603\u2603\u2603"'.encode())
+
+
+@in_loop
+async def test_a_large_result_is_stored_before_the_end_is_told() -> None:
+    """The commit of its Outcome, behind which small jobs wait, then has no bytes in it."""
+    bench = Bench()
+    told: list[int] = []
+
+    async def work() -> str:
+        return "x" * 20
+
+    async def store(job_id: bytes, blob: Blob) -> None:
+        told.append(len(bench.reports))
+        bench.stored.append((job_id, blob))
+
+    bench._store = store  # type: ignore[method-assign]
+    ending = await bench.ending(work, limits=Limits(result_bytes=13))
+    assert isinstance(ending.result, Blob)
+    assert (told, bench.stored) == ([0], [(JOB, ending.result)])
+
+
+@in_loop
+async def test_a_long_result_is_written_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[bool] = []
+
+    def noted(data: Any) -> bytes:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return written(data)
+
+    monkeypatch.setattr(module, "written", noted)
+
+    async def short() -> str:
+        return "x"
+
+    async def long() -> list[str]:
+        return ["x" * (PIECE + 1)]
+
+    assert (await Bench().ending(short)).result == '"x"'
+    assert (await Bench().ending(long)).result == name_blob(written(["x" * (PIECE + 1)]))
+    assert threads == [True, False]
 
 
 @in_loop

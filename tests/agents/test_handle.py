@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from agents import handle
 from agents.agent import Agent
 from agents.context import Context
 from agents.errors import AgentError, JobFailed, NotKnownYet
+from agents.longtext import read_long
 from agents.views import JobView
 from grammar.errors import MeshError
 from grammar.identifiers import UserIdentifier
@@ -54,6 +57,10 @@ async def two(folder: Path) -> AsyncIterator[Two]:
             held.set()
             await release.wait()
             return name
+
+        @cluster.handler
+        async def long(size: int) -> str:
+            return "x" * size
 
         await portal.start()
         await cluster.start()
@@ -249,3 +256,18 @@ async def test_a_stop_tells_those_who_follow(tmp_path: Path) -> None:
                     await asyncio.shield(following)
         finally:
             following.cancel()
+
+
+@in_loop
+async def test_a_large_result_is_read_beside_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[bool] = []
+
+    def noted(text: bytes) -> object:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return read_long(text)
+
+    monkeypatch.setattr(handle, "read_long", noted)
+    async with two(tmp_path) as at:
+        assert await (await at.portal.put("portal.cluster long 100000")).result() == "x" * 100_000
+        assert await (await at.portal.put("portal.cluster long 10")).result() == "x" * 10
+    assert threads == [False]

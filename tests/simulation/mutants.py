@@ -24,6 +24,7 @@ from tests.simulation.planted.blobs import (
     results_go_too_early,
     slice_acknowledged_before_its_commit,
     spoiling,
+    what_was_stored_ahead_stays,
 )
 from tests.simulation.planted.endings import (
     attempt_not_counted,
@@ -136,7 +137,7 @@ def with_bytes(schedule: Schedule) -> Schedule:
 
 OF_BLOBS = (
     *(numbered_before_its_bytes_are_there, slice_acknowledged_before_its_commit, bytes_are_not_hashed, orphans_stay),
-    *(home_while_its_bytes_wait, owed_bytes_are_forgotten_at_a_crash),
+    *(home_while_its_bytes_wait, owed_bytes_are_forgotten_at_a_crash, what_was_stored_ahead_stays),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from mesh.effects import Batch, Bytes, Usage
 from mesh.quotas import Quota
 from mesh.storage.contract import Store
 from mesh.storage.sqlite import SqliteStore
+from mesh.storage.sweep import BLOB_SLICES
 from tests.mesh.storage.conftest import OpenStore
 from tests.mesh.storage.rows import board, job_id, put, row
 
@@ -182,3 +184,47 @@ def test_a_damaged_row_is_no_blob(path: Path) -> None:
     connection.close()
     assert store.open().blobs == ()
     store.close()
+
+
+def test_what_goes_is_gone_at_once_and_its_slices_some_with_each_commit(path: Path) -> None:
+    """A commit of a small job does not wait until all of a large result is let go of."""
+    slices = 2 * BLOB_SLICES + 3
+    store = SqliteStore(path)
+    store.open()
+    put(store, row(1), row(2), boards=[board(1), board(2)])
+    parts = [Slice(number, 4 * n, b"abcd") for number in (1, 2) for n in range(slices)]
+    rows = [blob(number, 1, kind=kind, length=4 * slices, held=4 * slices) for number, kind in ((1, 1), (2, 5))]
+    store.apply([Batch(blobs=rows, slices=parts)])
+
+    def left() -> tuple[int, int]:
+        with closing(sqlite3.connect(path)) as connection:
+            count = [connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in ("blobs", "slices")]
+        return count[0], count[1]
+
+    store.apply([Batch(unneeded=[(job_id(1), 5)])])
+    assert (read(store, 1, kind=5), store.read(Usage(1, 5)).size) == (b"", 0)
+    assert left() == (2, 2 * slices - BLOB_SLICES)
+    store.apply([Batch(dropped=[1])])
+    assert read(store, 1) == b""
+    assert left() == (2, 2 * slices - 2 * BLOB_SLICES)
+    store.apply([Batch(blobs=[blob(3, 2)], slices=[Slice(3, 0, DATA[:64])])])
+    assert left() == (2, 2 * slices - 3 * BLOB_SLICES), "as many more as it brings, and the first blob is gone"
+    for _ in range(2):
+        put(store, row(2))
+    assert left() == (2 - 1, 1)
+    assert [one.id for one in reopened(store).blobs] == []
+    store.close()
+
+
+def test_a_store_that_is_opened_drops_what_was_let_go_of(path: Path) -> None:
+    store = SqliteStore(path)
+    store.open()
+    put(store, row(1), boards=[board(1), board(2)])
+    slices = [Slice(1, 4 * n, b"abcd") for n in range(3 * BLOB_SLICES)]
+    store.apply([Batch(blobs=[blob(1, 1, length=12 * BLOB_SLICES, held=12 * BLOB_SLICES)], slices=slices)])
+    store.apply([Batch(unneeded=[(job_id(1), 1)])])
+    snapshot = reopened(store)
+    assert (snapshot.blobs, snapshot.last_blob, snapshot.counted) == ((), 0, ())
+    store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM slices").fetchone() == (0,)

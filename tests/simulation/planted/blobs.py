@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from typing import Any
 from unittest.mock import patch
@@ -14,6 +15,7 @@ from mesh.board import Board
 from mesh.effects import Batch
 from mesh.ledger import Ledger
 from mesh.messages import Message, SliceMessage
+from mesh.opening import Snapshot
 from mesh.receiving import Receiving
 from mesh.simulation.host import Host
 from mesh.storage.memory import MemoryStore
@@ -98,6 +100,18 @@ def orphans_stay() -> Iterator[None]:
     """What no fact names is never dropped."""
     with patch.object(sending, "_withdraw", sending._settle):
         yield from planted(Receiving, "sweep", lambda receiving, now_ms: None)
+
+
+@contextmanager
+def what_was_stored_ahead_stays() -> Iterator[None]:
+    """The bytes of a result that no Outcome came to name are not dropped after a crash."""
+    good = MemoryStore.open
+
+    def opened(store: MemoryStore) -> Snapshot:
+        snapshot = good(store)
+        return replace(snapshot, blobs=tuple(blob for blob in snapshot.blobs if blob.named or blob.board))
+
+    yield from planted(MemoryStore, "open", opened)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from mesh.dispatch import count_as_offered, did_not_go_on, resend
 from mesh.effects import Told
 from mesh.errors import FactError
 from mesh.facts import Fact, Kind, Outcome, Progress, Reject, Request, decode
-from mesh.homeward import is_home, still_away
+from mesh.homeward import ENDS, goes_up_all_the_same, is_home, still_away
 from mesh.hop import Hop
 from mesh.job import Job, Merge
 from mesh.lane import HAS, NEVER, Lane
@@ -106,14 +106,16 @@ class Arrival:
         if first.kind is Kind.REQUEST and lane is job.down and (not lane.offered or lane.waiting):
             count_as_offered(self._ledger, board, job, lane)
         for fact in known:
-            lane.sent[fact.kind] = HAS
-            if fact.kind in (Kind.OUTCOME, Kind.REJECT) and lane is job.down:
+            if not goes_up_all_the_same(job, lane, fact.kind):
+                lane.sent[fact.kind] = HAS
+            if fact.kind in ENDS and lane is job.down:
                 still_away(self._ledger, job, fact.kind, board, number)
         if reissued and first.kind is Kind.REQUEST:
             # The peer lost what we had told it.
             resend(lane, job)
             for fact in good:
-                lane.sent[fact.kind] = HAS
+                if not goes_up_all_the_same(job, lane, fact.kind):
+                    lane.sent[fact.kind] = HAS
             self._ledger.touch(job)
         self._merge(job, lane, fresh, number, now_ms)
         if job.state is State.DELETED and first.kind is Kind.REQUEST:

@@ -34,7 +34,7 @@ def number_all(ledger: Ledger) -> None:
             if NEVER in lane.sent:
                 _number(ledger, job, lane)
         if job.arrived and job.down is not None:
-            # The agent above brought the same end itself: there is nothing left to carry there.
+            # The origin brought the same end itself: there is nothing left to carry there.
             is_home(ledger, job.down.board, job.arrived)
             job.arrived = 0
     if ledger.blobs.owing:

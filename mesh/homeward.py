@@ -12,11 +12,12 @@ from typing import Final
 from mesh.board import Board
 from mesh.facts import Kind
 from mesh.job import Job
-from mesh.lane import HAS, Lane
+from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role
 from mesh.sending import came_again, came_home
 
+ENDS: Final = frozenset({Kind.OUTCOME, Kind.REJECT})
 STRAY: Final = -1
 """Stands for the number of a record that came before the store was opened."""
 
@@ -58,25 +59,35 @@ def _back(ledger: Ledger, job: Job, lane: Lane, number: int) -> None:
         job.arrived = found[1] or STRAY
 
 
+def goes_up_all_the_same(job: Job, lane: Lane, kind: Kind) -> bool:
+    """Whether an end that came from the agent above is carried there if it comes from below as well: only of a number
+    of ours does a hop say when it is home. The origin has it there."""
+    return lane is job.up and kind in ENDS and job.role is Role.HOP and job.place.index > 1
+
+
 def still_away(ledger: Ledger, job: Job, kind: Kind, board: Board, number: int) -> None:
     """The end of a job came again from below, under another number, and is not yet known to be home."""
     if job.role is not Role.HOP or job.up is None:
         return
     outbox = ledger.boards[job.up.board].outbox
+    sent = job.up.sent[kind]
     came_again(ledger, job)
     if job.arrived:
         board.inbox.came_home(job.arrived)
         job.arrived = number
-        board.inbox.away[number] = None
-        # Whoever waits for its blob may leave memory meanwhile: the number is kept beside what is owed.
-        ledger.touch(job)
-    elif job.up.number > outbox.home and job.up.sent[kind] != HAS:
-        # (Who brought the end itself has it: nothing is carried there that could come home.)
+    elif sent == NEVER or (sent == HAS and goes_up_all_the_same(job, job.up, kind)):
+        job.up.sent[kind] = NEVER
+        job.arrived = number
+    elif sent == HAS or job.up.number <= outbox.home:
+        return
+    else:
         before = outbox.relayed.get(job.up.number)
         if before is not None:
             ledger.boards[before[0]].inbox.came_home(before[1])
         outbox.relayed[job.up.number] = (board.id, number)
-        board.inbox.away[number] = None
+    board.inbox.away[number] = None
+    # Whoever waits for its blob may leave memory meanwhile: the number is kept beside what is owed.
+    ledger.touch(job)
 
 
 def begins_anew(ledger: Ledger, board: Board) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mesh.dispatch import PAGE
 from mesh.facts import VERSION, Kind, Reject
 from mesh.ledger import TRIM
@@ -250,3 +252,29 @@ def test_an_end_that_moves_to_another_number_is_home_with_that_one() -> None:
     assert theirs not in inbox.away
     mesh.settle()
     assert not inbox.away
+
+
+# -- an end that the agent above has as well --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", ["b", "d"])
+def test_an_end_that_the_hop_above_brought_is_home_when_it_is_at_the_origin(first: str) -> None:
+    """c lost its store and hears of the job from both sides. b has the end, and a does not."""
+    mesh = Mesh(("a", "b"), ("b", "c"), ("c", "d"))
+    job_id = mesh.put("a.b.c.d")
+    mesh.settle()
+    mesh.cut("a", "b")
+    mesh.run_all("d")
+    mesh.restore("c", MemoryStore())
+    for other in (first, "d" if first == "b" else "b"):
+        mesh.connect(other, "c")
+        mesh.settle()
+    outbox, lane = mesh["d"].board("c").outbox, mesh["d"].job(job_id).up
+    assert lane is not None
+    assert outbox.acked >= lane.number > outbox.home
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert mesh["a"].state(job_id) is State.COMPLETE
+    assert outbox.home >= lane.number
+    assert not mesh["c"].board("d").inbox.away
+    assert not mesh["b"].board("c").inbox.away

@@ -15,6 +15,7 @@ from mesh.dispatch import count_as_offered, did_not_go_on, resend
 from mesh.effects import Told
 from mesh.errors import FactError
 from mesh.facts import Fact, Kind, Outcome, Progress, Reject, Request, decode
+from mesh.homeward import ENDS, goes_up_all_the_same, is_home, still_away
 from mesh.hop import Hop
 from mesh.job import Job, Merge
 from mesh.lane import HAS, NEVER, Lane
@@ -26,7 +27,6 @@ from mesh.receiving import Receiving
 from mesh.refusals import Refusal
 from mesh.room import why_none
 from mesh.routing import Place
-from mesh.sending import came_again
 
 ROOM: Final = 8_192
 """Bytes an Outcome may have beside its result: an error message, mostly."""
@@ -106,40 +106,22 @@ class Arrival:
         if first.kind is Kind.REQUEST and lane is job.down and (not lane.offered or lane.waiting):
             count_as_offered(self._ledger, board, job, lane)
         for fact in known:
-            lane.sent[fact.kind] = HAS
-            if fact.kind in (Kind.OUTCOME, Kind.REJECT) and lane is job.down:
-                self._still_away(job, fact.kind, board, number)
+            if not goes_up_all_the_same(job, lane, fact.kind):
+                lane.sent[fact.kind] = HAS
+            if fact.kind in ENDS and lane is job.down:
+                still_away(self._ledger, job, fact.kind, board, number)
         if reissued and first.kind is Kind.REQUEST:
             # The peer lost what we had told it.
             resend(lane, job)
             for fact in good:
-                lane.sent[fact.kind] = HAS
+                if not goes_up_all_the_same(job, lane, fact.kind):
+                    lane.sent[fact.kind] = HAS
             self._ledger.touch(job)
         self._merge(job, lane, fresh, number, now_ms)
         if job.state is State.DELETED and first.kind is Kind.REQUEST:
             lane.sent[Kind.DELETE] = NEVER
             self._ledger.touch(job)
         return None
-
-    def _still_away(self, job: Job, kind: Kind, board: Board, number: int) -> None:
-        """The end of a job came again, under another number, and is not yet known to be home."""
-        if job.role is not Role.HOP or job.up is None:
-            return
-        outbox = self._ledger.boards[job.up.board].outbox
-        came_again(self._ledger, job)
-        if job.arrived:
-            board.inbox.came_home(job.arrived)
-            job.arrived = number
-            board.inbox.away[number] = None
-            # Whoever waits for its blob may leave memory meanwhile: the number is kept beside what is owed.
-            self._ledger.touch(job)
-        elif job.up.number > outbox.home and job.up.sent[kind] != HAS:
-            # (Who brought the end itself has it: nothing is carried there that could come home.)
-            before = outbox.relayed.get(job.up.number)
-            if before is not None:
-                self._ledger.boards[before[0]].inbox.came_home(before[1])
-            outbox.relayed[job.up.number] = (board.id, number)
-            board.inbox.away[number] = None
 
     def _attach(self, job: Job, board: Board) -> Lane | None:
         """A hop that lost its store learns from one neighbour after the other that they share the job. One that it has
@@ -338,7 +320,7 @@ class Arrival:
             self._destination.deleted(job)
         if job.arrived and job.down is not None:
             # An Outcome that will not travel on is as good as home.
-            self._ledger.boards[job.down.board].inbox.came_home(job.arrived)
+            is_home(self._ledger, job.down.board, job.arrived)
             job.arrived = 0
         self._never_offered(job)
 
@@ -354,12 +336,12 @@ class Arrival:
                 self._never_offered(job)
             return
         if job.role is Role.HOP and job.up is not None:
-            away = self._ledger.boards[lane.board].inbox.away
+            inbox = self._ledger.boards[lane.board].inbox
             if job.arrived:
                 # A Reject and the Outcome that overrides it in one step: the later one stands for both.
-                away.pop(job.arrived, None)
+                inbox.came_home(job.arrived)
             job.arrived = number
-            away[number] = None
+            inbox.away[number] = None
         if fact.kind is Kind.OUTCOME:
             self.pass_ahead(job, fact)
 

@@ -13,13 +13,13 @@ from typing import Final
 from mesh.board import Board, count
 from mesh.effects import Numbered, Query, Shared, Waiting
 from mesh.facts import Kind, Reject
+from mesh.homeward import goes_again, goes_on, is_home
 from mesh.job import Job
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
-from mesh.lifecycle import Role
 from mesh.messages import END, REISSUED, WITHOUT, Ack, CardMessage, Confirm, Type, encode, encode_fact
 from mesh.row import Row
-from mesh.sending import came_home, goes_without, held_back, numbered, reconsider
+from mesh.sending import goes_without, held_back, numbered, reconsider
 
 PAGE: Final = 256
 """Rows that are fetched at a time."""
@@ -34,10 +34,8 @@ def number_all(ledger: Ledger) -> None:
             if NEVER in lane.sent:
                 _number(ledger, job, lane)
         if job.arrived and job.down is not None:
-            # The agent above brought the same end itself: there is nothing left to carry there.
-            downstream = ledger.boards[job.down.board]
-            downstream.inbox.came_home(job.arrived)
-            ledger.acks[downstream.id] = downstream
+            # The origin brought the same end itself: there is nothing left to carry there.
+            is_home(ledger, job.down.board, job.arrived)
             job.arrived = 0
     if ledger.blobs.owing:
         reconsider(ledger)
@@ -76,13 +74,12 @@ def _number(ledger: Ledger, job: Job, lane: Lane) -> None:
     sendable = board.open and not outbox.behind and outbox.room
     number = ledger.next_number
     ledger.next_number += 1
+    before = lane.number
     lane.carry(number, outbox.acked, waiting)
     outbox.last = number
     ledger.touch_board(board)
-    if job.arrived and job.role is Role.HOP and lane is job.up:
-        assert job.down is not None
-        outbox.relayed[number] = (job.down.board, job.arrived)
-        job.arrived = 0
+    if lane is job.up and (job.arrived or before in outbox.relayed):
+        goes_on(ledger, job, lane, before)
     if ledger.blobs.owing:
         numbered(ledger, job, lane, number)
     if sendable:
@@ -106,10 +103,9 @@ def _build(ledger: Ledger, board: Board, job: Job, lane: Lane) -> None:
     if not facts:
         # Everything it had to say was said by the peer itself, or dropped, meanwhile: it is as good as home.
         _leave_out(ledger, board, number)
-        if number in board.outbox.relayed:
-            downstream, theirs = board.outbox.relayed.pop(number)
-            ledger.boards[downstream].inbox.came_home(theirs)
-            ledger.acks[downstream] = ledger.boards[downstream]
+        arrived = board.outbox.relayed.pop(number, None)
+        if arrived is not None:
+            is_home(ledger, *arrived)
         return
     out = ledger.effects.send.setdefault(board.id, [])
     size = 0
@@ -149,25 +145,6 @@ def acknowledge(ledger: Ledger) -> None:
                 ledger.roomier[board.id] = board
             ack = Ack(inbox.number, inbox.home, refused)
             ledger.effects.send.setdefault(board.id, []).append(encode(Type.ACK, ack))
-
-
-def went_home(ledger: Ledger, board: Board, upto: int) -> None:
-    """Our Outcomes up to a number are at their origins: tell those from whom they came, and let go of them (R7)."""
-    outbox = board.outbox
-    before = outbox.home
-    for board_id, number in outbox.went_home(upto):
-        downstream = ledger.boards[board_id]
-        downstream.inbox.came_home(number)
-        ledger.acks[board_id] = downstream
-    if outbox.home > before:
-        ledger.trim(board)
-        came_home(ledger, board)
-
-
-def rest(ledger: Ledger, board: Board) -> None:
-    """At the end of a step: if all that the peer has is home, so is what was numbered and is not there any more."""
-    if board.open and board.outbox.all_home:
-        went_home(ledger, board, board.outbox.last)
 
 
 def pump(ledger: Ledger, board: Board) -> None:
@@ -286,6 +263,8 @@ def _exchange(ledger: Ledger, board: Board, query: Shared, rows: list[Row]) -> N
         if job is None or lane is None or lane.waiting or (lane is job.down and not lane.offered and not job.live):
             # One that never went on: as a job to be run it would be news to the peer.
             continue
+        if lane is job.up:
+            goes_again(ledger, job, lane)
         resend(lane, job)
         ledger.touch(job)
     if len(rows) < query.limit:

@@ -29,7 +29,7 @@ from mesh.board import Board
 from mesh.clocks import Clocks
 from mesh.counting import overdue, uncount
 from mesh.destination import Destination
-from mesh.dispatch import acknowledge, build_records, number_all, page, pump, rest
+from mesh.dispatch import acknowledge, build_records, number_all, page, pump
 from mesh.effects import (
     Answer,
     AtNumber,
@@ -387,8 +387,7 @@ class Engine:
         ledger.sign()
         build_records(ledger)
         for board in (*ledger.paged, *ledger.pumped.values()):
-            self._greeting.exchanged(board)
-            rest(ledger, board)
+            self._greeting.stepped(board)
         acknowledge(ledger)
         # Behind the refusals it answers, or it would be taken for an older word.
         self._greeting.credit_again()

@@ -13,11 +13,12 @@ from typing import Final
 from mesh.arrival import Arrival
 from mesh.board import Board
 from mesh.clocks import Clocks
-from mesh.dispatch import PAGE, may_have_gone_on, resend, went_home, withdraw
+from mesh.dispatch import PAGE, may_have_gone_on, resend, withdraw
 from mesh.effects import AtNumber, ById
 from mesh.errors import FactError
 from mesh.facts import ID_BYTES, Kind, decode
 from mesh.greeting import Greeting
+from mesh.homeward import goes_again, went_home
 from mesh.hop import Hop
 from mesh.job import Job
 from mesh.lane import HAS, NEVER, Lane
@@ -54,8 +55,6 @@ from mesh.refusals import REASONS, Consequence
 from mesh.sending import never_comes_back, peer_holds
 from mesh.trust import NO_CARD
 
-STRAY: Final = -1
-"""Stands for the number of a record that came before the store was opened."""
 MAX_REFUSED: Final = 512
 """Refusals that may wait for their confirmation."""
 _OF_JOBS: Final = frozenset({Want, Unknown, BlobMessage, Held})
@@ -258,6 +257,8 @@ class Exchange:
             # It had the job, of which nothing but this is left there.
             may_have_gone_on(self._ledger, job)
         if not lane.waiting:
+            if lane is job.up:
+                goes_again(self._ledger, job, lane)
             resend(lane, job)
             self._ledger.touch(job)
 
@@ -321,7 +322,7 @@ class Exchange:
             # would have ended it then.)
             lane.unsettled = True
         if consequence is Consequence.SEND_AGAIN and lane is job.up:
-            self._away_again(board, job, number)
+            goes_again(ledger, job, lane)
         if consequence is Consequence.SEND_AGAIN:
             twice = (job.id, reason) in board.tried
             board.tried.add((job.id, reason))
@@ -346,12 +347,6 @@ class Exchange:
             else:
                 self._hop.refuse(job, reason, detail[:1024], "", now_ms)
         ledger.touch(job)
-
-    def _away_again(self, board: Board, job: Job, number: int) -> None:
-        """The end of a job goes up once more: what came from downstream for it is not home with the old number (R7)."""
-        relayed = board.outbox.relayed.pop(number, None)
-        if relayed is not None:
-            job.arrived = relayed[1] or STRAY
 
     def _send_again(self, board: Board, job: Job, lane: Lane, reason: str) -> None:
         if reason == "unknown_job":

@@ -13,6 +13,7 @@ from mesh.board import Board
 from mesh.clocks import Clocks
 from mesh.dispatch import PAGE
 from mesh.effects import Unfinished
+from mesh.homeward import begins_anew, rest
 from mesh.ledger import Ledger
 from mesh.messages import AllSent, Credit, Hello, Type, encode
 from mesh.positions import Incarnations
@@ -180,6 +181,7 @@ class Greeting:
         board.proved = False
         board.outbox.restart(self._ledger.incarnations.first)
         board.inbox.start((theirs.current, theirs.first - 1))
+        begins_anew(self._ledger, board)
         # Earlier numbers say nothing any more, nor that what went under them is home.
         self._ledger.blobs.results.pop(board.id, None)
 
@@ -233,6 +235,11 @@ class Greeting:
             board.exchanging = False
             self._ledger.touch_board(board)
             self._prove(board)
+
+    def stepped(self, board: Board) -> None:
+        """At the end of a step, once its jobs have their numbers: go on with a full exchange, and see what is home."""
+        self.exchanged(board)
+        rest(self._ledger, board)
 
     def refuse(self, board: Board, reason: str) -> None:
         """Close the link of `board`."""

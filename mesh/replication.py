@@ -27,6 +27,10 @@ class Outbox:
         resumed: highest number that the peer had taken note of when the present link began; `before` the highest one
             that had been given out by then.
         home: every Outcome of ours up to here is committed at its origin.
+        void: numbers up to here are from before the last full exchange began, and what the peer says of them is nothing
+            (R4).
+        renumbering: jobs that such an exchange is to tell may still have numbers from before it.
+        said: what the peer has said is home, to be heeded once they have not.
         trimmed: the facts of finished jobs up to here were asked to be dropped.
         flight: number -> (job id, bytes) of records sent on the present link and not acknowledged.
     """
@@ -40,8 +44,11 @@ class Outbox:
         "home",
         "last",
         "relayed",
+        "renumbering",
         "resumed",
+        "said",
         "trimmed",
+        "void",
         "window_bytes",
         "window_records",
     )
@@ -53,6 +60,8 @@ class Outbox:
         self.acked = acked
         self.home = self.trimmed = home
         self.cursor = self.resumed = self.before = acked
+        self.void = self.said = 0
+        self.renumbering = False
         self.flight: dict[int, tuple[bytes, int]] = {}
         self.flight_bytes = 0
         # Outcomes a hop passed on: our number -> (board it came from, number there), so that `home` can be told on.
@@ -77,12 +86,15 @@ class Outbox:
         self.flight_bytes = 0
 
     def restart(self, first: int) -> None:
-        """Begin a full exchange: what had a number gets a new one, above `last` (R4).
+        """Begin a full exchange: what had a number gets a new one, above `last` (R4). Until all of it has, nothing more
+        is home: the peer says so of every number that it takes as received without having seen its record.
 
         Args:
             first: the first number of this opening of the store; the peer takes everything below it as received.
         """
-        self.acked = self.cursor = self.last = max(self.last, first - 1)
+        self.acked = self.cursor = self.last = self.void = max(self.last, first - 1)
+        self.renumbering = True
+        self.said = 0
         self.flight.clear()
         self.flight_bytes = 0
 
@@ -90,6 +102,18 @@ class Outbox:
         """Whether the peer had not taken note of a number when the present link began, though an earlier link may have
         carried it."""
         return self.resumed < number <= self.before
+
+    def renumbered(self) -> list[tuple[int, int]]:
+        """All that a full exchange is to tell has a number above `void`.
+
+        Returns:
+            What was relayed under numbers up to there: no record carries it any more. And what else is home by now, as
+            from `went_home`.
+        """
+        self.renumbering = False
+        self.home = max(self.home, self.void)
+        left = [number for number in self.relayed if number <= self.void]
+        return [self.relayed.pop(number) for number in left] + self.went_home(self.said)
 
     def sent(self, number: int, job_id: bytes, size: int) -> None:
         """Note that record `number` went out on the present link."""
@@ -132,7 +156,12 @@ class Outbox:
         Returns:
             What was relayed under them, as (board, number there).
         """
-        if number <= self.home or number > self.last:
+        if number > self.last:
+            return []
+        if self.renumbering:
+            self.said = max(self.said, number)
+            return []
+        if number <= self.home:
             return []
         self.home = number
         gone = []
@@ -148,7 +177,7 @@ class Outbox:
     def all_home(self) -> bool:
         """Whether nothing is on its way home any more, and what was relayed has no record to wait for: the row of such
         a number was damaged, and came back without it."""
-        rested = not self.flight and not self.behind
+        rested = not self.flight and not self.behind and not self.renumbering
         return rested and bool(self.relayed) and self.home >= max(self.acked, self.resumed)
 
 

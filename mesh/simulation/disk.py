@@ -24,8 +24,8 @@ from mesh.storage.memory import MemoryStore
 
 _STATES: Final = tuple(State)
 _ROLES: Final = tuple(Role)
-_NUMBER, _REFUSED = 4, 7
-"""Places of the watermark and of the refusals in a board's record."""
+_HOME, _NUMBER, _REFUSED = 2, 4, 7
+"""Places of both watermarks and of the refusals in a board's record."""
 _VERSION, _ATTEMPT = 4, 5
 """Places of the version and of the attempt in a row's record."""
 _UP, _DOWN = 9, 10
@@ -146,6 +146,17 @@ def lane_of(row: Row, board_id: int) -> Lane | None:
         if record[place] is not None and record[place][0] == board_id:
             return Lane.from_record(record[place])
     return None
+
+
+def home_of(board: BoardRow | None) -> int:
+    """Up to which number the ends that went up to the peer of a board are taken to be home."""
+    return 0 if board is None else int(msgpack.unpackb(board.record)[_HOME])
+
+
+def end_sent(row: Row) -> int:
+    """The number under which this agent itself told the end of a job to the next one above; 0 if it did not."""
+    lane = None if row.live or row.up_board is None else lane_of(row, row.up_board)
+    return 0 if lane is None else max(lane.sent[Kind.OUTCOME], lane.sent[Kind.REJECT], 0)
 
 
 def end_number(row: Row) -> int:

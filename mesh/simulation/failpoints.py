@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from grammar.errors import MeshError
-from mesh.board import Board
+from mesh.board import Board, BoardRow
 from mesh.effects import Batch, Effects, Start
 from mesh.errors import FactError
 from mesh.facts import Fact, Kind, decode, short_text
@@ -19,7 +19,18 @@ from mesh.messages import END, Ack, FactMessage, Hello, Message
 from mesh.positions import Incarnations
 from mesh.row import Row
 from mesh.simulation.blob_points import BlobPoints, sound
-from mesh.simulation.disk import Disk, attempt_of, end_number, lane_of, request_of, role_of, state_of, version_of
+from mesh.simulation.disk import (
+    Disk,
+    attempt_of,
+    end_number,
+    end_sent,
+    home_of,
+    lane_of,
+    request_of,
+    role_of,
+    state_of,
+    version_of,
+)
 from mesh.simulation.excuses import Excuses
 from mesh.simulation.history import History
 
@@ -71,8 +82,24 @@ class Failpoints:
                 self._broken("10", f"brought the deleted {short_text(row.id)} back to {state_of(row)}")
         for board in batch.boards:
             self._replaced.setdefault(board.id, {}).update(dict.fromkeys(self._noticed.pop(board.id, ())))
+            self._coming_home(board, batch.rows)
         if batch.collect_ms is not None:
             self._collecting(batch, now_ms)
+
+    def _coming_home(self, board: BoardRow, rows: Sequence[Row]) -> None:
+        """What is taken to be home has been at its origin (R7); an end that the agent above brought itself is its own
+        to bring there."""
+        before, after = home_of(self.disk.boards.get(board.id)), home_of(board)
+        if after <= before:
+            return
+        written = {row.seq: row for row in rows}
+        # What is damaged does not go up before a neighbour, who is asked first, has given it back.
+        whole = (row for row in self.disk.rows.values() if row.id not in self.disk.damaged and row.seq not in written)
+        for row in (*whole, *rows):
+            if row.up_board != board.id or not before < end_sent(row) <= after:
+                continue
+            if row.id not in self._history.home and not self._excuses.crosses(self._path(row.id)):
+                self._broken("R7", f"takes {short_text(row.id)} to be home by way of {board.name}, and it is not")
 
     def _collecting(self, batch: Batch, now_ms: int) -> None:
         # A twin collects, and what is gone from it has to be past its horizon at true time, less what the clock is off.

@@ -134,6 +134,40 @@ def test_what_was_relayed_without_a_record_is_home_once_all_else_is() -> None:
     assert not box.all_home
 
 
+def test_in_a_full_exchange_nothing_is_home_before_all_has_a_new_number() -> None:
+    box = sent(outbox(records=9), 1, 2, 3)
+    box.relayed = {1: (7, 11), 2: (8, 12), 3: (7, 13)}
+    box.went_home(1)
+    box.restart(3)
+    assert (box.void, box.renumbering, box.home) == (3, True, 1)
+    # It says so of what it takes as received.
+    assert box.went_home(3) == []
+    sent(box, 4, 5)
+    box.relayed[4] = box.relayed.pop(2)
+    assert box.went_home(4) == []
+    assert (box.home, box.relayed) == (1, {3: (7, 13), 4: (8, 12)})
+    assert not box.all_home
+    # No record carries 3 any more, and 4 has come home meanwhile.
+    assert box.renumbered() == [(7, 13), (8, 12)]
+    assert (box.home, box.relayed, box.renumbering) == (4, {}, False)
+    assert box.went_home(5) == []
+    assert box.home == 5
+
+
+def test_a_full_exchange_that_begins_anew_forgets_what_was_said_in_the_first() -> None:
+    box = sent(outbox(records=9), 1)
+    box.restart(1)
+    sent(box, 2)
+    box.went_home(2)
+    box.relayed = {2: (7, 12)}
+    box.restart(1)
+    sent(box, 3)
+    box.relayed = {3: box.relayed.pop(2)}
+    assert box.renumbered() == []
+    assert (box.home, box.relayed) == (2, {3: (7, 12)})
+    assert box.went_home(3) == [(7, 12)]
+
+
 # -- inbox --------------------------------------------------------------------------------------------------------
 
 

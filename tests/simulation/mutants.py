@@ -42,6 +42,7 @@ from tests.simulation.planted.endings import (
     starts_after_expiry,
 )
 from tests.simulation.planted.losses import (
+    home_before_it_is_told_again,
     loss_not_noticed,
     lost_job_expires,
     no_full_exchange,
@@ -286,7 +287,7 @@ MUTANTS = MappingProxyType(
                         reissued_not_marked,
                     ),
                     *(rows_act_before_they_are_proved, lost_job_expires, what_comes_back_counts_as_new),
-                    results_go_too_early,
+                    *(results_go_too_early, home_before_it_is_told_again),
                 ),
             ),
         )

@@ -353,6 +353,33 @@ def test_a_store_that_comes_back_beside_its_restored_copy_is_noticed() -> None:
     settled(run)
 
 
+@pytest.mark.parametrize("lost", ["c", "bc", "bd", "ace", "bcd"])
+@pytest.mark.parametrize("seed", range(8))
+def test_ends_come_home_through_stores_that_are_lost_side_by_side(lost: str, seed: int) -> None:
+    """R7: both neighbours of a hop, a hop between them, or all three, while links come and go during the exchanges."""
+    links = (("a", "b"), ("b", "c"), ("c", "d"), ("d", "e"))
+    run = made(links, seed=seed, faults=Faults(crash=0.0, fails=0.0, lumps=0.6, delay_ms=20))
+    draw = Random(seed)
+
+    def work(seconds: float) -> None:
+        for path in ("a.b.c.d.e", "e.d.c.b.a", "b.c.d", "d.c.b"):
+            run.put(path, f"add_user fred.proj.{path[0]}", on_reply=lambda _: None)
+        run.run(seconds)
+
+    work(draw.uniform(0.1, 1))
+    for name in lost:
+        run.stores.keep_copy(name)
+    run.cut(*draw.choice(links), down_s=4)
+    work(draw.uniform(0.5, 2))
+    for name in draw.sample(lost, len(lost)):
+        (run.stores.restore if draw.random() < 0.5 else run.stores.lose)(name)
+        run.run(draw.choice([0.0, 2.0]))
+    for _ in range(4):
+        run.cut(*draw.choice(links), down_s=0.1)
+        work(draw.uniform(0.0, 0.5))
+    settled(run)
+
+
 def test_an_idempotency_key_is_one_job_across_crashes() -> None:
     run = made()
     ids = set()

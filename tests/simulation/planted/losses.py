@@ -1,4 +1,4 @@
-"""Planted bugs that show when a store was lost or restored (R4, R5)."""
+"""Planted bugs that show when a store was lost or restored (R4, R5, R7)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from mesh.job import Job
 from mesh.lane import Lane
 from mesh.ledger import Ledger
 from mesh.positions import Incarnations
+from mesh.replication import Outbox
 from tests.simulation.planted.planting import planted
 
 
@@ -36,6 +37,18 @@ def no_full_exchange() -> Iterator[None]:
         greeting._prove(board)
 
     yield from planted(Greeting, "_exchange_all", exchange_all)
+
+
+@contextmanager
+def home_before_it_is_told_again() -> Iterator[None]:
+    """What the peer says is home in a full exchange counts of numbers from before it."""
+    good = Outbox.restart
+
+    def restart(outbox: Outbox, first: int) -> None:
+        good(outbox, first)
+        outbox.renumbering = False
+
+    yield from planted(Outbox, "restart", restart)
 
 
 @contextmanager

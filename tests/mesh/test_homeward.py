@@ -1,0 +1,280 @@
+"""Ends on their way home through a hop: under which number, and who knows when they are there (R7)."""
+
+from __future__ import annotations
+
+import pytest
+
+from mesh.dispatch import PAGE
+from mesh.facts import VERSION, Kind, Reject
+from mesh.ledger import TRIM
+from mesh.lifecycle import State
+from mesh.limits import Limits
+from mesh.messages import FactMessage, Hello
+from mesh.storage.memory import MemoryStore
+from tests.mesh.pair import START_MS, Mesh, Pair, identity_of, signed
+
+CHAIN = (("a", "b"), ("b", "c"))
+
+
+def over_at_c(mesh: Mesh, jobs: int = 1) -> list[bytes]:
+    """Jobs of a that c has done, while b has no link to a."""
+    ids = [mesh.put("a.b.c") for _ in range(jobs)]
+    mesh.settle()
+    mesh.cut("a", "b")
+    mesh.run_all("c")
+    return ids
+
+
+def away(mesh: Mesh) -> tuple[int, int]:
+    """How many ends that came from c are not home as far as b knows: with a number, and from before its opening."""
+    inbox = mesh["b"].board("c").inbox
+    return len(inbox.away), inbox.strays
+
+
+def is_home(mesh: Mesh, job_id: bytes) -> bool:
+    """Whether c takes the end of a job to be home."""
+    lane = mesh["c"].job(job_id).up
+    assert lane is not None
+    return lane.number <= mesh["c"].board("b").outbox.home
+
+
+def greet(mesh: Mesh, peer: str, name: str) -> None:
+    """Connect two agents. `name` takes all that `peer` says in the step in which it reads the first page of what it is
+    to send: as when both wait while it commits the greeting."""
+    node = mesh[name]
+    mesh.connect(peer, name)
+    mesh.deliver(name, peer)
+    hello, *rest = mesh.waiting(peer, name)
+    mesh.wire[peer, name].clear()
+    assert isinstance(hello, Hello)
+    node.engine.connected(node.board(peer), hello, mesh.now_ms)
+    effects = node.engine.end_step(mesh.now_ms)
+    node.store.apply([effects.batch])
+    node.engine.committed(effects.step)
+    for packed in effects.send.values():
+        mesh.wire[name, peer].extend(packed)
+    for query in effects.queries:
+        node.engine.answer(node.store.read(query), mesh.now_ms)
+    node.engine.received(node.board(peer), rest, mesh.now_ms)
+    mesh.step(name)
+
+
+def exchange_up(mesh: Mesh) -> None:
+    """Let a and b say everything, and see that c takes nothing to be home that a does not have."""
+    ids = [row.id for row in mesh["c"].store.rows.values()]
+    while mesh.wire["a", "b"] or mesh.wire["b", "a"]:
+        for one, other in (("b", "a"), ("a", "b"), ("b", "c")):
+            mesh.deliver(one, other)
+            early = [job_id for job_id in ids if is_home(mesh, job_id) and not mesh["a"].knows(job_id)]
+            assert not early
+    mesh.settle()
+
+
+def all_home(mesh: Mesh, ids: list[bytes]) -> bool:
+    """Whether jobs are over, and everybody knows that."""
+    outbox = mesh["c"].board("b").outbox
+    over = all(mesh["a"].state(one) is State.COMPLETE and is_home(mesh, one) for one in ids)
+    return over and away(mesh) == (0, 0) and not mesh["b"].board("a").outbox.relayed and outbox.home == outbox.last
+
+
+# -- a full exchange with the agent above -----------------------------------------------------------------------------
+
+
+def test_what_the_agent_above_brings_itself_while_it_is_to_be_sent_again_is_home() -> None:
+    """b lost its store, and hears of the job from c first. Then a brings all of it in the step in which b reads the row
+    for a: so nothing goes up, and no number of that board will ever be home."""
+    mesh = Mesh(*CHAIN)
+    ids = over_at_c(mesh)
+    mesh.connect("a", "b")
+    mesh.settle()
+    mesh.restore("b", MemoryStore())
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert away(mesh) == (1, 0)
+    mesh.seen.clear()
+    greet(mesh, "a", "b")
+    mesh.settle()
+    assert not mesh["b"].board("a").exchanging
+    assert not mesh.sent("b", "a", FactMessage)
+    assert all_home(mesh, ids)
+
+
+def test_what_came_before_a_full_exchange_is_home_when_it_is_told_again() -> None:
+    """a takes all below the first number of b's opening as received, and so as home: also what it has lost."""
+    mesh = Mesh(*CHAIN)
+    old = mesh["a"].store.copy()
+    ids = over_at_c(mesh, 3)
+    mesh.crash("b")
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert away(mesh) == (0, 3)
+    # The board of b in a's old copy knows no position of this one: found out by what b knows acknowledged.
+    mesh.restore("a", old)
+    mesh.connect("a", "b")
+    exchange_up(mesh)
+    assert any("lost what" in alarm for alarm in mesh["b"].alarms)
+    assert all_home(mesh, ids)
+
+
+def test_an_old_number_is_not_home_with_the_new_one_of_another_job() -> None:
+    """The first job that comes again has a number above those that all of them had before."""
+    mesh = Mesh(*CHAIN)
+    old = mesh["a"].store.copy()
+    ids = over_at_c(mesh, 3)
+    assert away(mesh) == (3, 0)
+    mesh.restore("a", old)
+    mesh.connect("a", "b")
+    exchange_up(mesh)
+    assert all_home(mesh, ids)
+
+
+def test_nothing_is_trimmed_before_a_full_exchange_has_told_it() -> None:
+    """portal takes all below the first number of cluster's opening as home, and says so while a page is to be read."""
+    pair = Pair(limits={"cluster": Limits(resident_jobs=8)})
+    old = pair.portal.store.copy()
+    ids = [pair.put("portal.cluster") for _ in range(PAGE + 40)]
+    pair.settle()
+    pair.part()
+    # Numbers rise over all boards of a store, of which another one was busy.
+    pair.cluster.engine.ledger.next_number += TRIM
+    pair.run_all("cluster")
+    pair.crash("cluster")
+    pair.restore("portal", old)
+    greet(pair, "portal", "cluster")
+    pair.settle()
+    assert {pair.portal.state(one) for one in ids} == {State.COMPLETE}
+
+
+def test_what_is_said_to_be_home_during_a_full_exchange_is_heeded_at_its_end() -> None:
+    """The last page is empty: all is home before it is read, and nothing is acknowledged after it."""
+    mesh = Mesh(*CHAIN)
+    old = mesh["a"].store.copy()
+    ids = over_at_c(mesh, PAGE)
+    mesh.restore("a", old)
+    mesh.connect("a", "b")
+    mesh.deliver("b", "a")
+    b = mesh["b"]
+    mesh.hold("b")
+    mesh.deliver("a", "b")
+    mesh.release("b", 1)
+    # The first page is numbered, and is sent with its commit, before the second one is asked for.
+    effects, turn = b.held.popleft()
+    queries, effects.queries = effects.queries, []
+    mesh.holding = True  # type: ignore[attr-defined]
+    b.held.appendleft((effects, turn))
+    mesh.release("b")
+    mesh.settle()
+    assert b.board("a").outbox.flight == {}
+    assert b.board("a").exchanging
+    for query in queries:
+        b.engine.answer(b.store.read(query), mesh.now_ms)
+        mesh.step("b")
+    mesh.settle()
+    assert all_home(mesh, ids)
+
+
+def test_a_full_exchange_that_is_cut_again_and_again_brings_everything_home_in_the_end() -> None:
+    mesh = Mesh(*CHAIN)
+    old = mesh["a"].store.copy()
+    ids = over_at_c(mesh, 5)
+    mesh.restore("a", old)
+    for steps in range(1, 14):
+        mesh.connect("a", "b")
+        for _ in range(steps):
+            for one, other in (("a", "b"), ("b", "a"), ("b", "c")):
+                mesh.deliver(one, other)
+                assert all(mesh["a"].knows(job_id) for job_id in ids if is_home(mesh, job_id))
+        mesh.cut("a", "b")
+        if steps % 4 == 0:
+            mesh.crash("b")
+            mesh.connect("b", "c")
+            mesh.settle()
+    mesh.connect("a", "b")
+    exchange_up(mesh)
+    assert all_home(mesh, ids)
+
+
+# -- a full exchange with the agent below -----------------------------------------------------------------------------
+
+
+def test_a_number_that_a_restored_store_gives_again_is_not_home_with_its_first_life() -> None:
+    """c gave number 2 to the end of a job of a; its old copy does not know that, and gives it to one of d."""
+    mesh = Mesh(("a", "b"), ("d", "b"), ("b", "c"))
+    of_d = mesh.put("d.b.c", "add_user jane.proj.net")
+    mesh.settle()
+    of_a = mesh.put("a.b.c")
+    mesh.settle()
+    mesh.cut("a", "b")
+    mesh.cut("d", "b")
+    mesh.finish("c", of_d)
+    mesh.settle()
+    old = mesh["c"].store.copy()
+    mesh.finish("c", of_a)
+    mesh.settle()
+    inbox = mesh["b"].board("c").inbox
+    assert list(inbox.away) == [1, 2]
+    mesh.restore("c", old)
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert list(inbox.away) == [2]
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert mesh["a"].state(of_a) is State.COMPLETE
+    assert not is_home(mesh, of_d)
+    mesh.connect("d", "b")
+    mesh.settle()
+    assert mesh["d"].state(of_d) is State.COMPLETE
+    assert is_home(mesh, of_d)
+    assert away(mesh) == (0, 0)
+
+
+# -- another number ---------------------------------------------------------------------------------------------------
+
+
+def test_an_end_that_moves_to_another_number_is_home_with_that_one() -> None:
+    """a has not acknowledged the Outcome when a Reject comes, which goes up beside it under another number."""
+    mesh = Mesh(("a", "b"), ("b", "c"), ("c", "d"))
+    job_id = mesh.put("a.b.c.d")
+    mesh.settle()
+    mesh.finish("d", job_id)
+    mesh.deliver("d", "c", 9)
+    mesh.deliver("c", "b", 9)
+    outbox, inbox = mesh["b"].board("a").outbox, mesh["b"].board("c").inbox
+    ((number, (_, theirs)),) = outbox.relayed.items()
+    content = Reject(VERSION, job_id, identity_of("c").fingerprint, "c", "lost", "gone", "", START_MS)
+    mesh.record("c", "b", signed("c", Kind.REJECT, content))
+    lane = mesh["b"].job(job_id).up
+    assert lane is not None
+    assert lane.number > number
+    assert list(outbox.relayed) == [lane.number]
+    # Below, the job has the later one.
+    assert len(inbox.away) == 1
+    assert theirs not in inbox.away
+    mesh.settle()
+    assert not inbox.away
+
+
+# -- an end that the agent above has as well --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", ["b", "d"])
+def test_an_end_that_the_hop_above_brought_is_home_when_it_is_at_the_origin(first: str) -> None:
+    """c lost its store and hears of the job from both sides. b has the end, and a does not."""
+    mesh = Mesh(("a", "b"), ("b", "c"), ("c", "d"))
+    job_id = mesh.put("a.b.c.d")
+    mesh.settle()
+    mesh.cut("a", "b")
+    mesh.run_all("d")
+    mesh.restore("c", MemoryStore())
+    for other in (first, "d" if first == "b" else "b"):
+        mesh.connect(other, "c")
+        mesh.settle()
+    outbox, lane = mesh["d"].board("c").outbox, mesh["d"].job(job_id).up
+    assert lane is not None
+    assert outbox.acked >= lane.number > outbox.home
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert mesh["a"].state(job_id) is State.COMPLETE
+    assert outbox.home >= lane.number
+    assert not mesh["c"].board("d").inbox.away
+    assert not mesh["b"].board("c").inbox.away

@@ -138,7 +138,7 @@ class Exchange:
             if refusal is not None and len(board.inbox.refused) >= MAX_REFUSED:
                 self._greeting.refuse(board, f"{MAX_REFUSED} records were refused and no refusal was confirmed")
                 return True
-            board.inbox.take(number, board.theirs.holder(number))
+            board.inbox.take(number)
             if self._ledger.blobs.arriving:
                 self._receiving.judged(board, facts, taken=refusal is None)
             if refusal is not None:

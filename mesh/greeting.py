@@ -172,7 +172,7 @@ class Greeting:
             self.refuse(board, ANEW)
 
     def _resume(self, board: Board, hello: Hello, theirs: Incarnations) -> None:
-        board.inbox.resume()
+        board.inbox.resume(theirs.current)
         board.outbox.resume(0 if hello.received is None else int(hello.received[1]))  # type: ignore[call-overload]
         self._prove(board)
 

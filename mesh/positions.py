@@ -3,7 +3,8 @@
 Every opening of a store commits a random *incarnation* and its first number; numbers rise over all boards of a store
 and are never used twice. A position is (incarnation, number). A list of incarnations holds a position only if the
 number lies below the first number of the next one: a store restored from an old copy opens anew below numbers it had
-given out after the copy was made, so its list does not hold the positions its peers committed.
+given out after the copy was made, so its list does not hold the positions its peers committed. A position names the
+opening that the peer met last, which may have given out nothing yet: a copy made before it does not hold that either.
 """
 
 from __future__ import annotations
@@ -39,21 +40,13 @@ class Incarnations:
         return Incarnations((*self.entries, (incarnation, first))[-KEPT:])
 
     def holds(self, position: Position) -> bool:
-        """Whether this store gave out `position` and still knows of it."""
+        """Whether this store knows the opening that `position` names, and gave out its number by the next one: who
+        knows an opening knows all that was given out before it."""
         incarnation, number = position
-        for index, (name, first) in enumerate(self.entries):
+        for index, (name, _) in enumerate(self.entries):
             if name == incarnation:
-                below = index + 1 == len(self.entries) or number < self.entries[index + 1][1]
-                # A peer that has received nothing in this opening stands just before its first number.
-                return first - 1 <= number and below
+                return index + 1 == len(self.entries) or number < self.entries[index + 1][1]
         return False
-
-    def holder(self, number: int) -> bytes:
-        """The incarnation that gave out `number`."""
-        for name, first in reversed(self.entries):
-            if first <= number:
-                return name
-        return self.entries[0][0]
 
     def names(self) -> frozenset[bytes]:
         return frozenset(name for name, _ in self.entries)

@@ -185,7 +185,8 @@ class Inbox:
     """The peer's numbered records to us.
 
     Attributes:
-        received: the position up to which everything is committed here, in the peer's numbering.
+        received: the position up to which everything is committed here, in the peer's numbering, with the opening of
+            the peer's store that greeted last.
         refused: number -> (reason, detail) of records that were not taken; repeated until confirmed (R3).
         settled: those that were confirmed after the last record came. A copy of the peer's store that is put back may
             lack what followed from them, and no position would show it: they are said again on the next link.
@@ -230,10 +231,9 @@ class Inbox:
         self.refused.clear()
         self.settled.clear()
 
-    def take(self, number: int, incarnation: bytes) -> None:
-        """Record `number` was taken in this step; `incarnation` is the opening of the peer's store that gave it."""
+    def take(self, number: int) -> None:
+        """Record `number` was taken in this step."""
         self.number = number
-        self.incarnation = incarnation
         if self.settled:
             # Given out after what was confirmed: a copy that lacks that lacks this number too, and is found out (R4).
             self.settled.clear()
@@ -256,8 +256,11 @@ class Inbox:
             self.settled[refused] = self.refused.pop(refused)
         return bool(done)
 
-    def resume(self) -> None:
-        """A link begins: whether the peer still knows what it confirmed last has to be asked again."""
+    def resume(self, incarnation: bytes) -> None:
+        """A link begins to `incarnation`, an opening of the peer's store that knows all that was taken here: a store
+        that lacks it is an old copy from now on, though nothing may ever come from it (R4). Whether it still knows what
+        it confirmed last has to be asked again."""
+        self.incarnation = incarnation
         self.refused.update(self.settled)
         self.settled.clear()
 

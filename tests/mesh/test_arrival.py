@@ -770,7 +770,7 @@ def early(pair: Pair, verb: str) -> bytes:
     pair.wire["portal", "cluster"].clear()
     number = pair.portal.board("cluster").outbox.last
     # As after the answer to a refusal that the store was still asked about.
-    pair.cluster.board("portal").inbox.take(number, pair.portal.engine.ledger.incarnations.current)
+    pair.cluster.board("portal").inbox.take(number)
     pair.portal.board("cluster").outbox.acknowledge(number)
     getattr(pair, verb)("portal", job_id)
     assert facts_in(pair.waiting("portal", "cluster")) == [verb]

@@ -251,6 +251,38 @@ def test_a_peer_that_lost_its_store_before_it_acknowledged_anything() -> None:
     assert pair.states(job_id) == (State.COMPLETE, State.COMPLETE)
 
 
+@pytest.mark.parametrize("left", ["nothing", "a copy of an earlier opening"])
+def test_a_store_that_is_lost_before_anything_came_from_it_is_found_out(left: str) -> None:
+    pair = Pair()
+    old = MemoryStore() if left == "nothing" else pair.cluster.store.copy()
+    pair.crash("cluster")
+    pair.join()
+    job_id = pair.put("portal.cluster", "charge")
+    pair.down()
+    assert [start.job_id for start in pair.cluster.starts] == [job_id]
+    pair.restore("cluster", old)
+    pair.join()
+    assert f'the store of "cluster" {LOST} "cluster"' in pair.portal.alarms
+    assert f'the store of this agent {LOST} "portal"' in pair.cluster.alarms
+    # It goes marked, and does not run twice.
+    assert pair.cluster.starts == []
+    assert pair.states(job_id) == (State.ERROR, State.ERROR)
+    outcome = pair.portal.job(job_id).outcome
+    assert outcome is not None
+    assert (outcome.error or ("",))[0] == "lost"
+
+
+def test_an_opening_that_was_met_supersedes_none_that_know_it() -> None:
+    pair = Pair()
+    for _ in range(3):
+        pair.crash("cluster")
+        pair.join()
+    board = pair.portal.board("cluster")
+    assert board.inbox.received == (pair.cluster.engine.ledger.incarnations.current, 0)
+    assert board.inbox.superseded == frozenset()
+    assert not pair.portal.alarms + pair.cluster.alarms
+
+
 def test_a_lost_acknowledgement_is_no_loss() -> None:
     # The position told is that of the last commit; an older `acked` only means sending again.
     pair = Pair()

@@ -300,12 +300,13 @@ def test_a_restored_hop_heals_with_a_job_under_way(order: str) -> None:
 
 def test_a_cancel_that_ended_a_job_at_a_restored_hop_follows_it_if_it_had_gone_on() -> None:
     mesh = Mesh(*CHAIN)
+    # Nothing that was acknowledged to the origin is lost with it, nor an opening: it does not notice.
+    copy = mesh["b"].store.copy()
     job_id = mesh.put("a.b.c")
     mesh.deliver("a", "b")
-    # Nothing was acknowledged to the origin: it does not notice that the hop loses its store.
     mesh.cut("a", "b")
     mesh.settle()
-    mesh.restore("b", MemoryStore())
+    mesh.restore("b", copy)
     mesh.connect("a", "b")
     mesh.settle()
     mesh.cancel("a", job_id)
@@ -341,4 +342,4 @@ def test_a_restored_hop_does_not_say_further_down_that_it_refused_a_job(copy: st
     assert mesh["b"].state(job_id) is State.CANCELLED
     assert not mesh["c"].knows(job_id)
     assert mesh.refusals("b", "c") == []
-    assert not mesh["c"].alarms
+    assert all("lost what" in alarm for alarm in mesh["c"].alarms)

@@ -179,14 +179,22 @@ def test_a_new_inbox_has_no_position() -> None:
 def test_taking_records_moves_the_position() -> None:
     box = Inbox()
     box.start((INC, 4))
-    box.take(9, b"j" * 8)
-    assert (box.received, box.home) == ((b"j" * 8, 9), 9)
+    box.take(9)
+    assert (box.received, box.home) == ((INC, 9), 9)
+
+
+def test_a_position_names_the_opening_that_greeted_last() -> None:
+    box = Inbox((INC, 9))
+    box.resume(b"j" * 8)
+    assert box.received == (b"j" * 8, 9)
+    box.take(11)
+    assert box.received == (b"j" * 8, 11)
 
 
 def test_home_stays_below_the_first_outcome_that_is_away() -> None:
     box = Inbox((INC, 4), floor=2)
     for number in (5, 6, 7):
-        box.take(number, INC)
+        box.take(number)
     box.away = {6: None, 7: None}
     assert box.home == 5
     box.came_home(7)
@@ -206,7 +214,7 @@ def test_home_never_falls_below_its_floor() -> None:
 def test_strays_of_an_earlier_opening_hold_home_at_its_floor() -> None:
     box = Inbox((INC, 9), floor=3)
     box.strays = 2
-    box.take(12, INC)
+    box.take(12)
     assert box.home == 3
     box.came_home(0)
     assert box.home == 3
@@ -236,11 +244,11 @@ def test_a_confirmed_refusal_is_said_again_on_the_next_link_until_a_later_record
     box.refuse(9, "busy", "full")
     box.confirmed(9)
     assert (box.refusals(9), box.home) == ([], 9)
-    box.resume()
+    box.resume(INC)
     assert box.refusals(9) == [[9, "busy", "full"]]
     box.confirmed(9)
-    box.take(12, INC)
-    box.resume()
+    box.take(12)
+    box.resume(INC)
     assert box.refusals(9) == []
 
 
@@ -250,7 +258,7 @@ def test_a_full_exchange_forgets_refusals() -> None:
         box.refuse(number, "busy", "full")
     box.confirmed(7)
     box.start((INC, 12))
-    box.resume()
+    box.resume(INC)
     assert box.refusals(9) == []
 
 

@@ -34,7 +34,6 @@ from mesh.messages import (
 )
 from mesh.proof import leaf_of, sign_batch
 from mesh.room import Room
-from mesh.storage.memory import MemoryStore
 from tests.mesh.pair import START_MS, TEXT, ZONE, Mesh, Pair, card_of, facts_in, identity_of, signed
 
 CHAIN = (("a", "b"), ("b", "c"))
@@ -388,15 +387,17 @@ def test_busy_waits_for_the_next_credit() -> None:
 
 
 def taken_and_lost(**wishes: Any) -> tuple[Pair, bytes]:
-    """A job that ran at cluster, whose store was lost before portal heard a word of it, and is full now."""
+    """A job that ran at cluster, whose store was put back, before portal heard a word of it, to a copy that knows all
+    that portal has heard; and is full now."""
     pair = Pair()
+    copy = pair.cluster.store.copy()
     job_id = pair.put("portal.cluster", **wishes)
     pair.hold("portal")
     pair.down(9)
     pair.finish("cluster", pair.cluster.starts[0].job_id)
     pair.part()
     pair.release("portal")
-    pair.restore("cluster", MemoryStore())
+    pair.restore("cluster", copy)
     pair.cluster.engine.room(Room.DISK_FULL, pair.clock("cluster"))
     pair.step("cluster")
     pair.connect("portal", "cluster")

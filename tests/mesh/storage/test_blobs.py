@@ -202,7 +202,7 @@ def test_what_goes_is_gone_at_once_and_its_slices_some_with_each_commit(path: Pa
         return count[0], count[1]
 
     store.apply([Batch(unneeded=[(job_id(1), 5)])])
-    assert (read(store, 1, kind=5), store.read(Usage(1, 5)).size) == (b"", 0)
+    assert (read(store, 1, kind=5), store.read(Usage(Quota(1, 5, 0))).size) == (b"", 0)
     assert left() == (2, 2 * slices - BLOB_SLICES)
     store.apply([Batch(dropped=[1])])
     assert read(store, 1) == b""

@@ -92,8 +92,13 @@ class JobHandle:
             CorruptRow: its stored row was damaged before it left this agent: it is lost.
             BytesLost: the result is too large for a fact, and is not here.
         """
-        await self._over(timeout)
-        fact = self._watch.outcome
+        watch = self._watch
+        if self._looked and timeout is None:
+            # The way of nearly every caller, without a step of its own for each thing that is not asked.
+            await watch.end()
+        else:
+            await self._over(timeout)
+        fact = watch.outcome
         if fact is None or blob_of(fact.content) is not None:
             view = await self.wait()
             if view.result_bytes is not None:

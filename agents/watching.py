@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from weakref import WeakValueDictionary
+from functools import partial
+from weakref import ReferenceType, ref
 
 from agents.errors import AgentError
 from agents.views import JobView
@@ -109,23 +110,35 @@ class Watch:
 
 
 class Watching:
-    """The watches of one agent. They are held weakly: whoever waits holds them."""
+    """The watches of one agent. They are held weakly: whoever waits holds them.
+
+    (The standard library's weak dictionary does the same in Python, for as much as all else that a put needs here.)
+    """
 
     def __init__(self) -> None:
-        self._watches: WeakValueDictionary[bytes, Watch] = WeakValueDictionary()
+        self._watches: dict[bytes, ReferenceType[Watch]] = {}
 
     def of(self, job_id: bytes) -> Watch:
         """The watch of a job, made now if there is none."""
-        watch = self._watches.get(job_id)
+        watch = self.find(job_id)
         if watch is None:
-            watch = self._watches[job_id] = Watch(job_id)
+            watch = Watch(job_id)
+            self._watches[job_id] = ref(watch, partial(self._let_go, job_id))
         return watch
+
+    def _let_go(self, job_id: bytes, gone: ReferenceType[Watch]) -> None:
+        # Another watch of the job may have been made since.
+        if self._watches.get(job_id) is gone:
+            del self._watches[job_id]
 
     def stopped(self) -> None:
         """The agent stops: nobody will be told anything any more."""
-        for watch in list(self._watches.values()):
-            watch.stopped()
+        for held in list(self._watches.values()):
+            watch = held()
+            if watch is not None:
+                watch.stopped()
 
     def find(self, job_id: bytes) -> Watch | None:
         """The watch of a job, if anybody holds one."""
-        return self._watches.get(job_id)
+        held = self._watches.get(job_id)
+        return None if held is None else held()

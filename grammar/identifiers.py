@@ -14,7 +14,7 @@ NFC.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, NoReturn, Self, TypeVar
+from typing import Any, ClassVar, Final, NoReturn, Self, TypeVar, get_args
 
 from pydantic import BaseModel
 
@@ -187,6 +187,7 @@ class UserMapping(Text):
 
 
 Identifier = PortalIdentifier | ProjectIdentifier | UserIdentifier | ProjectMapping | UserMapping
+_IDENTIFIERS: Final = get_args(Identifier)
 
 
 def portal_of(value: object) -> str | None:
@@ -204,7 +205,7 @@ def portals_of(value: object) -> tuple[str, ...]:
 
 
 def _portals(value: object) -> Iterable[str]:
-    if isinstance(value, Identifier):
+    if isinstance(value, _IDENTIFIERS):
         yield value.portal
     elif isinstance(value, BaseModel):
         for name in type(value).model_fields:

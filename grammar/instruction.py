@@ -84,6 +84,9 @@ class Instruction:
         """Every portal that the arguments name, in order, each once; the ownership rule holds for all of them."""
         found: dict[str, None] = {}
         for argument in self.arguments:
+            if type(argument) is str:
+                # Plain text names none: identifiers are of types of their own.
+                continue
             inner = argument.portals if isinstance(argument, Instruction) else portals_of(argument)
             found.update(dict.fromkeys(inner))
         return tuple(found)
@@ -176,7 +179,8 @@ class Declaration:
         put = object.__setattr__
         put(self, "nests", any(parameter.type.is_instruction for parameter in parameters))
         only = parameters[0] if len(parameters) == 1 else None
-        put(self, "_single", only if only and only.type.is_identifier and only.form is not Form.NAME else None)
+        single = only is not None and (only.type.is_identifier or (only.type.annotation is str and only.required))
+        put(self, "_single", only if only and single and only.form is not Form.NAME else None)
         put(self, "_names", frozenset(p.name for p in parameters if p.form is not Form.POSITION))
         positional = [p for p in parameters if p.form is Form.POSITION]
         if any(p.default is None for p in positional[:-1]):
@@ -236,7 +240,7 @@ class Declaration:
         """
         single = self._single
         if single is not None and _PLAIN.fullmatch(text):
-            # One plain identifier, by far the most common text: no need to look for quotes and names.
+            # One plain identifier or word, by far the most common text: no need to look for quotes and names.
             value = single.read(text, text, 0, read)
             if value == text:
                 return Instruction(self.keyword, (value,), f"{self.keyword} {text}", self)

@@ -7,7 +7,7 @@ critical ones close the link.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -253,6 +253,8 @@ _SHAPE_OF: Final = MappingProxyType({int(code): (kind, shape) for code, kind, sh
 _MAX_INT: Final = (1 << 62) - 1
 _FACT: Final = int(Type.FACT)
 _FACT_TYPES: Final = (int, int, int, int, bytes, bytes)
+# What `FactMessage._make` does, without a step in Python for each message.
+_new: Final[Callable[[type[FactMessage], Sequence[object]], FactMessage]] = tuple.__new__
 
 
 def encode(code: Type, content: Message) -> bytes:
@@ -276,7 +278,7 @@ def read(array: object) -> Message | None:
         MessageError: no array, unknown critical type, wrong number or type of fields, a negative or huge number.
     """
     if type(array) is list and array and array[0] == _FACT and tuple(map(type, array)) == _FACT_TYPES:
-        message = FactMessage._make(array[1:])
+        message = _new(FactMessage, array[1:])
         if 0 <= message.number <= _MAX_INT and 0 <= message.flags <= _MAX_INT and 0 <= message.kind <= _MAX_INT:
             return message
     if type(array) is not list or not array or type(array[0]) is not int:

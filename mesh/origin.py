@@ -249,7 +249,7 @@ class Origin:
         instruction = vocabulary.read(put.instruction)
         keyword = instruction.keyword
         direct = len(place.names) == 2
-        if direct and board.keywords is not None and keyword not in board.keywords | BUILT_IN:
+        if direct and board.keywords is not None and keyword not in board.keywords and keyword not in BUILT_IN:
             close = nearest(keyword, board.keywords)
             raise UnknownForPeer(
                 f'"{board.name}" has no instruction "{keyword}"',

@@ -30,6 +30,8 @@ class Place:
     before: str | None = field(init=False, compare=False)
     after: str | None = field(init=False, compare=False)
     routes: tuple[str, ...] = field(init=False, compare=False)
+    _branch: str = field(init=False, compare=False)
+    _branch_above: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         names, index = self.names, self.index
@@ -37,11 +39,14 @@ class Place:
         role = Role.ORIGIN if index == 0 else Role.DESTINATION if index == last else Role.HOP
         down = [route_down(names, index, target) for target in range(index, len(names))]
         up = [route_up(names, index, target) for target in range(index)]
+        after = names[index + 1] if index < last else None
         known = {
             "role": role,
             "before": names[index - 1] if index else None,
-            "after": names[index + 1] if index < last else None,
+            "after": after,
             "routes": (*up, *down),
+            "_branch": f"0:{names[index + 2] if index + 2 <= last else ''}",
+            "_branch_above": f"0:{after or ''}",
         }
         for name, value in known.items():
             object.__setattr__(self, name, value)
@@ -49,12 +54,11 @@ class Place:
     def branch(self, depth: int) -> str:
         """What our credit at `after` is counted by: the depth of children, and the agent beyond it ("" for none), so
         that an absent branch blocks no other (rule R13)."""
-        beyond = self.index + 2
-        return f"{depth}:{self.names[beyond] if beyond < len(self.names) else ''}"
+        return f"{depth}{self._branch[1:]}" if depth else self._branch
 
     def branch_above(self, depth: int) -> str:
         """The same as `before` counts it: its credit at this agent."""
-        return f"{depth}:{self.after or ''}"
+        return f"{depth}{self._branch_above[1:]}" if depth else self._branch_above
 
 
 def place_of(path: str, name: str) -> Place | None:

@@ -70,7 +70,7 @@ def offered_is_not_durable() -> Iterator[None]:
 
     def record(lane: Lane) -> list[object]:
         written = good(lane)
-        written[-4] = False
+        written[-5] = False
         return written
 
     yield from planted(Lane, "record", record)

@@ -42,7 +42,8 @@ async def named(data: bytes) -> Blob:
 
 
 async def store_result(engine: Engine, stepping: Stepping, job_id: bytes, blob: Blob) -> None:
-    """Store the result of a job whose handler runs ahead of its Outcome, unless one commit of both is short anyhow.
+    """Store the result of a job whose handler runs ahead of its Outcome, unless one commit of both is short anyhow. The
+    last part may share the commit of what is given to the engine next.
 
     Raises:
         AgentError: stepping failed; the process has to stop.
@@ -50,7 +51,8 @@ async def store_result(engine: Engine, stepping: Stepping, job_id: bytes, blob: 
     size = STAGED * engine.limits.slice_bytes
     for offset in range(0, len(blob.data) if len(blob.data) > size else 0, size):
         stepping.feed(partial(stage, engine.ledger, job_id, blob.name, offset, blob.data[offset : offset + size]))
-        await stepping.settled()
+        if offset + size < len(blob.data):
+            await stepping.settled()
 
 
 async def payload_of(source: Source, limits: Limits) -> Blob:

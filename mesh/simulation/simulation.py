@@ -152,6 +152,11 @@ class Simulation:
             # Who has yet to ask may bring a job that kills its agent: that is under way then, whatever rests now.
             quiet = not self._intended and self.wires.is_still and all(host.is_quiet for host in self.hosts.values())
             self.run(SETTLE_S)
+            if self.world.is_restless:
+                self.history.problem(
+                    "2", f"no rest after {self.world.happened} events: agents answer each other for ever"
+                )
+                return
             if quiet:
                 return
 

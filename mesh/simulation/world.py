@@ -18,6 +18,9 @@ from typing import Final
 from mesh.facts import ID_BYTES, short_text
 
 START_MS: Final = 1_700_000_000_000
+MOST: Final = 60_000
+"""Events of one world. Agents that answer each other for ever would let no schedule end; the busiest of thousands has
+a sixth of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +65,16 @@ class World:
         now_ms: true time; the agents' clocks may be off.
         random: the one source of chance.
         calm: no fault happens any more.
+        happened: how many events there were; after `MOST` no time passes any more.
     """
 
-    __slots__ = ("_events", "_hash", "_order", "_tell", "calm", "now_ms", "random")
+    __slots__ = ("_events", "_hash", "_order", "_tell", "calm", "happened", "now_ms", "random")
 
     def __init__(self, seed: int, tell: Callable[[str], None] | None = None) -> None:
         self.random = Random(seed)  # noqa: S311 - a replay needs a seed, not a secret
         self.now_ms = START_MS
         self.calm = False
+        self.happened = 0
         self._order = count()
         self._tell = tell
         self._events: list[tuple[int, int, Callable[[], None]]] = []
@@ -103,9 +108,17 @@ class World:
         end = self.now_ms + int(seconds * 1000)
         events = self._events
         while events and events[0][0] <= end:
+            if self.happened == MOST:
+                return
+            self.happened += 1
             self.now_ms, _, event = heappop(events)
             event()
         self.now_ms = end
+
+    @property
+    def is_restless(self) -> bool:
+        """Whether there were more events than any mesh of a schedule's size has that comes to rest."""
+        return self.happened == MOST
 
 
 def _word(part: object) -> str:

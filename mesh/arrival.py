@@ -14,7 +14,20 @@ from mesh.destination import Destination
 from mesh.dispatch import count_as_offered, did_not_go_on, resend
 from mesh.effects import Told
 from mesh.errors import FactError
-from mesh.facts import Fact, Kind, Outcome, Progress, Reject, Request, decode
+from mesh.facts import (
+    CANCEL,
+    DELETE,
+    OUTCOME,
+    PROGRESS,
+    REJECT,
+    REQUEST,
+    Fact,
+    Outcome,
+    Progress,
+    Reject,
+    Request,
+    decode,
+)
 from mesh.homeward import ENDS, goes_up_all_the_same, is_home, still_away
 from mesh.hop import Hop
 from mesh.job import Job, Merge
@@ -30,7 +43,7 @@ from mesh.routing import Place
 
 ROOM: Final = 8_192
 """Bytes an Outcome may have beside its result: an error message, mostly."""
-_ENDINGS: Final = frozenset({Kind.OUTCOME, Kind.DELETE, Kind.REJECT})
+_ENDINGS: Final = frozenset({OUTCOME, DELETE, REJECT})
 SLACK: Final = 1.25
 """A peer may exceed its credit by a quarter before it is refused as busy: both sides count at different moments."""
 
@@ -75,17 +88,17 @@ class Arrival:
             good.sort(key=_by_kind)
         job = self._ledger.find(job_id)
         first = good[0]
-        if board.wanted and first.kind is Kind.REQUEST:
+        if board.wanted and first.kind is REQUEST:
             # The other neighbour is asked all the same: it may have to be told what this one knows.
             board.wanted.discard(job_id)
             board.asked.discard(job_id)
         if job is None:
-            if first.kind is not Kind.REQUEST:
+            if first.kind is not REQUEST:
                 return Refusal("unknown_job", f'agent "{self._ledger.name}" does not hold this job')
             return self._new(board, number, good, reissued, without, now_ms)
-        if job.facts[Kind.REQUEST] is None:
+        if job.facts[REQUEST] is None:
             # Finished, home and trimmed: there is nothing left to learn (R7), nor to tell one that lost its store.
-            if reissued and first.kind is Kind.REQUEST:
+            if reissued and first.kind is REQUEST:
                 return Refusal("forgotten", f'agent "{self._ledger.name}" finished this job: effect unknown')
             return None
         known: list[Fact] = []
@@ -103,14 +116,14 @@ class Arrival:
         lane = job.lane_of(board.id) or self._attach(job, board)
         if lane is None:
             return Refusal("bad_path", f'the job does not pass between "{self._ledger.name}" and "{board.name}"')
-        if first.kind is Kind.REQUEST and lane is job.down and (not lane.offered or lane.waiting):
+        if first.kind is REQUEST and lane is job.down and (not lane.offered or lane.waiting):
             count_as_offered(self._ledger, board, job, lane)
         for fact in known:
             if not goes_up_all_the_same(job, lane, fact.kind):
                 lane.sent[fact.kind] = HAS
             if fact.kind in ENDS and lane is job.down:
                 still_away(self._ledger, job, fact.kind, board, number)
-        if reissued and first.kind is Kind.REQUEST:
+        if reissued and first.kind is REQUEST:
             # The peer lost what we had told it.
             resend(lane, job)
             for fact in good:
@@ -118,8 +131,8 @@ class Arrival:
                     lane.sent[fact.kind] = HAS
             self._ledger.touch(job)
         self._merge(job, lane, fresh, number, now_ms)
-        if job.state is State.DELETED and first.kind is Kind.REQUEST:
-            lane.sent[Kind.DELETE] = NEVER
+        if job.state is State.DELETED and first.kind is REQUEST:
+            lane.sent[DELETE] = NEVER
             self._ledger.touch(job)
         return None
 
@@ -171,7 +184,7 @@ class Arrival:
         # A row of it that was damaged says that it was here: it may have run, or gone on.
         damaged = fact.job_id in ledger.quarantined
         # So does a report of our own.
-        known = place.role is Role.DESTINATION and any(one.kind is Kind.PROGRESS for one in facts)
+        known = place.role is Role.DESTINATION and any(one.kind is PROGRESS for one in facts)
         reissued = reissued or damaged or known
         job = ledger.create(fact.job_id, place.role, place, now_ms)
         lane = Lane(board.id)
@@ -197,13 +210,13 @@ class Arrival:
         if job.down is lane:
             return None
         if place.role is Role.DESTINATION:
-            if job.facts[Kind.CANCEL] is not None:
+            if job.facts[CANCEL] is not None:
                 self._destination.cancel(job, now_ms, known_lost=reissued)
             else:
                 self._destination.claim(job, now_ms, known_lost=reissued, damaged=damaged)
         else:
             self._hop.forward(job, now_ms, reissued=reissued)
-            if job.facts[Kind.CANCEL] is not None:
+            if job.facts[CANCEL] is not None:
                 self._hop.cancel(job, now_ms)
         return None
 
@@ -292,14 +305,14 @@ class Arrival:
             ledger.changed(job)
             self._receiving.named(ledger.boards[lane.board], job, fact)
             kind = fact.kind
-            if kind is Kind.CANCEL:
+            if kind is CANCEL:
                 cancelled = True
-            elif kind is Kind.DELETE:
+            elif kind is DELETE:
                 self._deleted(job)
-            elif kind is Kind.PROGRESS and job.role is Role.DESTINATION:
+            elif kind is PROGRESS and job.role is Role.DESTINATION:
                 # Our own report, which this store does not know: it is an old copy, and the job may have run since.
                 job.doubtful = True
-            elif kind in (Kind.OUTCOME, Kind.REJECT):
+            elif kind in (OUTCOME, REJECT):
                 self._ended(job, lane, fact, number)
                 if lane is job.up and job.down is not None and not job.down.offered:
                     # A restored store is told how the job ended: its Request does not go on any more.
@@ -342,7 +355,7 @@ class Arrival:
                 inbox.came_home(job.arrived)
             job.arrived = number
             inbox.away[number] = None
-        if fact.kind is Kind.OUTCOME:
+        if fact.kind is OUTCOME:
             self.pass_ahead(job, fact)
 
     def pass_ahead(self, job: Job, fact: Fact) -> None:
@@ -366,7 +379,7 @@ class Arrival:
     def ahead(self, board: Board, body: bytes, proof: bytes) -> None:
         """An Outcome came ahead of its record: believe it as one, keep nothing; the record follows."""
         try:
-            fact = decode(Kind.OUTCOME, body, proof)
+            fact = decode(OUTCOME, body, proof)
         except FactError:
             return
         job = self._ledger.find(fact.job_id)

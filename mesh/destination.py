@@ -15,7 +15,7 @@ from grammar.instruction import Instruction
 from mesh.access import Denial
 from mesh.effects import ById, Start
 from mesh.ending import ERROR_BYTES, LOST, MESSAGE_BYTES, Ending, cut, ended_with
-from mesh.facts import VERSION, Kind, Outcome, Progress, make
+from mesh.facts import CANCEL, OUTCOME, PROGRESS, REQUEST, VERSION, Outcome, Progress, make
 from mesh.job import Job
 from mesh.ledger import Ledger
 from mesh.lifecycle import Event, State, advance
@@ -64,7 +64,7 @@ class Destination:
         if expired:
             self._end(job, Ending(State.EXPIRED), now_ms)
             return
-        if job.request.payload is not None and not job.holding >> Kind.REQUEST & 1:
+        if job.request.payload is not None and not job.holding >> REQUEST & 1:
             message = "the payload of the job was lost on its way: put it again"
             self._end(job, Ending(State.ERROR, error=("failed", message), unknown_effect=known_lost), now_ms)
             return
@@ -82,7 +82,7 @@ class Destination:
         if own_loss and not job.doubtful:
             job.doubtful = True
             self._ledger.changed(job)
-        if job.facts[Kind.CANCEL] is not None:
+        if job.facts[CANCEL] is not None:
             self._end(job, Ending(State.CANCELLED, unknown_effect=job.attempt > 0), now_ms)
             return
         if own_loss and (now_ms > job.request.expires_ms or not self._is_idempotent(job)):
@@ -200,7 +200,7 @@ class Destination:
         self.running[job.id] = job.up.board
         self._per_board[job.up.board] = self._per_board.get(job.up.board, 0) + 1
         self._ledger.effects.start.append(Start(job.id, job.attempt, instruction))
-        if job.facts[Kind.PROGRESS] is not None:
+        if job.facts[PROGRESS] is not None:
             self._report(job, None, None, now_ms)
         self._ledger.changed(job)
         return True
@@ -268,7 +268,7 @@ class Destination:
             fraction,
             now_ms,
         )
-        fact = make(Kind.PROGRESS, content)
+        fact = make(PROGRESS, content)
         self._ledger.unsigned(fact)
         job.hold(fact)
         self._ledger.changed(job)
@@ -317,7 +317,7 @@ class Destination:
         crash (R8)."""
         self._free(job.id)
         state = advance(job.role, job.state, Event.REQUEUE)
-        if state is not None and job.facts[Kind.CANCEL] is not None:
+        if state is not None and job.facts[CANCEL] is not None:
             self._end(job, Ending(State.CANCELLED), now_ms)
         elif state is not None and not self._is_idempotent(job):
             message = "the agent was stopped while the job was running, and its instruction is not idempotent"
@@ -381,7 +381,7 @@ class Destination:
             now_ms,
             ending.unknown_effect or started or (job.doubtful and ending.state is not State.COMPLETE),
         )
-        fact = self._ledger.make(job, Kind.OUTCOME, content, now_ms)
+        fact = self._ledger.make(job, OUTCOME, content, now_ms)
         if blob is not None:
             keep(self._ledger, job, fact, blob, now_ms)
 
@@ -396,5 +396,5 @@ class Destination:
         while self._unreported and self._unreported[0][0] <= now_ms:
             _, job_id = self._unreported.popleft()
             job = self._ledger.find(job_id)
-            if job is not None and job.live and job.facts[Kind.PROGRESS] is None:
+            if job is not None and job.live and job.facts[PROGRESS] is None:
                 self._report(job, None, None, now_ms)

@@ -12,7 +12,7 @@ from typing import Final
 
 from mesh.board import Board, count
 from mesh.effects import Numbered, Query, Shared, Waiting
-from mesh.facts import Kind, Reject
+from mesh.facts import CANCEL, REQUEST, Reject
 from mesh.homeward import goes_again, goes_on, is_home
 from mesh.job import Job
 from mesh.lane import HAS, NEVER, Lane
@@ -45,7 +45,7 @@ def _number(ledger: Ledger, job: Job, lane: Lane) -> None:
     board = ledger.boards[lane.board]
     outbox = board.outbox
     # The Request of a job that is over takes no credit: it goes along so that its Delete, or end, is understood.
-    if lane.sent[Kind.REQUEST] == NEVER and lane is job.down and not lane.counted and job.live:
+    if lane.sent[REQUEST] == NEVER and lane is job.down and not lane.counted and job.live:
         branch = job.branch
         if not lane.waiting:
             # First come, first served: nobody overtakes those that wait already.
@@ -66,9 +66,9 @@ def _number(ledger: Ledger, job: Job, lane: Lane) -> None:
     waiting = held_back(ledger, job, lane)
     if waiting is None:
         return
-    if lane is job.down and lane.counted and lane.sent[Kind.REQUEST] == NEVER:
+    if lane is job.down and lane.counted and lane.sent[REQUEST] == NEVER:
         lane.offered = True
-    if lane is job.down and outbox.sent_again(lane.sent[Kind.REQUEST]):
+    if lane is job.down and outbox.sent_again(lane.sent[REQUEST]):
         # Its record moves on before the peer has said what became of it.
         lane.unsettled = True
     sendable = board.open and not outbox.behind and outbox.room
@@ -115,7 +115,7 @@ def _build(ledger: Ledger, board: Board, job: Job, lane: Lane) -> None:
     for index, fact in enumerate(facts):
         content = fact.content
         mark = flags | WITHOUT if goes_without(job, lane, fact) else flags
-        signer = content.origin if fact.kind is Kind.REQUEST else content.signer  # type: ignore[union-attr]
+        signer = content.origin if fact.kind is REQUEST else content.signer  # type: ignore[union-attr]
         if signer not in cards:
             cards.add(signer)
             card = ledger.trust.cards.get(signer)
@@ -204,7 +204,7 @@ def _send_numbered(ledger: Ledger, board: Board, query: Numbered, rows: list[Row
         # A row fetched under an old number: the job has moved on and will be met there.
         if job is None or lane is None or lane.number != found:
             continue
-        if lane is job.down and job.live and lane.sent[Kind.REQUEST] == lane.number and not ledger.proved(job):
+        if lane is job.down and job.live and lane.sent[REQUEST] == lane.number and not ledger.proved(job):
             _hold(ledger, board, job, lane)
             continue
         if not outbox.room:
@@ -306,7 +306,7 @@ def may_have_gone_on(ledger: Ledger, job: Job) -> None:
 def did_not_go_on(job: Job, reject: Reject) -> None:
     """The word of this agent in that future came back: it refused the job, which had not gone on after all."""
     lane = job.down
-    if lane is not None and lane.sent[Kind.REQUEST] == NEVER and reject.reason != "lost":
+    if lane is not None and lane.sent[REQUEST] == NEVER and reject.reason != "lost":
         lane.offered = lane.reissued = lane.unsettled = False
 
 
@@ -316,9 +316,9 @@ def count_as_offered(ledger: Ledger, board: Board, job: Job, lane: Lane) -> None
     if lane.waiting:
         lane.waiting = False
         count(board.waiting, job.branch, -1)
-    if not lane.offered and job.facts[Kind.CANCEL] is not None:
+    if not lane.offered and job.facts[CANCEL] is not None:
         # It ended the job here instead of going on with it, and the job had gone on.
-        lane.sent[Kind.CANCEL] = NEVER
+        lane.sent[CANCEL] = NEVER
     lane.offered = True
     if job.live and not lane.counted:
         lane.counted = True

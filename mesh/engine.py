@@ -49,7 +49,7 @@ from mesh.effects import (
 from mesh.ending import Ending
 from mesh.errors import NoSuchJob
 from mesh.exchange import Exchange
-from mesh.facts import Kind
+from mesh.facts import REQUEST
 from mesh.greeting import Greeting
 from mesh.hop import Hop
 from mesh.job import Job
@@ -221,7 +221,7 @@ class Engine:
     def _on_job(self, token: int, job_id: bytes, act: Callable[[Job], None]) -> None:
         def run(job: Job | None) -> None:
             try:
-                if job is None or job.facts[Kind.REQUEST] is None:
+                if job is None or job.facts[REQUEST] is None:
                     raise NoSuchJob("this agent has no such job, or only remembers that it is over")
                 act(job)
             except MeshError as error:

@@ -16,7 +16,7 @@ from mesh.clocks import Clocks
 from mesh.dispatch import PAGE, may_have_gone_on, resend, withdraw
 from mesh.effects import AtNumber, ById
 from mesh.errors import FactError
-from mesh.facts import ID_BYTES, Kind, decode
+from mesh.facts import ID_BYTES, OUTCOME, REQUEST, Kind, decode
 from mesh.greeting import Greeting
 from mesh.homeward import goes_again, went_home
 from mesh.hop import Hop
@@ -228,9 +228,9 @@ class Exchange:
             return
         job = self._ledger.find(message.job_id)
         lane = None if job is None else job.lane_of(board.id)
-        if job is None or lane is None or message.kind not in (Kind.REQUEST, Kind.OUTCOME):
+        if job is None or lane is None or message.kind not in (REQUEST, OUTCOME):
             return
-        if lane is job.down and job.live and not lane.offered and message.kind == Kind.REQUEST:
+        if lane is job.down and job.live and not lane.offered and message.kind == REQUEST:
             withdraw(board, job, lane)
             self._hop.refuse(job, "too_large", message.reason, "", now_ms)
         else:
@@ -248,7 +248,7 @@ class Exchange:
     def _wanted(self, board: Board, job_id: bytes) -> None:
         job = self._ledger.find(job_id) if len(job_id) == ID_BYTES else None
         lane = None if job is None else job.lane_of(board.id)
-        if job is None or lane is None or job.facts[Kind.REQUEST] is None:
+        if job is None or lane is None or job.facts[REQUEST] is None:
             if len(job_id) == ID_BYTES and not asked_elsewhere(self._ledger, board, job_id):
                 packed = encode(Type.UNKNOWN, Unknown(job_id))
                 self._ledger.effects.send.setdefault(board.id, []).append(packed)
@@ -315,7 +315,7 @@ class Exchange:
             return
         ledger = self._ledger
         board.last_refusal = f"{reason}: {detail[:256]}"
-        request_was_in_it = lane is job.down and lane.sent[Kind.REQUEST] == number
+        request_was_in_it = lane is job.down and lane.sent[REQUEST] == number
         consequence = REASONS.get(reason, Consequence.END)
         if request_was_in_it and consequence is not Consequence.END and board.outbox.sent_again(number):
             # For want of a card, bytes or room, which it may have had when the Request was sent first. (What ends a job
@@ -352,7 +352,7 @@ class Exchange:
         if reason == "unknown_job":
             resend(lane, job)
             return
-        if lane is job.down and lane.sent[Kind.REQUEST] == lane.number:
+        if lane is job.down and lane.sent[REQUEST] == lane.number:
             # The peer did not take it, so it is not offered before its Request goes out once more (R6).
             lane.refused()
         # The peer dropped the bytes before their fact came: with the fact unsent, they are owed once more. Or the card

@@ -41,6 +41,15 @@ class Kind(IntEnum):
     REJECT = 6
 
 
+# The members by themselves: a look-up in the class costs 0.1 us on Python 3.11, and every fact asks for dozens.
+REQUEST: Final = Kind.REQUEST
+CANCEL: Final = Kind.CANCEL
+DELETE: Final = Kind.DELETE
+PROGRESS: Final = Kind.PROGRESS
+OUTCOME: Final = Kind.OUTCOME
+REJECT: Final = Kind.REJECT
+
+
 class Request(NamedTuple):
     """What the origin asks for. `payload` is nil, or [hash, length] of a blob (rule R14). `lineage` holds the Requests
     of the parents, nearest first, as [body, proof, card of its origin]: evidence for the ownership rule, at most four
@@ -151,7 +160,7 @@ class Fact:
     __slots__ = ("body", "content", "job_id", "kind", "proof")
 
     def __init__(self, kind: Kind, body: bytes, proof: bytes, content: Content) -> None:
-        self.job_id = job_id_of(content.created_ms, body) if kind is Kind.REQUEST else content.job_id  # type: ignore[union-attr]
+        self.job_id = job_id_of(content.created_ms, body) if kind is REQUEST else content.job_id  # type: ignore[union-attr]
         self.kind = kind
         self.body = body
         self.proof = proof

@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import Final
 
 from mesh.board import Board
-from mesh.facts import Kind
+from mesh.facts import OUTCOME, REJECT, Kind
 from mesh.job import Job
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role
 from mesh.sending import came_again, came_home
 
-ENDS: Final = frozenset({Kind.OUTCOME, Kind.REJECT})
+ENDS: Final = frozenset({OUTCOME, REJECT})
 STRAY: Final = -1
 """Stands for the number of a record that came before the store was opened."""
 
@@ -33,7 +33,7 @@ def goes_on(ledger: Ledger, job: Job, lane: Lane, before: int) -> None:
     """A job got another number for the agent above, in place of `before`: the end that it carries is away under that
     one. (The record of the earlier one may never go out, and still count as home with what was numbered since.)"""
     relayed = ledger.boards[lane.board].outbox.relayed
-    end = Kind.REJECT if job.facts[Kind.OUTCOME] is None else Kind.OUTCOME
+    end = REJECT if job.facts[OUTCOME] is None else OUTCOME
     if lane.sent[end] == lane.number:
         _back(ledger, job, lane, before)
     if job.arrived:
@@ -44,7 +44,7 @@ def goes_on(ledger: Ledger, job: Job, lane: Lane, before: int) -> None:
 
 def goes_again(ledger: Ledger, job: Job, lane: Lane) -> None:
     """All that the agent above was told of a job goes up once more: nothing of it is home with an earlier number."""
-    for number in sorted({lane.number, lane.sent[Kind.OUTCOME], lane.sent[Kind.REJECT]}, reverse=True):
+    for number in sorted({lane.number, lane.sent[OUTCOME], lane.sent[REJECT]}, reverse=True):
         _back(ledger, job, lane, number)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mesh.access import CONTROL
 from mesh.board import Board, count
-from mesh.facts import VERSION, Kind, Reject
+from mesh.facts import CANCEL, DELETE, PROGRESS, REJECT, REQUEST, VERSION, Reject
 from mesh.job import Job
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
@@ -49,7 +49,7 @@ class Hop:
 
     def _onward(self, job: Job, board: Board) -> Lane:
         lane = Lane(board.id)
-        for kind in (Kind.REQUEST, Kind.CANCEL, Kind.DELETE):
+        for kind in (REQUEST, CANCEL, DELETE):
             if job.facts[kind] is not None:
                 lane.sent[kind] = NEVER
         return lane
@@ -62,9 +62,9 @@ class Hop:
             self.refuse(job, "lost", message, "look at the destination whether it was done", now_ms)
             return
         job.down = self._onward(job, board)
-        if job.facts[Kind.PROGRESS] is not None:
+        if job.facts[PROGRESS] is not None:
             # A destination that lost its store goes on counting from what it once said.
-            job.down.sent[Kind.PROGRESS] = NEVER
+            job.down.sent[PROGRESS] = NEVER
         job.down.offered = job.down.reissued = job.down.counted = True
         count(board.offered, job.branch, 1)
         ledger.changed(job)
@@ -95,7 +95,7 @@ class Hop:
         if job.down is not None:
             job.down.sent = [HAS] * len(job.down.sent)
         content = Reject(VERSION, job.id, ledger.fingerprint, ledger.name, reason, message, fix, now_ms)
-        ledger.make(job, Kind.REJECT, content, now_ms)
+        ledger.make(job, REJECT, content, now_ms)
 
     def cancel(self, job: Job, now_ms: int) -> None:
         """A Cancel on its way down: a job that was never offered further ends here. What an unproved store says of

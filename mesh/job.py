@@ -20,13 +20,29 @@ from msgpack import packb
 
 from mesh.codec import STORED, unpack
 from mesh.errors import CodecError, CorruptRow, FactError
-from mesh.facts import Fact, Kind, Outcome, Progress, Reject, Request, decode, event_of, short_text
+from mesh.facts import (
+    CANCEL,
+    DELETE,
+    OUTCOME,
+    PROGRESS,
+    REJECT,
+    REQUEST,
+    Fact,
+    Kind,
+    Outcome,
+    Progress,
+    Reject,
+    Request,
+    decode,
+    event_of,
+    short_text,
+)
 from mesh.lane import HAS, NEVER, SLOTS, Lane
 from mesh.lifecycle import LIVE, Role, State, advance
 from mesh.routing import Place
 from mesh.row import Row
 
-UPWARD: Final = frozenset({Kind.PROGRESS, Kind.OUTCOME, Kind.REJECT})
+UPWARD: Final = frozenset({PROGRESS, OUTCOME, REJECT})
 """Kinds that travel towards the origin; the others travel towards the destination."""
 _ROLES: Final = tuple(Role)
 _STATES: Final = tuple(State)
@@ -115,24 +131,24 @@ class Job:
 
     @property
     def request(self) -> Request:
-        """The content of the Request. A tombstone that never saw one has none; ask `facts[Kind.REQUEST]` first."""
+        """The content of the Request. A tombstone that never saw one has none; ask `facts[REQUEST]` first."""
         fact = self.facts[1]
         assert fact is not None, "the job has no request"
         return fact.content  # type: ignore[return-value]
 
     @property
     def outcome(self) -> Outcome | None:
-        fact = self.facts[Kind.OUTCOME]
+        fact = self.facts[OUTCOME]
         return None if fact is None else fact.content  # type: ignore[return-value]
 
     @property
     def reject(self) -> Reject | None:
-        fact = self.facts[Kind.REJECT]
+        fact = self.facts[REJECT]
         return None if fact is None else fact.content  # type: ignore[return-value]
 
     @property
     def progress(self) -> Progress | None:
-        fact = self.facts[Kind.PROGRESS]
+        fact = self.facts[PROGRESS]
         return None if fact is None else fact.content  # type: ignore[return-value]
 
     @property
@@ -182,13 +198,13 @@ class Job:
         held = self.facts[kind]
         if held is not None and held.body == fact.body:
             return Merge.SAME
-        if self.state is State.DELETED and kind is not Kind.REQUEST:
+        if self.state is State.DELETED and kind is not REQUEST:
             return Merge.SAME
-        if kind is Kind.OUTCOME and held is not None:
+        if kind is OUTCOME and held is not None:
             self.evidence = self.evidence or [fact.body, fact.proof]
             return Merge.CONFLICT
         if not self._replaces(fact, held):
-            stale = kind is Kind.REJECT or (kind is Kind.PROGRESS and source is self.up)
+            stale = kind is REJECT or (kind is PROGRESS and source is self.up)
             if source is not None and held is not None and stale:
                 # Both sides keep the same one: the peer is told ours.
                 source.sent[kind] = NEVER
@@ -204,23 +220,23 @@ class Job:
             self.move(state, now_ms)
         if isinstance(fact.content, Outcome):
             self.version = fact.content.number
-            self._drop(Kind.PROGRESS)
+            self._drop(PROGRESS)
         elif isinstance(fact.content, Progress):
             self.version = fact.content.number
-        elif kind is Kind.DELETE:
-            for other in (Kind.CANCEL, Kind.PROGRESS, Kind.OUTCOME, Kind.REJECT):
+        elif kind is DELETE:
+            for other in (CANCEL, PROGRESS, OUTCOME, REJECT):
                 self._drop(other)
         return Merge.CHANGED
 
     def _replaces(self, fact: Fact, held: Fact | None) -> bool:
         """Whether `fact` is kept beside, or instead of, the one of its kind."""
         if isinstance(fact.content, Progress):
-            if self.facts[Kind.OUTCOME] is not None:
+            if self.facts[OUTCOME] is not None:
                 return False
             if held is not None:
                 assert isinstance(held.content, Progress)
                 return (fact.content.number, fact.digest()) > (held.content.number, held.digest())
-        if fact.kind is Kind.REJECT and held is not None:
+        if fact.kind is REJECT and held is not None:
             return fact.digest() < held.digest()
         return held is None
 
@@ -242,10 +258,10 @@ class Job:
             target = self.up if kind in UPWARD else self.down
         else:
             target = self.up if source is self.down else self.down
-        if kind is Kind.REJECT and target is not None and target is self.down and target.sent[Kind.REQUEST] == HAS:
+        if kind is REJECT and target is not None and target is self.down and target.sent[REQUEST] == HAS:
             # It goes down only with a Request, which would have the job run if it came alone.
             return
-        if kind is Kind.CANCEL and target is not None and target is self.down and not target.offered and not self.live:
+        if kind is CANCEL and target is not None and target is self.down and not target.offered and not self.live:
             # Refused here instead of forwarded: the next agent never hears of the job.
             return
         if target is not None and target is not source:
@@ -262,7 +278,7 @@ class Job:
         """The job as a store keeps it; every fact of it must have its proof."""
         # Our own documents, read back by `_read` alone: packed without the checks that a peer's bytes get.
         facts = packb([(int(f.kind), f.body, f.proof) for f in self.facts if f is not None])
-        up, down, outcome = self.up, self.down, self.facts[Kind.OUTCOME]
+        up, down, outcome = self.up, self.down, self.facts[OUTCOME]
         columns = self._columns(due_ms)
         record = packb(
             (
@@ -291,7 +307,7 @@ class Job:
     def _columns(self, due_ms: int | None) -> tuple[Any, ...]:
         """Everything of a row but its blobs: it follows from the blobs."""
         up, down, live = self.up, self.down, self.live
-        counted = live and self.facts[Kind.REQUEST] is not None
+        counted = live and self.facts[REQUEST] is not None
         return (
             self.seq,
             self.id,
@@ -324,7 +340,7 @@ class Job:
         try:
             return cls._read(row, place_on)
         except (CorruptRow, CodecError, FactError, ValueError, TypeError, IndexError, KeyError) as error:
-            what = f"the stored row of job {_name(row)} is not readable: {error}"
+            what = f"the stored row of job {row.called} is not readable: {error}"
             if isinstance(error, CorruptRow):
                 what = error.message
             if row.never_left:
@@ -334,7 +350,7 @@ class Job:
     @classmethod
     def _read(cls, row: Row, place_on: PlaceOn) -> Job:
         if blake2b(row.id + row.record, digest_size=16).digest() != row.check:
-            raise CorruptRow(f"the stored row of job {_name(row)} is damaged")
+            raise CorruptRow(f"the stored row of job {row.called} is damaged")
         (
             seq,
             role,
@@ -369,7 +385,7 @@ class Job:
                 raise CorruptRow(f"the stored facts of job {short_text(row.id)} are damaged")
             for kind, body, proof in unpack(row.facts, STORED):
                 job.facts[kind] = decode(kind, body, proof)
-            if job.facts[Kind.REQUEST] is not None:
+            if job.facts[REQUEST] is not None:
                 job.place = place_on(job.request.path)
         elif job.live:
             raise CorruptRow(f"the stored facts of job {short_text(row.id)} are gone")
@@ -377,10 +393,3 @@ class Job:
         if stored[:_BLOBS] != job._columns(due_ms):
             raise CorruptRow(f"the stored columns of job {short_text(row.id)} are damaged")
         return job
-
-
-def _name(row: Row) -> str:
-    """How a damaged row is called: by its id, unless that is damaged too, whatever it has become."""
-    columns: tuple[object, ...] = row
-    seq, job_id = columns[:2]
-    return short_text(job_id) if type(job_id) is bytes and job_id else f"number {seq}"

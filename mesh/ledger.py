@@ -16,7 +16,7 @@ from mesh.blobs import Blobs
 from mesh.board import Board, BoardRow, count
 from mesh.effects import Effects, Lost, Query
 from mesh.errors import CorruptRow
-from mesh.facts import ID_BYTES, Content, Fact, Kind, make, short_text
+from mesh.facts import ID_BYTES, REQUEST, Content, Fact, Kind, make, short_text
 from mesh.job import Job
 from mesh.known import Known
 from mesh.lane import Lane
@@ -270,7 +270,7 @@ class Ledger:
     def due_ms(self, job: Job) -> int | None:
         """When this agent has to look at the job again: its expiry while it may still say so, the time at which a
         silent job gives its credit back (R6), its horizon once it is finished (R7)."""
-        if job.facts[Kind.REQUEST] is None:
+        if job.facts[REQUEST] is None:
             return job.changed_ms + int(self.limits.life_max_s * 1000)
         expires = job.request.expires_ms
         if not job.live:

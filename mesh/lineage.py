@@ -12,7 +12,7 @@ from typing import NamedTuple
 from invitations.card import Card
 from invitations.errors import CardError
 from mesh.errors import FactError
-from mesh.facts import Kind, Request, decode
+from mesh.facts import REQUEST, Request, decode
 from mesh.limits import Limits
 from mesh.proof import Verifier
 
@@ -34,7 +34,7 @@ def speaker_of(request: Request, verifier: Verifier, limits: Limits, now_ms: int
     child = request
     for body, proof, card_data in request.lineage:
         try:
-            fact = decode(Kind.REQUEST, body, proof)
+            fact = decode(REQUEST, body, proof)
             card = Card.parse(card_data)
         except (FactError, CardError):
             return None
@@ -47,7 +47,7 @@ def speaker_of(request: Request, verifier: Verifier, limits: Limits, now_ms: int
             or parent.path.rpartition(".")[2] != child.path.partition(".")[0]
             or parent.destination not in (None, child.origin)
             or now_ms > parent.expires_ms + int(limits.run_s * 1000)
-            or not verifier.holds(Kind.REQUEST, body, proof, card.public_key)
+            or not verifier.holds(REQUEST, body, proof, card.public_key)
         ):
             return None
         child = parent

@@ -19,7 +19,19 @@ from mesh.blobs import Blob
 from mesh.board import Board
 from mesh.effects import ByKey, Reply
 from mesh.errors import Busy, Denied, NotOurJob, PutRefused, TooLarge, UnknownForPeer, UnknownPeer
-from mesh.facts import NONCE_BYTES, VERSION, Cancel, Delete, Kind, Request, id_text, make, short_text
+from mesh.facts import (
+    CANCEL,
+    DELETE,
+    NONCE_BYTES,
+    REQUEST,
+    VERSION,
+    Cancel,
+    Delete,
+    Request,
+    id_text,
+    make,
+    short_text,
+)
 from mesh.hop import Hop
 from mesh.job import Job
 from mesh.lane import HAS, NEVER, Lane
@@ -148,7 +160,7 @@ class Origin:
             put.repeats if parent is None else parent.id,
             None if parent is None else self._lineage(parent),
         )
-        fact = make(Kind.REQUEST, content)
+        fact = make(REQUEST, content)
         if len(fact.body) > ledger.limits.request_bytes:
             raise TooLarge(f"the request has {len(fact.body)} bytes, at most {ledger.limits.request_bytes} are taken")
         job = ledger.create(fact.job_id, Role.ORIGIN, place, now_ms)
@@ -181,7 +193,7 @@ class Origin:
 
     def _lineage(self, parent: Job) -> list[list[bytes]]:
         ledger = self._ledger
-        fact = parent.facts[Kind.REQUEST]
+        fact = parent.facts[REQUEST]
         card = ledger.trust.cards.get(parent.request.origin)
         if fact is None or card is None:
             raise PutRefused("the parent's request is not at hand", fix="put the job without a parent")
@@ -316,12 +328,12 @@ class Origin:
             NotOurJob: this agent is not its origin.
         """
         self._ours(job)
-        if not job.live or job.facts[Kind.CANCEL] is not None:
+        if not job.live or job.facts[CANCEL] is not None:
             return
         if job.down is not None and not job.down.offered and self._ledger.proved(job):
             self._hop.refuse(job, "cancelled", "cancelled before it was sent", "", now_ms)
         else:
-            self._ledger.make(job, Kind.CANCEL, Cancel(VERSION, job.id, self._ledger.fingerprint, now_ms), now_ms)
+            self._ledger.make(job, CANCEL, Cancel(VERSION, job.id, self._ledger.fingerprint, now_ms), now_ms)
 
     def delete(self, job: Job, now_ms: int) -> None:
         """Stop and forget a job; a tombstone stays until its horizon.
@@ -330,16 +342,16 @@ class Origin:
             NotOurJob: this agent is not its origin.
         """
         self._ours(job)
-        if job.facts[Kind.DELETE] is not None:
+        if job.facts[DELETE] is not None:
             return
         lane = job.down
         unsent = lane is not None and not lane.offered and self._ledger.proved(job)
-        self._ledger.make(job, Kind.DELETE, Delete(VERSION, job.id, self._ledger.fingerprint, now_ms), now_ms)
+        self._ledger.make(job, DELETE, Delete(VERSION, job.id, self._ledger.fingerprint, now_ms), now_ms)
         if unsent and lane is not None:
             lane.sent = [HAS] * len(lane.sent)
         elif lane is not None and not lane.offered:
             # An unproved store says that it was never offered: the Delete goes with its Request, to be understood.
-            lane.sent[Kind.REQUEST] = NEVER
+            lane.sent[REQUEST] = NEVER
 
     def _ours(self, job: Job) -> None:
         if job.role is not Role.ORIGIN:

@@ -13,7 +13,7 @@ from mesh.blobs import HASH_BYTES, SLICE_BYTES, SMALL_BYTES, TRANSFERS, Arriving
 from mesh.board import Board
 from mesh.effects import Bytes, Usage
 from mesh.errors import FactError
-from mesh.facts import ID_BYTES, Fact, Kind, blob_of, depth_of
+from mesh.facts import ID_BYTES, OUTCOME, REQUEST, Fact, blob_of, depth_of
 from mesh.job import Job
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role, State
@@ -26,7 +26,7 @@ from mesh.routing import Place
 from mesh.sending import READ
 from mesh.staging import drop_staged
 
-_KINDS: Final = frozenset({Kind.REQUEST, Kind.OUTCOME})
+_KINDS: Final = frozenset({REQUEST, OUTCOME})
 
 
 class Receiving:
@@ -47,7 +47,7 @@ class Receiving:
         key = Key(message.job_id, message.kind, message.hash)
         if len(key.job) != ID_BYTES or key.kind not in _KINDS or len(key.hash) != HASH_BYTES:
             return "a blob that no fact can name"
-        if message.depth > (DEEPEST if key.kind == Kind.REQUEST else 0):
+        if message.depth > (DEEPEST if key.kind == REQUEST else 0):
             return "a blob of a depth that it cannot have"
         arriving = blobs.arriving.get((board.id, key))
         if not message.length:
@@ -81,7 +81,7 @@ class Receiving:
         job = self._ledger.find(key.job)
         if job is None:
             return False
-        if job.facts[Kind.REQUEST] is None or job.state is State.DELETED:
+        if job.facts[REQUEST] is None or job.state is State.DELETED:
             return True
         return job.facts[key.kind] is not None and key not in self._ledger.blobs.missing
 
@@ -133,7 +133,7 @@ class Receiving:
         if arriving.granted or not self._is_open(arriving, board):
             return False
         quota = arriving.quota
-        if quota.kind == Kind.REQUEST and ledger.room is not Room.ENOUGH:
+        if quota.kind == REQUEST and ledger.room is not Room.ENOUGH:
             # No new jobs are taken, and so no bytes for them (R10).
             return False
         if not arriving.whole:
@@ -262,7 +262,7 @@ class Receiving:
             key = Key(fact.job_id, fact.kind, name.hash)
             if job is not None and (job.state is State.DELETED or self._is_needless(key)):
                 continue
-            along = (fact.kind is Kind.REQUEST) is (board.name == place.before)
+            along = (fact.kind is REQUEST) is (board.name == place.before)
             if along and self._whole(board, fact) is None:
                 holds = f'agent "{self._ledger.name}" does not hold the bytes that the fact names'
                 return Refusal("no_blob", holds)
@@ -366,11 +366,11 @@ class Receiving:
     def _over(self, job: Job) -> None:
         for kind in _KINDS:
             # The origin may be asked to put it once more.
-            kept = kind is Kind.OUTCOME or (job.role is Role.ORIGIN and job.state is not State.COMPLETE)
+            kept = kind is OUTCOME or (job.role is Role.ORIGIN and job.state is not State.COMPLETE)
             if job.holding >> kind & 1 and (not kept or job.state is State.DELETED):
                 job.holding &= ~(1 << kind)
                 self._ledger.effects.batch.unneeded.append((job.id, kind))
-                source = job.up if kind is Kind.REQUEST else job.down
+                source = job.up if kind is REQUEST else job.down
                 fact = job.facts[kind]
                 name = None if fact is None else blob_of(fact.content)
                 if source is not None and fact is not None and name is not None:
@@ -390,7 +390,7 @@ class Receiving:
             elif not arriving.id and not self._is_open(arriving, board):
                 del blobs.arriving[arriving.board, arriving.key]
             else:
-                late = arriving.key.kind == Kind.OUTCOME and board.id not in beyond
+                late = arriving.key.kind == OUTCOME and board.id not in beyond
                 if not self._grant(arriving) and late and self._grant(arriving, beyond=True):
                     beyond.add(board.id)
 

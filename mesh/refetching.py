@@ -13,7 +13,7 @@ from mesh.blobs import Key
 from mesh.board import Board
 from mesh.effects import Lost
 from mesh.errors import CorruptRow
-from mesh.facts import Fact, Kind, blob_of
+from mesh.facts import REQUEST, Fact, Kind, blob_of
 from mesh.job import Job
 from mesh.ledger import Ledger
 
@@ -31,7 +31,7 @@ def forget_bytes(ledger: Ledger, job: Job, kind: Kind) -> None:
 def refetch(ledger: Ledger, job: Job, key: Key) -> None:
     """The store does not have the bytes that a fact of `job` names, or has them damaged: get them again, or not."""
     kind = Kind(key.kind)
-    source = job.up if kind is Kind.REQUEST else job.down
+    source = job.up if kind is REQUEST else job.down
     board = None if source is None else ledger.boards[source.board]
     if board is None or board.retired or not job.holding >> kind & 1:
         forget_bytes(ledger, job, kind)
@@ -99,4 +99,4 @@ def key_of(fact: Fact) -> Key:
 
 
 def _word(kind: Kind) -> str:
-    return "payload" if kind is Kind.REQUEST else "result"
+    return "payload" if kind is REQUEST else "result"

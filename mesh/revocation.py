@@ -11,7 +11,7 @@ from mesh.board import Board, count
 from mesh.destination import Destination
 from mesh.dispatch import PAGE
 from mesh.effects import Revoked
-from mesh.facts import Kind
+from mesh.facts import REQUEST
 from mesh.hop import Hop
 from mesh.job import Job
 from mesh.lane import HAS, NEVER, Lane
@@ -39,7 +39,7 @@ def settle(ledger: Ledger, hop: Hop, destination: Destination, query: Revoked, r
     heir = ledger.by_name[board.zone, board.name]
     for row in rows:
         job = ledger.adopt(row)
-        if job is None or not job.live or job.facts[Kind.REQUEST] is None:
+        if job is None or not job.live or job.facts[REQUEST] is None:
             continue
         down = job.down
         if down is not None and down.board == board.id:

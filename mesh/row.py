@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from mesh.facts import short_text
+
 
 class Row(NamedTuple):
     """What a store keeps of a job: the two blobs are the truth, the other columns are there to find it. `check` covers
@@ -37,3 +39,11 @@ class Row(NamedTuple):
         """Whether nobody else has the job, so that nobody can send a copy of it: it was made here and still waits for
         its first number. (One that a neighbour gave back has no number either, and does not wait.)"""
         return self.up_board is None and not self.down_number and self.waiting == 1
+
+    @property
+    def called(self) -> str:
+        """How people are told of it when it is damaged: by the id of its job, unless that is damaged too, whatever it has
+        become."""
+        columns: tuple[object, ...] = self
+        seq, job_id = columns[:2]
+        return short_text(job_id) if type(job_id) is bytes and job_id else f"number {seq}"

@@ -13,7 +13,7 @@ from typing import Final
 from mesh.blobs import Arriving, BlobRow, Delivery, Homed, Key, Name, Owing, Slice
 from mesh.board import Board
 from mesh.effects import ById, Bytes
-from mesh.facts import Fact, Kind, blob_of, depth_of
+from mesh.facts import OUTCOME, REJECT, REQUEST, Fact, Kind, blob_of, depth_of
 from mesh.job import Job
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
@@ -24,7 +24,7 @@ from mesh.staging import OURS
 
 READ: Final = 8
 """Slices that are read at a time."""
-_ENDS: Final = (Kind.OUTCOME, Kind.REJECT)
+_ENDS: Final = (OUTCOME, REJECT)
 _NOTHING: Final[tuple[Kind, ...]] = ()
 
 
@@ -33,7 +33,7 @@ _NOTHING: Final[tuple[Kind, ...]] = ()
 
 def _carried(job: Job, lane: Lane) -> Kind:
     """The kind of fact whose blob travels along a lane: payloads go down, results up."""
-    return Kind.REQUEST if lane is job.down else Kind.OUTCOME
+    return REQUEST if lane is job.down else OUTCOME
 
 
 def _travelling(job: Job, lane: Lane) -> Name | None:
@@ -43,7 +43,7 @@ def _travelling(job: Job, lane: Lane) -> Name | None:
     name = None if fact is None else blob_of(fact.content)
     if name is None or not name.length or not job.holding >> kind & 1:
         return None
-    return name if job.live or kind is Kind.OUTCOME else None
+    return name if job.live or kind is OUTCOME else None
 
 
 def goes_without(job: Job, lane: Lane, fact: Fact) -> bool:
@@ -69,14 +69,14 @@ def held_back(ledger: Ledger, job: Job, lane: Lane) -> tuple[Kind, ...] | None:
     if deliveries is not None and key in deliveries.on(board.link).held:
         return _NOTHING
     if deliveries is None or key not in deliveries.due:
-        depth = depth_of(job.request) if kind is Kind.REQUEST else 0
+        depth = depth_of(job.request) if kind is REQUEST else 0
         ledger.blobs.owe(board.id, Delivery(key, name.length, depth))
         ledger.effects.batch.owing.append(Owing(key, board.id))
         ledger.pumped[board.id] = board
     elif key not in ledger.blobs.missing and deliveries.again(key):
         # The row of its job was damaged meanwhile, and a neighbour gave it back.
         ledger.pumped[board.id] = board
-    if kind is Kind.REQUEST:
+    if kind is REQUEST:
         return None
     _hold_home(ledger, job, ledger.blobs.to[board.id].due[key])
     others = any(lane.sent[other] == NEVER for other in Kind if other not in _ENDS)
@@ -153,21 +153,21 @@ def came_home(ledger: Ledger, board: Board) -> None:
 
 def _let_go(ledger: Ledger, job: Job | None, homed: Homed) -> None:
     board, lane = ledger.boards[homed.board], None if job is None else job.lane_of(homed.board)
-    number = HAS if lane is None else lane.sent[Kind.OUTCOME]
+    number = HAS if lane is None else lane.sent[OUTCOME]
     if number == NEVER:
         # It was refused under the number that is home now, and goes up once more.
         return
     if job is not None and number > board.outbox.home:
         ledger.blobs.results.setdefault(board.id, {})[number] = (job.id, homed.source, homed.length)
         return
-    ledger.blobs.quotas.discount(Quota(homed.source, Kind.OUTCOME, 0), homed.length)
+    ledger.blobs.quotas.discount(Quota(homed.source, OUTCOME, 0), homed.length)
     if job is None:
         return
     # In one commit: who restarts between the two would owe, for ever, what it takes itself to hold.
-    kept = job.facts[Kind.REQUEST] is not None and job.holding >> Kind.OUTCOME & 1
+    kept = job.facts[REQUEST] is not None and job.holding >> OUTCOME & 1
     if kept and job.id not in ledger.blobs.owing:
-        job.holding &= ~(1 << Kind.OUTCOME)
-        ledger.effects.batch.unneeded.append((job.id, Kind.OUTCOME))
+        job.holding &= ~(1 << OUTCOME)
+        ledger.effects.batch.unneeded.append((job.id, OUTCOME))
         ledger.touch(job)
 
 
@@ -339,7 +339,7 @@ def fetched(ledger: Ledger, job_id: bytes) -> None:
             if job_id in ledger.quarantined:
                 # The row is damaged: it stays owed until a neighbour gives the job back.
                 _take_back(ledger, board_id, delivery.key)
-            elif job is None or job.facts[Kind.REQUEST] is None:
+            elif job is None or job.facts[REQUEST] is None:
                 _withdraw(ledger, board_id, delivery)
             elif delivery.key in deliveries.held:
                 ledger.touch(job)
@@ -385,7 +385,7 @@ def take_up_blobs(
         if row.owed is None or row.owed not in ledger.boards:
             continue
         arrived = None
-        if row.kind == Kind.OUTCOME and row.board != OURS:
+        if row.kind == OUTCOME and row.board != OURS:
             # Its number downstream is not known any more: `home` stands still there until it has gone on (R7).
             arrived = (row.board, 0)
             ledger.boards[row.board].inbox.strays += 1

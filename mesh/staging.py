@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from mesh.blobs import Blob, BlobRow, Key, Name, cut
-from mesh.facts import Fact, Kind, depth_of
+from mesh.facts import OUTCOME, Fact, depth_of
 from mesh.job import Job
 from mesh.ledger import Ledger
 
@@ -27,7 +27,7 @@ def stage(ledger: Ledger, job_id: bytes, name: Name, offset: int, data: bytes, n
         offset: where `data` stands in it: what precedes it was given before, and ends a slice.
     """
     blobs = ledger.blobs
-    key = Key(job_id, Kind.OUTCOME, name.hash)
+    key = Key(job_id, OUTCOME, name.hash)
     row = blobs.staged.get(key)
     if row is None and not offset:
         row = BlobRow(blobs.new_id(), job_id, key.kind, name.hash, name.length, 0, OURS, 0, 0, 0, None, now_ms)

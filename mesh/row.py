@@ -42,8 +42,8 @@ class Row(NamedTuple):
 
     @property
     def called(self) -> str:
-        """How people are told of it when it is damaged: by the id of its job, unless that is damaged too, whatever it has
-        become."""
+        """How people are told of it when it is damaged: by the id of its job, whatever that has become, unless it is
+        gone too."""
         columns: tuple[object, ...] = self
         seq, job_id = columns[:2]
         return short_text(job_id) if type(job_id) is bytes and job_id else f"number {seq}"

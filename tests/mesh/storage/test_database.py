@@ -138,3 +138,11 @@ def test_an_emptied_store_with_a_log_is_refused(path: Path) -> None:
     with pytest.raises(StoreError, match="cut off"):
         connect_writer(path)
     assert Path(f"{path}-wal").read_bytes() == log
+
+
+def test_bytes_and_none_are_bound_as_they_are(path: Path) -> None:
+    connection = connect_writer(path)
+    data = b"\x00data"
+    ((found, none),) = connection.execute("SELECT ?, ?", (data, None))
+    assert (found, none) == (data, None)
+    connection.close()

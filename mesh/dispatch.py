@@ -121,7 +121,9 @@ def _build(ledger: Ledger, board: Board, job: Job, lane: Lane) -> None:
             card = ledger.trust.cards.get(signer)
             if card is not None and signer != board.fingerprint:
                 out.append(encode(Type.CARD, CardMessage(card.data)))
-        packed = encode_fact(number, mark | END if index == last else mark, fact.kind, fact.body, fact.proof)
+        packed = encode_fact(
+            number, mark | END if index == last else mark, fact.kind, fact.body, fact.proof, ledger.pack
+        )
         size += len(packed)
         out.append(packed)
     board.outbox.resize(number, size)

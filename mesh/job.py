@@ -274,13 +274,18 @@ class Job:
 
     # -- rows ---------------------------------------------------------------------------------------------------
 
-    def row(self, due_ms: int | None) -> Row:
-        """The job as a store keeps it; every fact of it must have its proof."""
+    def row(self, due_ms: int | None, pack: Callable[[object], bytes] = packb) -> Row:
+        """The job as a store keeps it; every fact of it must have its proof.
+
+        Args:
+            due_ms: when somebody has to look at it again.
+            pack: what packs it. A `Packer` that is kept does so in half the time of a new one.
+        """
         # Our own documents, read back by `_read` alone: packed without the checks that a peer's bytes get.
-        facts = packb([(int(f.kind), f.body, f.proof) for f in self.facts if f is not None])
+        facts = pack([(int(f.kind), f.body, f.proof) for f in self.facts if f is not None])
         up, down, outcome = self.up, self.down, self.facts[OUTCOME]
         columns = self._columns(due_ms)
-        record = packb(
+        record = pack(
             (
                 self.seq,
                 columns[2],

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
+from msgpack import Packer
+
 from mesh.access import Access
 from mesh.blobs import Blobs
 from mesh.board import Board, BoardRow, count
@@ -61,6 +63,7 @@ class Ledger:
         self.limits = limits
         self.access = access
         self._sign = sign
+        self.pack: Callable[[object], bytes] = Packer().pack
         self.trust = Trust()
         self.boards: dict[int, Board] = {}
         self.by_name: dict[tuple[str, str], Board] = {}
@@ -301,7 +304,7 @@ class Ledger:
         for job in self.dirty.values():
             job.step = self.step
             due = self.due_ms(job)
-            row = job.row(due)
+            row = job.row(due, self.pack)
             rows.append(row)
             if due is not None and row.live and (self.next_due_ms is None or due < self.next_due_ms):
                 self.next_due_ms = due

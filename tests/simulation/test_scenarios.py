@@ -425,6 +425,18 @@ def test_a_mesh_has_not_settled_while_a_caller_has_yet_to_ask() -> None:
     assert run.history.crashes >= 2
 
 
+def test_jobs_that_run_one_after_the_other_have_each_their_time_to_end() -> None:
+    """More than a minute of work where credit lets one job run at a time: slow, and not stuck."""
+    scarce, long = Limits(credit_jobs=1), replace(QUIET, handler_ms=20_000)
+    run = made((("a", "b"),), limits=scarce, faults=long)
+    for number in range(12):
+        put(run, "a.b", f"add_user u{number}.proj.org")
+    before_ms = run.world.now_ms
+    run.heal(10.0, each_s=20.0)
+    assert run.world.now_ms - before_ms > 60_000
+    assert violations(run) == []
+
+
 # -- two zones, one store -----------------------------------------------------------------------------------------
 
 

@@ -218,7 +218,7 @@ class Board:
         record = packb(
             [
                 outbox.last,
-                outbox.acked,
+                outbox.kept,
                 outbox.home,
                 inbox.incarnation,
                 inbox.number,

@@ -171,6 +171,8 @@ def pump(ledger: Ledger, board: Board) -> None:
 def _next_page(ledger: Ledger, board: Board) -> Query | None:
     if board.exchanging and not board.all_sent:
         return Shared(board.id, board.link, board.exchange_after, PAGE)
+    if board.outbox.in_doubt:
+        return Numbered(board.id, board.link, board.outbox.sure, board.outbox.doubt, PAGE)
     if board.outbox.behind:
         return Numbered(board.id, board.link, board.outbox.cursor, board.outbox.last, PAGE)
     for branch in board.waiting:
@@ -188,6 +190,8 @@ def page(ledger: Ledger, query: Numbered | Waiting | Shared, rows: list[Row]) ->
         return
     board.paging = False
     match query:
+        case Numbered() if query.after < board.outbox.doubt:
+            _tell_again(ledger, board, query, rows)
         case Numbered():
             _send_numbered(ledger, board, query, rows)
         case Waiting():
@@ -215,6 +219,28 @@ def _send_numbered(ledger: Ledger, board: Board, query: Numbered, rows: list[Row
         ledger.sending.append((board, job, lane, lane.number))
     if len(rows) < query.limit:
         outbox.cursor = max(outbox.cursor, query.upto)
+
+
+def _tell_again(ledger: Ledger, board: Board, query: Numbered, rows: list[Row]) -> None:
+    """Jobs found in the store whose records the peer seems to have taken, though the store has not kept that it did. If
+    that is an old copy, a job may have moved on in the lost future before its turn came: the peer took what was behind
+    it, and no position shows that any is missing (R4). So it goes again, marked; who has it says what came of it."""
+    outbox = board.outbox
+    for row in rows:
+        outbox.sure = row.up_number if row.up_board == board.id else row.down_number
+        job = ledger.adopt(row)
+        lane = None if job is None else job.down
+        if job is None or lane is None or lane.board != board.id or lane.number != outbox.sure or not job.live:
+            continue
+        if lane.sent[REQUEST] == lane.number and not ledger.proved(job):
+            _hold(ledger, board, job, lane)
+            lane.reissued = True
+        else:
+            resend(lane, job)
+            ledger.touch(job)
+    if len(rows) < query.limit:
+        outbox.sure = outbox.doubt
+    ledger.touch_board(board)
 
 
 def _hold(ledger: Ledger, board: Board, job: Job, lane: Lane) -> None:

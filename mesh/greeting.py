@@ -173,7 +173,8 @@ class Greeting:
 
     def _resume(self, board: Board, hello: Hello, theirs: Incarnations) -> None:
         board.inbox.resume(theirs.current)
-        board.outbox.resume(0 if hello.received is None else int(hello.received[1]))  # type: ignore[call-overload]
+        received = 0 if hello.received is None else int(hello.received[1])  # type: ignore[call-overload]
+        board.outbox.resume(received, self._ledger.incarnations.first)
         self._prove(board)
 
     def _exchange_all(self, board: Board, theirs: Incarnations) -> None:

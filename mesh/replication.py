@@ -24,6 +24,8 @@ class Outbox:
         last: highest number given out on this board. Kept in the store.
         acked: the peer has everything up to here. Kept, but lazily: an older value only means sending again.
         cursor: highest number sent on the present link.
+        sure, doubt: if this store is an old copy, numbers above `sure`, up to `doubt`, may not have been taken, though
+            the peer has received later ones. -1 before the first link of this opening.
         resumed: highest number that the peer had taken note of when the present link began; `before` the highest one
             that had been given out by then.
         home: every Outcome of ours up to here is committed at its origin.
@@ -39,6 +41,7 @@ class Outbox:
         "acked",
         "before",
         "cursor",
+        "doubt",
         "flight",
         "flight_bytes",
         "home",
@@ -47,6 +50,7 @@ class Outbox:
         "renumbering",
         "resumed",
         "said",
+        "sure",
         "trimmed",
         "void",
         "window_bytes",
@@ -59,7 +63,8 @@ class Outbox:
         self.last = last
         self.acked = acked
         self.home = self.trimmed = home
-        self.cursor = self.resumed = self.before = acked
+        self.cursor = self.resumed = self.before = self.sure = acked
+        self.doubt = -1
         self.void = self.said = 0
         self.renumbering = False
         self.flight: dict[int, tuple[bytes, int]] = {}
@@ -77,10 +82,28 @@ class Outbox:
         """Whether the window takes another record (R12)."""
         return len(self.flight) < self.window_records and self.flight_bytes < self.window_bytes
 
-    def resume(self, received: int) -> None:
+    @property
+    def in_doubt(self) -> bool:
+        """Whether some of what the peer has taken note of is to be told again. Its first acknowledgement has come: what
+        it refused is dealt with."""
+        return self.sure < self.doubt <= self.acked
+
+    @property
+    def kept(self) -> int:
+        """What the store keeps as acknowledged: nothing that is in doubt, which another opening has to tell again."""
+        return self.sure if self.sure < self.doubt else self.acked
+
+    def resume(self, received: int, first: int) -> None:
         """Start a link whose peer has taken note of everything up to `received`: it is not sent again. What the peer
-        refused of that comes with its first acknowledgement, so a job that changes before goes out whole (R3)."""
+        refused of that comes with its first acknowledgement, so a job that changes before goes out whole (R3).
+
+        Args:
+            received: the highest number that the peer has committed.
+            first: the first number of this opening of the store.
+        """
         self.cursor = self.resumed = max(self.acked, received)
+        if self.doubt < 0:
+            self.doubt = min(self.resumed, first - 1)
         self.before = self.last
         self.flight.clear()
         self.flight_bytes = 0
@@ -93,6 +116,7 @@ class Outbox:
             first: the first number of this opening of the store; the peer takes everything below it as received.
         """
         self.acked = self.cursor = self.last = self.void = max(self.last, first - 1)
+        self.sure = self.doubt = self.acked
         self.renumbering = True
         self.said = 0
         self.flight.clear()

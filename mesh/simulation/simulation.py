@@ -128,9 +128,15 @@ class Simulation:
         self._intended += 1
         self.world.later(delay_ms, happen)
 
-    def heal(self, seconds: float = 60.0) -> None:
+    def heal(self, seconds: float = 60.0, *, each_s: float = 0.0) -> None:
         """End all faults, bring everything up, and give the mesh and its callers `seconds` to settle; less if they
-        have. Clocks that are off beyond the limit are set right, strangers admitted, and of two clones one is ended."""
+        have. Clocks that are off beyond the limit are set right, strangers admitted, and of two clones one is ended.
+
+        Args:
+            seconds: how long it may take, whatever there is to do.
+            each_s: so much longer for each job that ends meanwhile. Where credit and slots are scarce their handlers
+                run one after the other: with the longest time that one takes, only the rest is held against the mesh.
+        """
         if not self.world.calm:
             for name, host in self.hosts.items():
                 self.stores.unclone(name)
@@ -146,9 +152,9 @@ class Simulation:
             wire.allowed = True
             wire.stalled_ms = 0
             self.wires.dial(wire)
-        end_ms = self.world.now_ms + int(seconds * 1000)
+        end_ms, over = self.world.now_ms + int(seconds * 1000), len(self.history.home)
         # What is still wrong after the first quiet moment may come right in the seconds after it, or may show itself.
-        while self.world.now_ms < end_ms:
+        while self.world.now_ms < end_ms + int(each_s * 1000) * (len(self.history.home) - over):
             # Who has yet to ask may bring a job that kills its agent: that is under way then, whatever rests now.
             quiet = not self._intended and self.wires.is_still and all(host.is_quiet for host in self.hosts.values())
             self.run(SETTLE_S)

@@ -72,20 +72,54 @@ def test_an_acknowledgement_of_what_was_never_sent_is_a_lie() -> None:
 def test_a_link_resumes_above_what_the_peer_has() -> None:
     box = sent(outbox(), 1, 2, 3)
     box.acknowledge(1)
-    box.resume(2)
+    box.resume(2, 1)
     # What it refused of that is told with its first acknowledgement.
     assert (box.acked, box.cursor, box.flight, box.flight_bytes, box.behind) == (1, 2, {}, 0, True)
     box.acknowledge(2)
     # Never below what was acknowledged.
-    box.resume(1)
+    box.resume(1, 1)
     assert (box.acked, box.cursor) == (2, 2)
 
 
 def test_what_an_earlier_link_may_have_carried_is_sent_again() -> None:
     outbox = Outbox(Limits(), last=9, acked=3)
-    outbox.resume(5)
+    outbox.resume(5, 10)
     outbox.last = 12
     assert [number for number in range(-1, 13) if outbox.sent_again(number)] == [6, 7, 8, 9]
+
+
+def test_what_an_old_copy_may_only_seem_to_have_sent_is_in_doubt_until_it_is_told_again() -> None:
+    outbox = Outbox(Limits(), last=9, acked=3)
+    assert outbox.kept == 3
+    outbox.resume(7, 10)
+    # Not before the first acknowledgement, with which the peer says what it refused of that.
+    assert not outbox.in_doubt
+    outbox.acknowledge(7)
+    assert outbox.in_doubt
+    assert (outbox.sure, outbox.doubt, outbox.kept, outbox.acked) == (3, 7, 3, 7)
+    # A link that breaks before that was told changes nothing, nor does what goes out in this opening.
+    outbox.last = 12
+    outbox.resume(12, 10)
+    assert (outbox.in_doubt, outbox.doubt, outbox.kept) == (True, 7, 3)
+    outbox.sure = outbox.doubt
+    assert (outbox.in_doubt, outbox.kept) == (False, 7)
+    outbox.acknowledge(12)
+    assert (outbox.in_doubt, outbox.kept) == (False, 12)
+
+
+def test_nothing_is_in_doubt_that_was_acknowledged_or_given_out_by_this_opening_or_is_told_again_anyway() -> None:
+    outbox = Outbox(Limits(), last=9, acked=9)
+    outbox.resume(9, 10)
+    assert not outbox.in_doubt
+    outbox = Outbox(Limits())
+    outbox.last = 9
+    outbox.resume(9, 1)
+    outbox.acknowledge(9)
+    assert (outbox.in_doubt, outbox.kept) == (False, 9)
+    outbox = Outbox(Limits(), last=9, acked=3)
+    outbox.resume(7, 10)
+    outbox.restart(10)
+    assert (outbox.in_doubt, outbox.kept) == (False, 9)
 
 
 def test_a_full_exchange_starts_above_every_number() -> None:

@@ -219,7 +219,7 @@ def run_schedule(schedule: Schedule) -> Simulation:
     for sentence in disagreements(run):
         rule, _, rest = sentence.partition(": ")
         run.history.problem(rule, rest)
-    run.heal(600.0)
+    run.heal(600.0, each_s=schedule.faults.handler_ms / 1000)
     return run
 
 

@@ -425,6 +425,59 @@ def test_a_mesh_has_not_settled_while_a_caller_has_yet_to_ask() -> None:
     assert run.history.crashes >= 2
 
 
+def test_jobs_that_run_one_after_the_other_have_each_their_time_to_end() -> None:
+    """More than a minute of work where credit lets one job run at a time: slow, and not stuck."""
+    scarce, long = Limits(credit_jobs=1), replace(QUIET, handler_ms=20_000)
+    run = made((("a", "b"),), limits=scarce, faults=long)
+    for number in range(12):
+        put(run, "a.b", f"add_user u{number}.proj.org")
+    before_ms = run.world.now_ms
+    run.heal(10.0, each_s=20.0)
+    assert run.world.now_ms - before_ms > 60_000
+    assert violations(run) == []
+
+
+@pytest.mark.parametrize("path", ["a.b", "c.a.b"])
+def test_a_request_that_a_restored_store_takes_for_sent_goes_again(path: str) -> None:
+    """R4: it had a number, and moved to a later one of which the peer never heard. What lay between the peer took, so
+    that no position shows that anything is missing."""
+    faults = replace(QUIET, delay_ms=40, handler_ms=3_000, down_s=1.0)
+    run = made((("a", "b"), ("c", "a")), faults=faults, limits=Limits(window_records=1))
+    wire, host = run.wires.between("a", "b"), run.hosts["a"]
+    between = put(run, "b.a")
+    run.run(0.4)
+    while host.board(wire).outbox.flight:
+        run.run(0.001)
+    run.put(path, "add_user fred.proj.org")
+    while not (found := host.jobs().keys() - {between}):
+        run.run(0.001)
+    (job_id,) = found
+    while not (lane := host.jobs()[job_id].down) or not lane.number:
+        run.run(0.001)
+    run.cut("a", "b", down_s=15)
+    run.run(0.2)
+    if path == "c.a.b":
+        # It waits without a number, since its origin is away (R5).
+        run.cut("c", "a", down_s=30)
+        run.crash("a", down_s=0.1)
+        run.run(0.2)
+    while host.jobs()[between].live:
+        run.run(0.01)
+    run.stores.keep_copy("a")
+    if path == "a.b":
+        run.cancel(job_id)
+    while state(run, "b", between) is not State.COMPLETE:
+        run.run(0.001)
+    run.cut("a", "b", down_s=2)
+    assert job_id not in run.hosts["b"].jobs()
+    run.stores.restore("a")
+    run.run(5)
+    assert (job_id in run.hosts["b"].jobs()) == (path == "a.b")
+    settled(run)
+    assert state(run, path[0], job_id) is State.COMPLETE
+    assert not run.history.alarms
+
+
 # -- two zones, one store -----------------------------------------------------------------------------------------
 
 

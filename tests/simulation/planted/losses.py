@@ -32,7 +32,7 @@ def no_full_exchange() -> Iterator[None]:
     """After a loss was noticed the link goes on as if nothing had happened."""
 
     def exchange_all(greeting: Greeting, board: Board, theirs: Incarnations) -> None:
-        board.outbox.resume(board.outbox.last)
+        board.outbox.resume(board.outbox.last, 1)
         board.inbox.start((theirs.current, theirs.first - 1))
         greeting._prove(board)
 

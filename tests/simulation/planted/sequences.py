@@ -141,7 +141,7 @@ def window_not_kept() -> Iterator[None]:
 def resumes_from_what_was_sent() -> Iterator[None]:
     """After a cut a link goes on from the last number sent, not the last one acknowledged."""
 
-    def resume(outbox: Outbox, received: int) -> None:
+    def resume(outbox: Outbox, received: int, first: int) -> None:
         outbox.acked = max(outbox.acked, received, outbox.cursor)
         outbox.cursor = outbox.acked
         outbox.flight.clear()
@@ -154,7 +154,7 @@ def resumes_from_what_was_sent() -> Iterator[None]:
 def resumes_from_the_start() -> Iterator[None]:
     """After a cut everything is sent again, the acknowledged too."""
 
-    def resume(outbox: Outbox, received: int) -> None:
+    def resume(outbox: Outbox, received: int, first: int) -> None:
         outbox.cursor = 0
         outbox.flight.clear()
         outbox.flight_bytes = 0

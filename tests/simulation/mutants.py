@@ -158,9 +158,10 @@ def slow_and_short(schedule: Schedule) -> Schedule:
 
 
 def damaged_and_killed(schedule: Schedule) -> Schedule:
-    """Rows are damaged and leave memory, while links and agents come and go: who has a copy is often away."""
+    """Rows are damaged and leave memory, while links and agents come and go: who has a copy is often away. Nobody puts
+    children: a parent whose child is damaged before it left waits for ever (`APART`)."""
     damaged = rarer(schedule, "damages", Random(schedule.seed))
-    calm = replace(damaged.habits, deletes=0.0, cancels=0.0, short=0.0, payloads=0.0)
+    calm = replace(damaged.habits, deletes=0.0, cancels=0.0, short=0.0, payloads=0.0, splits=0.0)
     return replace(
         damaged,
         links=(("a", "b"), ("b", "c")),

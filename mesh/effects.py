@@ -95,7 +95,8 @@ class ById(NamedTuple):
 
 
 class ByKey(NamedTuple):
-    """The job that was put with this idempotency key."""
+    """The job that was put with this idempotency key; the newest, if the row of another was damaged before it left
+    this agent, so that it was put again."""
 
     key: str
 

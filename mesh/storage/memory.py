@@ -199,7 +199,7 @@ class MemoryStore:
             case ById():
                 found = [self.rows[self._ids[job_id]] for job_id in query.ids if job_id in self._ids]
             case ByKey():
-                found = sorted(row for row in rows if row.key == query.key)[:1]
+                found = sorted((row for row in rows if row.key == query.key), reverse=True)[:1]
             case Numbered():
                 found = [row for row in rows if query.after < number_on(row, query.board) <= query.upto]
                 found.sort(key=lambda row: (number_on(row, query.board), row.seq))

@@ -84,7 +84,7 @@ DELETE FROM jobs WHERE seq IN (
 # -- queries of the engine --------------------------------------------------------------------------------------------
 
 BY_ID: Final = f"SELECT {_ROW} FROM jobs INDEXED BY jobs_id WHERE id = ?"
-BY_KEY: Final = f"SELECT {_ROW} FROM jobs INDEXED BY jobs_key WHERE key = ? ORDER BY seq LIMIT 1"
+BY_KEY: Final = f"SELECT {_ROW} FROM jobs INDEXED BY jobs_key WHERE key = ? ORDER BY seq DESC LIMIT 1"
 NUMBERED_UP: Final = f"""
 SELECT {_ROW} FROM jobs INDEXED BY jobs_up
 WHERE up_board = ? AND up_number > ? AND up_number <= ? AND up_number > 0 ORDER BY up_number, seq LIMIT ?

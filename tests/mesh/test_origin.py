@@ -235,8 +235,13 @@ def test_a_key_of_a_damaged_job_that_never_left_is_free_again() -> None:
     pair.part()
     job_id = pair.put("portal.cluster", key="k")
     damaged(pair)
-    assert pair.put("portal.cluster", key="k") != job_id
+    again = pair.put("portal.cluster", key="k")
+    assert again != job_id
     assert len(pair.portal.store.rows) == 2
+    # The damaged row has the key too, and its job is older.
+    assert pair.put("portal.cluster", key="k") == again
+    pair.crash("portal")
+    assert pair.put("portal.cluster", key="k") == again
 
 
 def test_a_key_gives_the_same_job_when_it_is_over() -> None:

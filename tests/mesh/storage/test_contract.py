@@ -96,9 +96,9 @@ def test_ids_are_answered_in_their_order_and_unknown_ones_left_out(store: Store)
     assert found(store, ById((job_id(3), job_id(9), job_id(1)))) == [3, 1]
 
 
-def test_a_key_gives_the_first_job_that_had_it(store: Store) -> None:
+def test_a_key_gives_the_last_job_that_had_it(store: Store) -> None:
     put(store, row(1, key="other"), row(2, key="key"), row(3, key="key"))
-    assert found(store, ByKey("key")) == [2]
+    assert found(store, ByKey("key")) == [3]
     assert found(store, ByKey("none")) == []
 
 

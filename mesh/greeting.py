@@ -51,7 +51,7 @@ class Greeting:
             self._ledger.incarnations.told(),
             outbox.last,
             received,
-            outbox.acked,
+            outbox.noted,
             int(board.exchanging),
             None if keywords is None else sorted(keywords),
         )
@@ -121,7 +121,7 @@ class Greeting:
             if gone not in theirs.names():
                 board.inbox.superseded |= {gone}
             return f'"{board.name}"'
-        if (received is None and outbox.acked) or (received is not None and received[1] < outbox.acked):
+        if (received is None and outbox.noted) or (received is not None and received[1] < outbox.noted):
             return f'"{board.name}"'
         if hello.sent < inbox.number:
             return f'"{board.name}"'

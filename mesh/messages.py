@@ -67,7 +67,7 @@ class Hello(NamedTuple):
     """The second message each way: what the sender has committed, and what it runs.
 
     `incarnations` lists the sender's store openings as [incarnation, first number]; `received` is the last position
-    it committed of ours, `acked` the highest number of its own that it knows we acknowledged; `sent` its highest
+    it committed of ours, `acked` the highest number of its own that it knows we took note of; `sent` its highest
     number for us. `exchanging` is 1 while a full exchange that it began is not finished (R4). `keywords` are the
     instructions it runs itself, None when it takes any.
     """

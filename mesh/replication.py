@@ -83,6 +83,12 @@ class Outbox:
         return len(self.flight) < self.window_records and self.flight_bytes < self.window_bytes
 
     @property
+    def noted(self) -> int:
+        """The highest number that the peer is known to have taken note of: it acknowledged that, or told it in a
+        greeting of this opening. Only a store that lost something knows less (R4); so `doubt` is never above it."""
+        return max(self.acked, self.resumed)
+
+    @property
     def in_doubt(self) -> bool:
         """Whether some of what the peer has taken note of is to be told again. Its first acknowledgement has come: what
         it refused is dealt with."""

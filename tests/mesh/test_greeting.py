@@ -71,7 +71,7 @@ def test_each_opening_is_told() -> None:
     (hello,) = pair.sent("portal", "cluster", Hello)
     (_, first), (_, second) = hello.incarnations
     assert (first, second) == (1, 2)
-    assert (hello.sent, hello.acked) == (1, pair.portal.board("cluster").outbox.acked)
+    assert (hello.sent, hello.acked) == (1, pair.portal.board("cluster").outbox.noted)
     (answer,) = pair.sent("cluster", "portal", Hello)
     assert answer.received == [hello.incarnations[0][0], 1]
 
@@ -270,6 +270,39 @@ def test_a_store_that_is_lost_before_anything_came_from_it_is_found_out(left: st
     outcome = pair.portal.job(job_id).outcome
     assert outcome is not None
     assert (outcome.error or ("",))[0] == "lost"
+
+
+@pytest.mark.parametrize("died", [True, False])
+def test_a_store_is_found_out_that_lost_what_it_told_in_a_greeting_alone(died: bool) -> None:
+    # Nothing else shows it: the copy holds the opening that portal met, and no acknowledgement ever came.
+    pair = Pair()
+    old = pair.cluster.store.copy()
+    job_id = pair.put("portal.cluster", "charge")
+    pair.down()
+    assert [start.job_id for start in pair.cluster.starts] == [job_id]
+    pair.part()
+    if died:
+        pair.crash("portal")
+    pair.connect("portal", "cluster")
+    (hello,) = pair.up()
+    assert isinstance(hello, Hello)
+    assert (hello.received or [b"", 0])[1] == 1
+    pair.part()
+    pair.restore("cluster", old)
+    pair.portal.queries = Patience(100)
+    pair.join()
+    assert f'the store of "cluster" {LOST} "cluster"' in pair.portal.alarms
+    assert f'the store of this agent {LOST} "portal"' in pair.cluster.alarms
+    # It goes marked, and does not run twice.
+    assert pair.cluster.starts == []
+    assert pair.states(job_id) == (State.ERROR, State.ERROR)
+    outcome = pair.portal.job(job_id).outcome
+    assert outcome is not None
+    assert (outcome.error or ("",))[0] == "lost"
+    pair.seen.clear()
+    pair.reconnect("portal", "cluster")
+    assert records(pair, "portal", "cluster") == []
+    assert [len(pair[name].alarms) for name in ("portal", "cluster")] == [1, 1]
 
 
 def test_an_opening_that_was_met_supersedes_none_that_know_it() -> None:
@@ -523,7 +556,7 @@ def hello_on(node: Node, board: Board) -> Hello:
     told = list(received) if received[0] else None
     openings = node.engine.ledger.incarnations.told()
     node.engine.end_step(START_MS)
-    return Hello(VERSION, START_MS, openings, outbox.last, told, outbox.acked, int(board.said_exchanging), None)
+    return Hello(VERSION, START_MS, openings, outbox.last, told, outbox.noted, int(board.said_exchanging), None)
 
 
 def heard(node: Node, board: Board, hello: Hello) -> Effects:

@@ -122,6 +122,18 @@ def test_nothing_is_in_doubt_that_was_acknowledged_or_given_out_by_this_opening_
     assert (outbox.in_doubt, outbox.kept) == (False, 9)
 
 
+def test_what_the_peer_told_in_a_greeting_is_known_before_it_is_acknowledged() -> None:
+    outbox = Outbox(Limits(), last=9, acked=3)
+    assert outbox.noted == 3
+    outbox.resume(7, 10)
+    assert (outbox.acked, outbox.noted) == (3, 7)
+    outbox.cursor = 9
+    outbox.acknowledge(9)
+    assert outbox.noted == 9
+    outbox.restart(12)
+    assert outbox.noted == 11
+
+
 def test_a_full_exchange_starts_above_every_number() -> None:
     box = sent(outbox(), 1, 2, 3)
     box.restart(2)

@@ -85,6 +85,8 @@ async def test_dead_letters_are_jobs_of_our_own_that_failed(tmp_path: Path) -> N
         for handle in (failed, done, theirs):
             await handle.wait(5)
         mesh.network.cut("portal", "cluster")
+        # What is put before the cut is noticed has gone out, and only its destination may say that it expired.
+        await portal.running.peering.until(lambda: not any(board.open for board in portal.running.engine.boards))
         expired = await portal.put(f"{WORK} z", life_s=0.01)
         stopped = await portal.put(f"{WORK} s")
         waits = await portal.put(f"{WORK} w")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from mesh.access import CONTROL
 from mesh.board import Board, count
+from mesh.dispatch import may_have_gone_on
 from mesh.facts import CANCEL, DELETE, PROGRESS, REJECT, REQUEST, VERSION, Reject
 from mesh.job import Job
 from mesh.lane import HAS, NEVER, Lane
@@ -100,12 +101,22 @@ class Hop:
     def cancel(self, job: Job, now_ms: int) -> None:
         """A Cancel on its way down: a job that was never offered further ends here. What an unproved store says of
         that is not believed: the Cancel travels on with the Request then (R5)."""
-        if job.live and job.down is not None and not job.down.offered and self._ledger.proved(job):
+        if self._never_went_on(job) and self._ledger.proved(job):
             self.refuse(job, "cancelled", f'cancelled at "{self._ledger.name}", before it went on', "", now_ms)
+
+    def _never_went_on(self, job: Job) -> bool:
+        """Whether a live job waits here and was never offered further. One that its destination reported on went on,
+        whatever this store says: its end is the destination's, and a Reject would not be one."""
+        if not job.live or job.down is None or job.down.offered:
+            return False
+        if job.progress is not None:
+            may_have_gone_on(self._ledger, job)
+            return False
+        return True
 
     def expire(self, job: Job, now_ms: int) -> None:
         """Time is up for a job that waits here and was never offered further."""
-        if job.role is not Role.DESTINATION and job.live and job.down is not None and not job.down.offered:
+        if job.role is not Role.DESTINATION and self._never_went_on(job) and job.down is not None:
             where = job.place.names[job.place.index + 1]
             why = self._ledger.boards[job.down.board].credit_reason
             message = f'expired at "{self._ledger.name}" while waiting for "{where}"' + (f": {why}" if why else "")

@@ -8,9 +8,9 @@ import pytest
 
 from mesh.access import Rule
 from mesh.ending import Ending
-from mesh.facts import VERSION, Kind, Request
+from mesh.facts import VERSION, Kind, Progress, Request
 from mesh.lifecycle import State
-from mesh.messages import REISSUED
+from mesh.messages import REISSUED, FactMessage
 from mesh.storage.memory import MemoryStore
 from tests.mesh.pair import START_MS, TEXT, ZONE, Mesh, identity_of, signed
 
@@ -319,6 +319,30 @@ def test_a_cancel_that_ended_a_job_at_a_restored_hop_follows_it_if_it_had_gone_o
     mesh.settle()
     assert states(mesh, job_id) == ["cancelled"] * 3
     assert all(mesh[name].job(job_id).facts[Kind.CANCEL] is not None for name in "abc")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_job_that_its_destination_reported_on_is_not_ended_by_a_hop_that_says_that_it_waits(known: bool) -> None:
+    """It went on in the future that the store of the hop lost."""
+    mesh = Mesh(*CHAIN)
+    mesh.cut("b", "c")
+    job_id = mesh.put("a.b.c", life_s=5)
+    report = Progress(VERSION, job_id, mesh["c"].identity.fingerprint, 2, "running", 1, None, None, START_MS)
+    if known:
+        mesh.settle()
+        mesh.record("a", "b", signed("c", Kind.PROGRESS, report))
+    else:
+        mesh.wire["a", "b"].clear()
+        request = mesh["a"].job(job_id).facts[Kind.REQUEST]
+        assert request is not None
+        mesh.record("a", "b", request, signed("c", Kind.PROGRESS, report))
+    mesh.wait(10)
+    assert mesh["b"].state(job_id) is State.RUNNING
+    assert mesh["b"].job(job_id).reject is None
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert [one.flags & REISSUED for one in mesh.sent("b", "c", FactMessage) if one.kind == Kind.REQUEST] == [REISSUED]
+    assert states(mesh, job_id) == ["error"] * 3
 
 
 @pytest.mark.parametrize("copy", ["old", "none"])

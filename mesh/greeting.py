@@ -233,6 +233,8 @@ class Greeting:
             self._ledger.effects.send.setdefault(board.id, []).append(packed)
         # It is told after everything before it was acknowledged, under whatever number that was.
         if board.peer_all_sent is not None:
+            # Of what the peer counts as told, the last numbers may have no record any more (R7).
+            board.inbox.told(board.peer_all_sent)
             board.exchanging = False
             self._ledger.touch_board(board)
             self._prove(board)

@@ -268,6 +268,10 @@ class Inbox:
             # Given out after what was confirmed: a copy that lacks that lacks this number too, and is found out (R4).
             self.settled.clear()
 
+    def told(self, number: int) -> None:
+        """A full exchange is over, in which the peer told all that it has numbered up to there."""
+        self.number = max(self.number, number)
+
     def came_home(self, number: int) -> None:
         """The Outcome of record `number` is committed at its origin; one from before the opening has none above 0."""
         if number > 0:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mesh import ledger
 from mesh.board import Board
 from mesh.effects import Effects, Query, Unfinished
 from mesh.facts import Kind, job_id_of
@@ -373,6 +374,25 @@ def test_an_exchange_that_is_cut_begins_again() -> None:
     assert not pair.portal.board("cluster").exchanging
     assert not pair.cluster.board("portal").exchanging
     assert all(pair.states(one) == (State.COMPLETE, State.COMPLETE) for one in ids)
+
+
+@pytest.mark.parametrize("lost", ["portal", "cluster"])
+def test_an_exchange_in_which_nothing_is_left_to_tell_is_done_once(lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that had a number is home, and dropped."""
+    monkeypatch.setattr(ledger, "TRIM", 1)
+    pair = Pair()
+    done(pair, 3)
+    pair.reconnect("portal", "cluster")
+    pair.part()
+    pair.restore(lost, MemoryStore())
+    pair.join()
+    for _ in range(2):
+        pair.reconnect("portal", "cluster")
+    assert len([text for node in (pair.portal, pair.cluster) for text in node.alarms if LOST in text]) == 2
+    job_id = pair.put("portal.cluster")
+    pair.settle()
+    pair.run_all("cluster")
+    assert pair.portal.state(job_id) is State.COMPLETE
 
 
 def test_an_exchange_of_many_pages() -> None:

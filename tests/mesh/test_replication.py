@@ -308,6 +308,15 @@ def test_a_full_exchange_forgets_refusals() -> None:
     assert box.refusals(9) == []
 
 
+def test_an_exchange_that_is_over_counts_all_that_the_peer_told_as_received() -> None:
+    box = Inbox((INC, 7))
+    box.told(9)
+    assert (box.number, box.home) == (9, 9)
+    box.take(11)
+    box.told(9)
+    assert box.number == 11
+
+
 @pytest.mark.parametrize("records", [0, 1])
 def test_a_window_of_one_or_none(records: int) -> None:
     box = outbox(records=records)

@@ -45,24 +45,16 @@ def _number(ledger: Ledger, job: Job, lane: Lane) -> None:
     board = ledger.boards[lane.board]
     outbox = board.outbox
     # The Request of a job that is over takes no credit: it goes along so that its Delete, or end, is understood.
-    if lane.sent[REQUEST] == NEVER and lane is job.down and not lane.counted and job.live:
-        branch = job.branch
-        if not lane.waiting:
-            # First come, first served: nobody overtakes those that wait already.
-            if board.waiting.get(branch) or not board.may_offer(branch) or not ledger.proved(job):
-                lane.waiting = True
-                count(board.waiting, branch, 1)
-                if branch in board.held:
-                    board.held.discard(branch)
-                    ledger.pumped[board.id] = board
+    if lane.sent[REQUEST] == NEVER and lane is job.down and job.live:
+        if not lane.counted:
+            if not _may_go(ledger, board, job, lane):
                 return
-        elif not board.may_offer(branch) or not ledger.proved(job):
+            lane.counted = True
+            count(board.offered, job.branch, 1)
+        elif not lane.offered and not ledger.proved(job):
+            # It waited for its payload to be there when this store was opened.
+            _hold(ledger, board, job, lane)
             return
-        else:
-            lane.waiting = False
-            count(board.waiting, branch, -1)
-        lane.counted = True
-        count(board.offered, branch, 1)
     waiting = held_back(ledger, job, lane)
     if waiting is None:
         return
@@ -85,6 +77,26 @@ def _number(ledger: Ledger, job: Job, lane: Lane) -> None:
     if sendable:
         board.outbox.sent(number, job.id, 0)
         ledger.sending.append((board, job, lane, lane.number))
+
+
+def _may_go(ledger: Ledger, board: Board, job: Job, lane: Lane) -> bool:
+    """Whether a Request may be offered now; otherwise it waits."""
+    branch = job.branch
+    if not lane.waiting:
+        # First come, first served: nobody overtakes those that wait already.
+        if board.waiting.get(branch) or not board.may_offer(branch) or not ledger.proved(job):
+            lane.waiting = True
+            count(board.waiting, branch, 1)
+            if branch in board.held:
+                board.held.discard(branch)
+                ledger.pumped[board.id] = board
+            return False
+    elif not board.may_offer(branch) or not ledger.proved(job):
+        return False
+    else:
+        lane.waiting = False
+        count(board.waiting, branch, -1)
+    return True
 
 
 def build_records(ledger: Ledger) -> None:

@@ -335,6 +335,53 @@ def test_a_hop_that_gets_its_own_refusal_back_offers_nothing(payload: Blob | Non
     assert leftovers(mesh) == {}
 
 
+def test_a_payload_that_is_there_lets_no_job_go_on_before_the_store_proved_itself() -> None:
+    """What was cancelled in the life that the store lost does not run."""
+    mesh = chain("a", "b", "c")
+    job_id = mesh.put("a.b.c", payload=PAYLOAD)
+    while len(mesh.sent("b", "c", SliceMessage)) < 7:
+        mesh.deliver("a", "b")
+        mesh.deliver("b", "a")
+        mesh.deliver("b", "c")
+        mesh.deliver("c", "b")
+    copy = mesh["b"].store.copy()
+    mesh.cut("b", "c")
+    mesh.cancel("a", job_id)
+    mesh.settle()
+    assert mesh["a"].state(job_id) is State.CANCELLED
+    mesh.restore("b", copy)
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert stored(mesh, "c", job_id, Kind.REQUEST) == DATA
+    assert not mesh["c"].knows(job_id)
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert mesh["b"].state(job_id) is State.CANCELLED
+    assert not mesh["c"].starts
+    assert leftovers(mesh) == {}
+
+
+@pytest.mark.parametrize("crashed", ["b", "c"])
+def test_a_payload_that_is_there_has_its_job_go_on_once_the_store_proved_itself(crashed: str) -> None:
+    mesh = chain("a", "b", "c")
+    job_id = mesh.put("a.b.c", payload=PAYLOAD)
+    while len(mesh.sent("b", "c", SliceMessage)) < 7:
+        mesh.deliver("a", "b")
+        mesh.deliver("b", "a")
+        mesh.deliver("b", "c")
+        mesh.deliver("c", "b")
+    mesh.crash(crashed)
+    mesh.cut("a", "b")
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert mesh["c"].knows(job_id) is (crashed == "c")
+    mesh.connect("a", "b")
+    mesh.settle()
+    mesh.run_all("c")
+    assert mesh["a"].state(job_id) is State.COMPLETE
+    assert leftovers(mesh) == {}
+
+
 def test_bytes_that_are_gone_everywhere_hold_up_no_fact() -> None:
     mesh = chain("a", "b", "c")
     job_id = mesh.put("a.b.c")

@@ -295,12 +295,13 @@ class Arrival:
         for fact in facts:
             merged = job.merge(fact, lane, now_ms)
             if merged is Merge.CONFLICT:
-                ledger.touch(job)
                 ledger.alarm(f"{ledger.describe(job.id)} has two outcomes: the first one committed here is kept")
-                continue
-            if merged is Merge.KEPT:
-                ledger.touch(job)
             if merged is not Merge.CHANGED:
+                if merged is not Merge.SAME:
+                    ledger.touch(job)
+                if lane is job.down and fact.kind in ENDS and job.facts[fact.kind] is not None:
+                    # The end that is kept is the one that has to be home first.
+                    still_away(ledger, job, fact.kind, ledger.boards[lane.board], number)
                 continue
             ledger.changed(job)
             self._receiving.named(ledger.boards[lane.board], job, fact)

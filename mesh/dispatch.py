@@ -256,8 +256,8 @@ def _tell_again(ledger: Ledger, board: Board, query: Numbered, rows: list[Row]) 
 
 
 def _hold(ledger: Ledger, board: Board, job: Job, lane: Lane) -> None:
-    """A Request whose record was not acknowledged waits until the neighbour above has said what became of its job (R5):
-    were the stores on both sides of this board old copies, the job would run once more."""
+    """A Request that is to be sent again waits until the neighbour above has said what became of its job (R5): were the
+    stores on both sides of this board old copies, the job would run once more."""
     for kind, number in enumerate(lane.sent):
         if number == lane.number:
             lane.sent[kind] = NEVER
@@ -306,10 +306,18 @@ def _exchange(ledger: Ledger, board: Board, query: Shared, rows: list[Row]) -> N
         if lane is job.up:
             goes_again(ledger, job, lane)
         resend(lane, job)
+        if lane is job.down and job.live and not _is_told_above(ledger, job):
+            _hold(ledger, board, job, lane)
         ledger.touch(job)
     if len(rows) < query.limit:
         board.all_sent = True
         ledger.paged.append(board)
+
+
+def _is_told_above(ledger: Ledger, job: Job) -> bool:
+    """Whether the neighbour above has had its say on a job that was found in the store (R5)."""
+    above = None if job.up is None else ledger.boards[job.up.board]
+    return job.seq >= ledger.first_seq or above is None or above.proved or above.retired
 
 
 def resend(lane: Lane, job: Job) -> None:

@@ -27,6 +27,7 @@ from mesh.blobs import Key, name_blob
 from mesh.errors import CorruptRow
 from mesh.facts import Kind, blob_of, short_text
 from mesh.job import Job
+from mesh.lane import Lane
 from mesh.lifecycle import State
 from mesh.simulation.blob_points import whole
 from mesh.simulation.excuses import Excuses
@@ -254,8 +255,7 @@ class _Verdict:
             elif upper is not None and lower is None:
                 ended = upper.reject is not None and upper.reject.agent == above
                 gone = self._excuses.damaged(below, job_id) or ended
-                # One that waits, though it was offered, does so for the neighbour above, and is offered again.
-                if upper.down is not None and upper.down.offered and not upper.down.waiting and not gone:
+                if upper.down is not None and upper.down.offered and not gone and not _was_refused(upper, upper.down):
                     yield f"9: {above} offered {short}, and {below} does not hold it"
             elif upper is not None and lower is not None and self._differ(upper, lower):
                 yield f"9: of {short} {above} has {_kinds(upper)}, {below} has {_kinds(lower)}"
@@ -276,3 +276,9 @@ class _Verdict:
 
 def _kinds(job: Job) -> str:
     return " ".join(fact.kind.name.lower() for fact in job.facts if fact is not None)
+
+
+def _was_refused(job: Job, lane: Lane) -> bool:
+    """Whether the next agent need not hold a job, though it counts as offered: it waits for the neighbour above, and is
+    offered again; or it was over here when it was refused there, as one that an earlier life may have taken."""
+    return lane.waiting or (lane.unsettled and not lane.number and not job.live)

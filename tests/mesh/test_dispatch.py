@@ -472,6 +472,30 @@ def test_a_request_in_flight_waits_for_the_neighbour_above_after_a_start() -> No
     assert (board.waiting, board.offered) == ({}, {})
 
 
+def test_an_exchange_tells_no_request_before_the_neighbour_above_had_its_say() -> None:
+    """The store of the destination is gone, and that of the hop is an old copy: only the origin knows the end."""
+    mesh = Mesh(*CHAIN)
+    job_id = mesh.put("a.b.c")
+    mesh.settle()
+    old = mesh["b"].store.copy()
+    mesh.run_all("c")
+    assert mesh["a"].state(job_id) is State.COMPLETE
+    mesh.restore("c", MemoryStore())
+    mesh.connect("b", "c")
+    mesh.cut("b", "c")
+    mesh.restore("b", old)
+    mesh["c"].starts.clear()
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert not mesh["c"].knows(job_id)
+    assert (mesh["b"].board("c").waiting, mesh["b"].board("c").offered) == ({"0:": 1}, {})
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert not mesh["c"].starts
+    assert [mesh[name].state(job_id) for name in "abc"] == [State.COMPLETE] * 3
+    assert (mesh["b"].board("c").waiting, mesh["b"].board("c").offered) == ({}, {})
+
+
 def test_a_request_in_flight_goes_on_once_the_neighbour_above_knows_no_better() -> None:
     mesh = Mesh(*CHAIN)
     job_id = mesh.put("a.b.c")

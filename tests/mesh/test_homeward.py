@@ -278,3 +278,20 @@ def test_an_end_that_the_hop_above_brought_is_home_when_it_is_at_the_origin(firs
     assert outbox.home >= lane.number
     assert not mesh["c"].board("d").inbox.away
     assert not mesh["b"].board("c").inbox.away
+
+
+def test_an_outcome_that_gives_way_to_another_one_is_not_home_before_that_one() -> None:
+    """Two lives of a destination ended the job, and one end is kept: nothing of the job may go before that is home."""
+    mesh = Mesh(*CHAIN)
+    (job_id,) = over_at_c(mesh)
+    outcome = mesh["c"].job(job_id).outcome
+    assert outcome is not None
+    mesh.record("c", "b", signed("c", Kind.OUTCOME, outcome._replace(ended_ms=START_MS + 7)))
+    inbox = mesh["b"].board("c").inbox
+    assert mesh["b"].alarms
+    assert mesh.refusals("c", "b") == []
+    assert inbox.home < inbox.number
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert mesh["a"].state(job_id) is State.COMPLETE
+    assert inbox.home == inbox.number

@@ -120,17 +120,6 @@ class Mutant:
     background: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
-def restored_often(schedule: Schedule) -> Schedule:
-    """Stores are put back to old copies all the time, while jobs are short."""
-    return replace(
-        schedule,
-        habits=replace(
-            schedule.habits, jobs=14, seconds=12.0, restores=8, losses=3, cancels=0.0, deletes=0.0, cut_every_s=2.0
-        ),
-        faults=replace(schedule.faults, handler_ms=1_000, down_s=0.5),
-    )
-
-
 def with_bytes(schedule: Schedule) -> Schedule:
     """Every schedule has payloads and large results."""
     return with_blobs(schedule, Random(f"blobs {schedule.seed}"), 1.0)
@@ -212,7 +201,7 @@ def charged_and_lost(schedule: Schedule) -> Schedule:
 SLANTS = MappingProxyType(
     {
         "what_comes_back_counts_as_new": charged_and_lost,
-        "second_outcome_overwrites": restored_often,
+        "second_outcome_overwrites": much_of("clones"),
         "what_came_too_late_starts": slow_and_short,
         "clock_once_off_is_never_believed_again": much_of("clocks"),
         "room_is_not_said_again": much_of("fulls"),

@@ -219,8 +219,15 @@ def run_schedule(schedule: Schedule) -> Simulation:
     for sentence in disagreements(run):
         rule, _, rest = sentence.partition(": ")
         run.history.problem(rule, rest)
-    run.heal(600.0, each_s=schedule.faults.handler_ms / 1000)
+    run.heal(600.0, each_s=_longest_s(schedule))
     return run
+
+
+def _longest_s(schedule: Schedule) -> float:
+    """How long a job may keep others waiting: its handler, and a payload and a result that go a slice at a time."""
+    limits, faults = schedule.limits, schedule.faults
+    slices = -(-limits.blob_bytes // limits.slice_bytes)
+    return (faults.handler_ms + 2 * slices * 2 * (faults.delay_ms + faults.commit_ms)) / 1000
 
 
 def play(seed: int, *, losses: bool | None = None, slant: Slant = as_drawn) -> Result:

@@ -21,6 +21,7 @@ from mesh.ledger import Ledger
 from mesh.lifecycle import Event, State, advance
 from mesh.lineage import Speaker, speaker_of
 from mesh.staging import keep
+from mesh.unreported import Unreported
 
 POISONED_AFTER: Final = 2
 """Deaths of the agent while a job ran alone."""
@@ -47,7 +48,7 @@ class Destination:
         self._alone: bytes | None = None
         self._idle: dict[bytes, int] = {}
         self._per_board: dict[int, int] = {}
-        self._unreported: deque[tuple[int, bytes]] = deque()
+        self._unreported = Unreported(ledger)
         self._fetching: set[bytes] = set()
 
     # -- coming in ----------------------------------------------------------------------------------------------
@@ -109,7 +110,7 @@ class Destination:
         queue = self.suspects if job.crashes else self.ready.setdefault(job.up.board, deque())
         queue.append(job.id)
         wait_s = 0.0 if job.crashes else self._ledger.limits.report_after_s
-        self._unreported.append((now_ms + int(wait_s * 1000), job.id))
+        self._unreported.expect(job.id, now_ms + int(wait_s * 1000))
 
     def _is_idempotent(self, job: Job) -> bool:
         instruction = self._ledger.access.read(job.request.instruction)
@@ -389,12 +390,9 @@ class Destination:
 
     def next_deadline_ms(self) -> int | None:
         """When `report` has something to look at."""
-        return self._unreported[0][0] if self._unreported else None
+        return self._unreported.next_deadline_ms()
 
     def report(self, now_ms: int) -> None:
         """Say upstream what became of jobs that are still alive a while after their claim."""
-        while self._unreported and self._unreported[0][0] <= now_ms:
-            _, job_id = self._unreported.popleft()
-            job = self._ledger.find(job_id)
-            if job is not None and job.live and job.facts[PROGRESS] is None:
-                self._report(job, None, None, now_ms)
+        for job in self._unreported.due(now_ms):
+            self._report(job, None, None, now_ms)

@@ -37,8 +37,8 @@ ORDER = MappingProxyType(
         "mesh": """
             errors limits room lifecycle codec quotas blobs facts proof noise session known messages positions
             replication routing lane row quarantine job board trust refusals access lineage effects ending ledger
-            counting refetching staging sending receiving homeward dispatch hop destination clocks greeting liveness
-            newcomer arrival exchange origin revocation opening shortage engine __init__
+            counting refetching staging sending receiving homeward dispatch hop unreported destination clocks greeting
+            liveness newcomer arrival exchange origin revocation opening shortage engine __init__
             storage/contract storage/columns storage/blobs storage/memory storage/statements storage/checks
             storage/faults storage/log storage/mark storage/lock storage/database storage/checkpoints storage/queries
             storage/snapshot storage/sweep storage/space storage/sqlite storage/reader storage/writer storage/beside

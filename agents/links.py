@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +23,7 @@ from invitations.refusal import Refused
 from mesh.board import Board
 from mesh.codec import FramePacker
 from mesh.errors import CodecError, LinkError, MessageError
-from mesh.messages import Bye, Hello, Type, encode
+from mesh.messages import Bye, Hello, Type, encode, is_ack
 from mesh.session import Session
 from mesh.transport.contract import Connection, Network
 from mesh.transport.errors import ConnectionLost
@@ -90,18 +90,45 @@ class Links:
         self._network = network
         self._changed = changed
         self._live: dict[int, Link] = {}
+        # Links for which nothing but an acknowledgement waits.
+        self._quiet: list[Link] = []
         self.traffic = Traffic()
         self.events: dict[tuple[str, str], LinkEvent] = {}
 
     # -- what the engine wants sent -----------------------------------------------------------------------------
 
-    def send(self, board_id: int, packed: list[bytes]) -> None:
-        """Send on the present link of a board; without one there is nothing to do, the store remembers."""
-        link = self._live.get(board_id)
-        if link is not None:
-            link.send(packed)
+    def send(self, messages: Mapping[int, list[bytes]]) -> None:
+        """Send on the present links of boards what one step has for each; where there is no link there is nothing to
+        do, the store remembers.
+
+        A mere acknowledgement makes nobody go on. It goes behind the rest and behind the step that this one leads to,
+        and with what that sends: a frame less, and neither the next agent nor a handler waits for it.
+        """
+        # These have waited for one commit.
+        waiting, self._quiet = self._quiet, []
+        for board_id, packed in messages.items():
+            link = self._live.get(board_id)
+            if link is None:
+                continue
+            if len(packed) == 1 and is_ack(packed[0]):
+                link.queue += packed
+                self._quiet.append(link)
+            else:
+                link.send(packed)
             if len(link.queue) > QUEUED:
                 self.close(board_id, "it asks for answers and does not read them")
+        for link in waiting:
+            link.waiting.set()
+        if self._quiet:
+            loop = asyncio.get_running_loop()
+            # In the next turn handlers begin, and short ones end; in the one after it their step does.
+            loop.call_soon(loop.call_soon, self._send_quiet)
+
+    def _send_quiet(self) -> None:
+        if not self._local.stepping.committing:
+            waiting, self._quiet = self._quiet, []
+            for link in waiting:
+                link.waiting.set()
 
     def pass_ahead(self, board_id: int, packed: list[bytes]) -> None:
         """Send Outcomes ahead of their records, if that makes them early: on a link without room they would only wait

@@ -169,13 +169,12 @@ class Running:
 
     def after_commit(self, effects: Effects) -> None:
         """What is true now that it is durable."""
-        links = self.peering.links
-        for board_id, packed in effects.send.items():
-            links.send(board_id, packed)
-        for board_id, packed in effects.slices.items():
-            links.send_slices(board_id, packed)
         for start in effects.start:
             self._start(start)
+        links = self.peering.links
+        links.send(effects.send)
+        for board_id, packed in effects.slices.items():
+            links.send_slices(board_id, packed)
         for job_id in effects.stop:
             self.executor.stop(job_id)
         self.jobs.replied(effects.replies)

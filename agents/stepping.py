@@ -83,6 +83,11 @@ class Stepping:
         """Whether it stopped for good."""
         return self._failed
 
+    @property
+    def committing(self) -> bool:
+        """Whether a step waits for its commit; what it sends goes out after that."""
+        return bool(self._pending)
+
     def now_ms(self) -> int:
         """The time."""
         return self._clock()

@@ -270,6 +270,11 @@ def encode_fact(
     return pack((_FACT, number, flags, int(kind), body, proof))
 
 
+def is_ack(packed: bytes) -> bool:
+    """Whether a packed message is an ACK, for who passes messages on and reads none."""
+    return packed[1] == Type.ACK
+
+
 def read(array: object) -> Message | None:
     """Read one unpacked message.
 

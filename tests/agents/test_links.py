@@ -42,6 +42,8 @@ class Two:
     mesh: Mesh
     portal: Agent
     cluster: Agent
+    free: asyncio.Event
+    """Set while jobs may end."""
 
     @property
     def board(self) -> Board:
@@ -64,14 +66,18 @@ async def two(folder: Path) -> AsyncIterator[Two]:
     async with memory_mesh(folder) as mesh:
         portal, cluster = mesh.agent("portal", kind="portal"), mesh.agent("cluster")
 
+        free = asyncio.Event()
+        free.set()
+
         @cluster.handler
         async def add_user(user: UserIdentifier) -> str:
+            await free.wait()
             return "account created"
 
         await portal.start()
         await cluster.start()
         await mesh.join(portal, cluster)
-        yield Two(mesh, portal, cluster)
+        yield Two(mesh, portal, cluster, free)
 
 
 async def by_hand(at: Two) -> tuple[Connection, Session]:
@@ -210,9 +216,45 @@ async def test_what_is_sent_without_a_link_is_dropped(tmp_path: Path) -> None:
         await at.cluster.stop()
         links, board = at.portal.running.peering.links, at.board
         await at.portal.running.peering.until(lambda: not links.is_up(board.id))
-        links.send(board.id, [b"x"])
+        links.send({board.id: [encode(Type.PING, Ping(1))]})
         links.close(board.id, "no link, no word")
         assert not links.is_up(board.id)
+
+
+def heard_by(running: Running) -> asyncio.Queue[list[str]]:
+    """What comes to an agent from now on: the kinds of messages in each frame."""
+    frames: asyncio.Queue[list[str]] = asyncio.Queue()
+    received = running.engine.received
+
+    def hear(board: Board, messages: list[Message], now_ms: int) -> None:
+        frames.put_nowait([type(message).__name__ for message in messages])
+        received(board, messages, now_ms)
+
+    running.engine.received = hear  # type: ignore[method-assign]
+    return frames
+
+
+@in_loop
+async def test_an_acknowledgement_goes_with_the_end_of_a_quick_job(tmp_path: Path) -> None:
+    async with two(tmp_path) as at:
+        await at.works()
+        await at.cluster.running.stepping.settled()
+        frames = heard_by(at.portal.running)
+        await at.works()
+        assert frames.get_nowait() == ["Ack", "FactMessage"]
+
+
+@in_loop
+async def test_an_acknowledgement_does_not_wait_for_the_end_of_a_slow_job(tmp_path: Path) -> None:
+    async with two(tmp_path) as at:
+        at.free.clear()
+        frames = heard_by(at.portal.running)
+        job = await at.portal.put(ADD)
+        async with asyncio.timeout(5):
+            while await frames.get() != ["Ack"]:
+                continue
+        at.free.set()
+        assert await job.result(5) == "account created"
 
 
 @in_loop

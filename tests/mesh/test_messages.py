@@ -35,6 +35,7 @@ from mesh.messages import (
     Want,
     encode,
     encode_fact,
+    is_ack,
     read,
 )
 
@@ -211,3 +212,8 @@ def test_nearly_right_messages_raise_nothing_else(example: tuple[Type, Message],
         array[index % len(array)] = value
     with suppress(MessageError):
         read([int(code), *array])
+
+
+@pytest.mark.parametrize(("code", "message"), MESSAGES.items())
+def test_an_acknowledgement_is_told_by_its_bytes(code: Type, message: Message) -> None:
+    assert is_ack(encode(code, message)) is (code is Type.ACK)

@@ -1,4 +1,4 @@
-"""What the last agent of the path does. Two seconds of work leave time to look at the boards."""
+"""What the last agent of the path does. Five seconds of work leave time to look at the boards."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ agent = Agent("shared", kind="instance")
 async def add_user(user: UserIdentifier, context: Context) -> str:
     """Add a user to the shared notebooks."""
     await context.progress(0.5, "creating home")
-    await asyncio.sleep(2)
+    await asyncio.sleep(5)
     return f"{user.username} can log in to {context.path[-1]}"

@@ -17,7 +17,7 @@ from agents.errors import AgentError, BytesLost
 from agents.stepping import Stepping
 from agents.views import result_text_of
 from mesh.blobs import SLICE_BYTES, Blob, Key, name_blob
-from mesh.effects import Answer, ById, Bytes, Query
+from mesh.effects import Answer, ById, Bytes
 from mesh.engine import Engine
 from mesh.errors import NoSuchJob
 from mesh.facts import Fact, Kind, blob_of
@@ -166,5 +166,5 @@ class BlobReader:
         text = await self.result_text(job_id)
         return text[offset : offset + size], len(text)
 
-    async def _ask(self, query: Query) -> Answer:
-        return await self._beside.call(lambda store: store.read(query))
+    async def _ask(self, query: ById | Bytes) -> Answer:
+        return await self._beside.read(query)

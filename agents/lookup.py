@@ -120,7 +120,7 @@ class Lookup:
         if found is not None and not found.live and not self.is_durable(job_id):
             await self._stepping.settled()
         if found is None:
-            answer = await self._beside.call(lambda store: store.read(ById((job_id,))))
+            answer = await self._beside.read(ById((job_id,)))
             found = self._view_row(answer.rows[0]) if answer.rows else None
         if found is None:
             raise NoSuchJob("this agent has no such job, or only remembers that it is over")

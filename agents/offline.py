@@ -1,8 +1,9 @@
 """What can be done with an agent that is down, straight on its folder.
 
-Reading opens the store read-only, without its lock, so it also works beside an agent that is just starting. `invite`
-and `join` take the lock and commit what the running agent would have committed. Everything answers with the records
-of `agents.records`, as the running agent does.
+Reading opens the store read-only, without its lock, so it also works beside an agent that is just starting; but after
+one that was killed the lock is taken for a moment, to bring its last commits where they can be read. `invite` and
+`join` take the lock and commit what the running agent would have committed. Everything answers with the records of
+`agents.records`, as the running agent does.
 """
 
 from __future__ import annotations
@@ -78,14 +79,31 @@ class _Looking:
 
 @contextmanager
 def _reading(home: Path) -> Iterator[_Looking | None]:
-    """The folder's store; None for an agent that has never run and has none."""
+    """The folder's store; None for an agent that has never run and has none.
+
+    Raises:
+        StoreLocked: an agent that was killed is just starting again.
+    """
     settings = load_settings(home)
     if not settings.store_path.exists():
         yield None
         return
+    _catch_up(settings)
     with SqliteReader(settings.store_path) as store:
         boards = tuple(Board.from_row(row, settings.limits) for row in store.boards())
         yield _Looking(settings, store, boards)
+
+
+def _catch_up(settings: Settings) -> None:
+    with SqliteReader(settings.store_path) as store:
+        if not store.is_behind():
+            return
+    # Whoever opens a store finishes what a killed process left.
+    behind = SqliteStore(settings.store_path, owner=settings.identity.fingerprint)
+    try:
+        behind.open()
+    finally:
+        behind.close()
 
 
 def jobs(home: Path, live: bool | None, states: Sequence[str]) -> Iterator[Record]:

@@ -41,8 +41,8 @@ ORDER = MappingProxyType(
             liveness newcomer arrival exchange origin revocation opening shortage engine __init__
             storage/contract storage/columns storage/blobs storage/memory storage/statements storage/checks
             storage/faults storage/log storage/mark storage/lock storage/database storage/checkpoints storage/queries
-            storage/snapshot storage/sweep storage/space storage/sqlite storage/reader storage/writer storage/beside
-            storage/__init__
+            storage/snapshot storage/journal storage/pending storage/sweep storage/space storage/sqlite storage/reader
+            storage/writer storage/beside storage/__init__
             simulation/world simulation/wires simulation/history simulation/disk simulation/blob_points
             simulation/excuses simulation/failpoints
             simulation/setting simulation/program simulation/steps simulation/host simulation/stores

@@ -14,6 +14,7 @@ Nobody else can send the small tables again: damage there, or in the trees, refu
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
@@ -25,6 +26,9 @@ from mesh.storage import statements
 
 WALKED_BYTES: Final = 1 << 30
 """The largest store that is walked through at its opening. 150 MB, which hold 100,000 jobs, take 0.3 s."""
+
+MARK_BYTES: Final = 8
+"""Of the random mark that a store's journal bears."""
 
 
 def check_of(table: str, *columns: object) -> bytes:
@@ -92,10 +96,17 @@ def check_store(connection: sqlite3.Connection, schema: str) -> None:
         ((found,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
         if found != "ok":
             raise damage(found.splitlines()[-1])
-    written = connection.execute(statements.SEAL).fetchall()
-    sealed = [statements.SEALED, statements.NAMED]
-    if written != [(_sealed(connection),)] and (written or any(connection.execute(one).fetchone() for one in sealed)):
+    folded = [found for _, found, _ in connection.execute(statements.JOURNAL)]
+    if connection.execute(statements.SEAL).fetchall() != [(_sealed(connection), *folded)]:
         raise damage("peers, pins or cards are missing, or come from an older copy")
+
+
+def make_tables(connection: sqlite3.Connection, schema: str) -> None:
+    """Make the tables of a store, and what has to be in an empty one, in the transaction that is open."""
+    for statement in _made_by(schema):
+        connection.execute(statement)
+    connection.execute(statements.MAKE_JOURNAL, (os.urandom(MARK_BYTES),))
+    connection.execute(statements.MAKE_SEAL, (_sealed(connection),))
 
 
 def _made_by(schema: str) -> Iterator[str]:

@@ -79,6 +79,22 @@ class Store(Reads, Protocol):
         """
         ...
 
+    def tidy(self) -> None:
+        """Do what commits have left for later, if there is much of it; called when nobody waits for a commit.
+
+        Raises:
+            StoreError: as `apply`; but without room for it, it is left for another time.
+        """
+        ...
+
+    def settle(self) -> None:
+        """Have everything that was applied where a reader beside this store finds it.
+
+        Raises:
+            StoreError: as `apply`.
+        """
+        ...
+
     def room(self) -> Room:
         """Whether there is room for more jobs, and put the reserve for the others back where there is (R10).
 

@@ -12,14 +12,14 @@ from typing import Final
 from urllib.parse import quote
 
 from mesh.errors import StoreError
-from mesh.storage.checks import check_store
+from mesh.storage.checks import check_store, make_tables
 from mesh.storage.faults import RESTORE, faults_explained
 from mesh.storage.log import lost_commits
 from mesh.storage.mark import LogMark
 
 APPLICATION: Final = int.from_bytes(b"Hopb", "big")
 """`PRAGMA application_id` of our files, so that no other program's database is taken for ours."""
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """`PRAGMA user_version`: the schema that this version reads and writes."""
 
 PAGE_BYTES: Final = 4096
@@ -169,8 +169,11 @@ def _check_new(path: Path) -> None:
 def _create(connection: sqlite3.Connection) -> None:
     for setting in _PREPARE:
         connection.execute(setting).fetchall()
-    ours = f"PRAGMA application_id = {APPLICATION};\nPRAGMA user_version = {SCHEMA};"
-    connection.executescript(f"BEGIN IMMEDIATE;\n{_schema()}\n{ours}\nCOMMIT;")
+    connection.execute("BEGIN IMMEDIATE")
+    make_tables(connection, _schema())
+    connection.execute(f"PRAGMA application_id = {APPLICATION}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA}")
+    connection.execute("COMMIT")
 
 
 def _schema() -> str:

@@ -1,4 +1,4 @@
-"""What SQLite reports, in our words: which faults leave the store working, and what to do about the others."""
+"""What SQLite and the system report, in our words: which faults leave the store working, what to do about others."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ _FULL: Final = frozenset(
         sqlite3.SQLITE_IOERR_SHMSIZE,
     }
 )
-_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""How the system says that there is no room: on the disk, in a quota, in a file of the largest size allowed."""
 _PROBE: Final = 65_536
 """Bytes to try with: more than the page that failed, so that what another process frees a moment later is no matter."""
 
-FAULTS: Final = (sqlite3.Error, UnicodeDecodeError)
-"""What the store's calls raise. Of a damaged schema SQLite tells the text, which is no text any more, and Python then
-fails over the telling."""
+FAULTS: Final = (sqlite3.Error, UnicodeDecodeError, OSError)
+"""What the store's calls raise: errors of SQLite, and of the system where the journal is written. Of a damaged schema
+SQLite tells the text, which is no text any more, and Python then fails over the telling."""
 
 
 def explained(error: Exception, path: Path) -> StoreError:
@@ -40,21 +41,20 @@ def explained(error: Exception, path: Path) -> StoreError:
     if isinstance(error, UnicodeDecodeError):
         return StoreError(f"{path} is damaged or is no store: its schema is not readable", fix=RESTORE)
     code = getattr(error, "sqlite_errorcode", 0)
-    if code in _FULL or (code == sqlite3.SQLITE_IOERR_WRITE and _no_room(path)):
+    number = error.errno if isinstance(error, OSError) else None
+    if number in NO_ROOM or code in _FULL or (code == sqlite3.SQLITE_IOERR_WRITE and _no_room(path)):
         return StoreFull(
             f"no room to write to {path}; nothing of this commit was kept",
             fix="free space on its disk, or raise its quota (quota, ulimit -f); the agent goes on by itself",
         )
+    if number is not None:
+        return _failed_disk(path, str(error))
     match code & _PRIMARY:
         # SQLITE_ERROR: our statements are right, so the tables are not.
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_ERROR:
             return StoreError(f"{path} is damaged or is no store: {error}", fix=RESTORE)
         case sqlite3.SQLITE_IOERR:
-            return StoreError(
-                f"the disk under {path} failed ({_name(error)}): what was not acknowledged may be lost, and this "
-                "process has to stop",
-                fix="check the disk (dmesg), then start the agent again",
-            )
+            return _failed_disk(path, _name(error))
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
             return StoreError(
                 f"{path} cannot be opened or written: {error}",
@@ -66,6 +66,13 @@ def explained(error: Exception, path: Path) -> StoreError:
                 fix=f"end it (fuser {path}); only the agent writes to its store",
             )
     return StoreError(f"the store {path} failed ({_name(error)}): {error}", fix="start the agent again")
+
+
+def _failed_disk(path: Path, what: str) -> StoreError:
+    return StoreError(
+        f"the disk under {path} failed ({what}): what was not acknowledged may be lost, and this process has to stop",
+        fix="check the disk (dmesg), then start the agent again",
+    )
 
 
 @contextmanager
@@ -91,7 +98,7 @@ def _no_room(path: Path) -> bool:
             # Over a network the quota is asked for no sooner.
             os.fsync(probe.fileno())
     except OSError as error:
-        return error.errno in _NO_ROOM
+        return error.errno in NO_ROOM
     return False
 
 

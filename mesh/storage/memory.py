@@ -102,6 +102,12 @@ class MemoryStore:
     def room(self) -> Room:
         return Room.ENOUGH
 
+    def tidy(self) -> None:
+        """Nothing was left for later."""
+
+    def settle(self) -> None:
+        """Nobody reads beside it."""
+
     def _apply(self, batch: Batch) -> None:
         for seq in self.rows.keys() & batch.quarantined:
             self.rows[seq] = self.rows[seq]._replace(up_branch=None, down_branch=None, due_ms=None)

@@ -1,6 +1,8 @@
 """Reading a store without writing: when its agent is down, or beside it while it runs.
 
-SQLite in WAL mode lets readers and the one writer work side by side: a reader sees whole commits, and holds nobody up.
+SQLite in WAL mode lets readers and the one writer work side by side: a reader sees what is in the tables, and holds
+nobody up. What is in the journal alone it does not see: beside an agent it is brought into the tables first (`beside`),
+and an agent that ended by itself left nothing there.
 """
 
 from __future__ import annotations
@@ -14,8 +16,11 @@ from invitations.peers import InvitationRow, PeerRow
 from mesh.board import BoardRow
 from mesh.effects import Answer, Query
 from mesh.row import Row
+from mesh.storage import statements
 from mesh.storage.database import connect_reader
 from mesh.storage.faults import faults_explained
+from mesh.storage.journal import Journal
+from mesh.storage.pending import unpacked
 from mesh.storage.queries import Queries
 
 
@@ -42,8 +47,14 @@ class SqliteReader:
     ) -> None:
         self.close()
 
+    def is_behind(self) -> bool:
+        """Whether jobs are in the journal that the tables do not hold: an agent writes, or ended without a close."""
+        with faults_explained(self._path):
+            (told,) = self._connection.execute(statements.JOURNAL).fetchall()
+            return any(unpacked(content)[0] for content in Journal(self._path).open(*told))
+
     def read(self, query: Query) -> Answer:
-        """Answer a query of the engine from the last commit."""
+        """Answer a query of the engine from the tables."""
         with faults_explained(self._path):
             return self._queries.read(query)
 

@@ -1,4 +1,4 @@
--- The store of one agent, schema 1.
+-- The store of one agent, schema 2.
 --
 -- A job is one row: the blobs `record` and `facts` are the truth, guarded by "check"; the columns before them are there
 -- to find it. Its rowid is `seq`, which rises, and its id begins with a time, so that new rows and new entries of the
@@ -108,10 +108,22 @@ CREATE TABLE owner (
 ) STRICT;
 
 -- Over the checks of all these tables, and what names the boards, so that a row that is gone or old is noticed too.
+-- `folded` is the last place of the journal that the tables hold (journal.py).
 CREATE TABLE seal (
     place INTEGER PRIMARY KEY,
-    "check" BLOB NOT NULL
+    "check" BLOB NOT NULL,
+    folded INTEGER NOT NULL
 ) STRICT;
+
+-- The random mark that the journal of this store bears; and `folded` once more, on another page: an old copy of either
+-- would have the journal of that time folded again. `known` is the last place that was given when that was written.
+CREATE TABLE journal (
+    place INTEGER PRIMARY KEY,
+    mark BLOB NOT NULL,
+    folded INTEGER NOT NULL,
+    known INTEGER NOT NULL
+) STRICT;
+
 -- Blobs: their bytes are in a table of their own, in the order they came, so that the rows of jobs stay small. A slice's
 -- id is that of its blob and its offset, 32 bits each; "check" guards what never changes of a row.
 CREATE TABLE blobs (

@@ -61,7 +61,7 @@ class Space:
     Args:
         path: the store's file.
         ballast_bytes: the largest ballast.
-        max_bytes: size of the database, without its log, at which new jobs are refused.
+        max_bytes: size of the database, with the journal and without its log, at which new jobs are refused.
 
     Attributes:
         room: what was found when it last looked.
@@ -73,6 +73,7 @@ class Space:
         self._ballast_bytes = ballast_bytes
         self._max_bytes = max_bytes
         self._ballast = Ballast(Path(f"{path}.ballast"))
+        self._pages: tuple[int, int] | None = None
         self.room = Room.ENOUGH
         self.tight = False
 
@@ -83,16 +84,28 @@ class Space:
         self.room = Room.DISK_FULL
         return True
 
-    def look(self, connection: sqlite3.Connection) -> Room:
+    def changed(self) -> None:
+        """The database was written to."""
+        self._pages = None
+
+    def look(self, connection: sqlite3.Connection, journaled: int) -> Room:
         """Look at the disk and the database, and put the ballast back where there is room for it.
+
+        Args:
+            connection: is asked only if the database was written to since.
+            journaled: bytes that are not in the database yet.
 
         Raises:
             sqlite3.Error: the database cannot be asked.
         """
-        pages, unused = (connection.execute(one).fetchone()[0] for one in _PAGES)
-        used = (pages - unused) * PAGE_BYTES
+        if self._pages is None:
+            pages, unused = (connection.execute(one).fetchone()[0] for one in _PAGES)
+            self._pages = pages, unused
+        pages, unused = self._pages
+        used = (pages - unused) * PAGE_BYTES + journaled
         self.tight = used * 4 >= self._max_bytes * 3
-        if not self._disk_has_room(pages * PAGE_BYTES):
+        # What is folded goes through the log, and then makes the database larger.
+        if not self._disk_has_room(pages * PAGE_BYTES + 2 * journaled):
             self.room = Room.DISK_FULL
         elif used >= self._max_bytes or (self.room is Room.STORE_FULL and used * 10 > self._max_bytes * 9):
             self.room = Room.STORE_FULL

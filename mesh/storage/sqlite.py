@@ -1,21 +1,28 @@
 """The durable store: one SQLite file in WAL mode, written by one process (R1, R10).
 
-A commit is on the disk when `apply` returns (`synchronous=FULL`). What is slow is never done in one go: trimming and
-collecting take at most `SLICE` rows of a commit, and the rest with the commits after it.
+A commit is on the disk when `apply` returns. What only changes jobs and boards goes to the journal, a file of its own
+(`journal`), and from there to the tables by *folds* (`pending`): when there is much of it, before whatever reads them,
+and when the store is closed or opened. Everything else is a transaction of SQLite (`synchronous=FULL`), which folds
+what is in the journal and writes its own jobs and boards behind it: so a commit is there whole or not at all.
+
+What is slow is never done in one go: trimming and collecting take at most `SLICE` rows of a fold, and the rest with the
+folds after it.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from invitations.fingerprint import fingerprint_text
 from invitations.peers import InvitationRow, PeerRow
+from mesh.board import BoardRow
 from mesh.codec import STORED, pack
-from mesh.effects import Answer, Batch, Query
+from mesh.effects import Answer, Batch, ById, Bytes, Query, Usage
 from mesh.errors import StoreError, StoreFull
 from mesh.opening import Snapshot
 from mesh.room import Room
@@ -26,19 +33,24 @@ from mesh.storage.checkpoints import Checkpoints
 from mesh.storage.checks import owner_of, seal, take, with_check
 from mesh.storage.database import SCARCE_CHECKPOINTS, USUAL_CHECKPOINTS, connect_reader, connect_writer
 from mesh.storage.faults import FAULTS, explained, faults_explained
+from mesh.storage.journal import Journal
 from mesh.storage.lock import StoreLock
 from mesh.storage.mark import COMMITS, LogMark
+from mesh.storage.pending import Pending, packed, put_boards, put_rows, unpacked
 from mesh.storage.queries import Queries
 from mesh.storage.snapshot import take_snapshot
 from mesh.storage.space import Space
 from mesh.storage.sweep import Sweep
+
+FEW: Final = 64
+"""Rows of a fold while the disk is full: each then needs little room in SQLite's log."""
 
 
 class SqliteStore:
     """A `Store` in a file. Every call is made by one thread, the one that opened it.
 
     Args:
-        path: the file; `-wal`, `-shm`, `.lock`, `.mark` and `.ballast` files stand beside it.
+        path: the file; `-wal`, `-shm`, `.journal`, `.lock`, `.mark` and `.ballast` files stand beside it.
         keep_jobs: finished jobs of our own that stay after their horizon, for people to look up, while there is room.
         max_bytes: size of the database from which `room` says that it is full; jobs past their time go before that.
         ballast_bytes: the most that is kept in reserve on the disk; see `space`.
@@ -64,7 +76,10 @@ class SqliteStore:
         self._commits = 0
         self._connection: sqlite3.Connection | None = None
         self._failed: StoreError | None = None
+        self._is_open = False
         self._sweep = Sweep(keep_jobs)
+        self._journal = Journal(path)
+        self._pending = Pending()
         # What the seal covers of each board.
         self._named: dict[int, tuple[object, ...]] = {}
 
@@ -82,12 +97,19 @@ class SqliteStore:
             self._connection = connection
             self._mark.forget()
             self._commits = 0
+            self._space.changed()
             with faults_explained(self._path):
                 self._check_owner(connection)
                 drop_going(connection)
                 boards = Queries(connection).boards()
                 self._named = {board.id: board[:4] for board in boards}
-                return take_snapshot(connection, boards, self._connect_reader)
+                self._take_up_journal(connection)
+            if self._pending:
+                self._fold()
+            with faults_explained(self._path):
+                snapshot = take_snapshot(connection, Queries(connection).boards(), self._connect_reader)
+            self._is_open = True
+            return snapshot
         except BaseException:
             self.close()
             raise
@@ -103,40 +125,131 @@ class SqliteStore:
             )
         take(connection, self._owner)
 
+    def _take_up_journal(self, connection: sqlite3.Connection) -> None:
+        ((mark, folded, known),) = connection.execute(statements.JOURNAL).fetchall()
+        self._pending = Pending(folded)
+        for content in self._journal.open(mark, folded, known):
+            self._pending.keep(*unpacked(content), len(content))
+
     def _connect_reader(self) -> sqlite3.Connection:
         return connect_reader(self._path)
 
     def apply(self, batches: Sequence[Batch]) -> None:
+        self._with_reserve(lambda: self._apply(batches))
+
+    def tidy(self) -> None:
+        # Nobody asked for it: without room for it, it is tried again after another commit.
+        with suppress(StoreFull):
+            if self._sweep.is_late or (self._space.room is Room.DISK_FULL and self._pending):
+                self._fold()
+            elif self._pending.is_long:
+                self._with_reserve(lambda: self._fold_to(self._pending.half()))
+
+    def settle(self) -> None:
+        self._opened()
+        if self._pending or self._sweep.is_new:
+            self._fold()
+
+    def _with_reserve(self, run: Callable[[], None]) -> None:
         try:
-            self._apply(batches)
+            run()
         except StoreFull:
             if not self._space.release():
                 raise
             # What follows writes over its log early, so that the ballast's room is left for what is new.
             self._opened().execute(SCARCE_CHECKPOINTS).fetchall()
-            self._apply(batches)
+            run()
 
     def room(self) -> Room:
         connection = self._opened()
         before = self._space.room
         with faults_explained(self._path):
-            room = self._space.look(connection)
+            room = self._space.look(connection, self._pending.size)
             if (room is Room.DISK_FULL) is not (before is Room.DISK_FULL):
                 connection.execute(SCARCE_CHECKPOINTS if room is Room.DISK_FULL else USUAL_CHECKPOINTS).fetchall()
         return room
 
     def _apply(self, batches: Sequence[Batch]) -> None:
         self._failed = self._failed or self._checkpoints.failure()
-        connection = self._opened()
+        self._opened()
+        # What several batches of the group changed is written once, as the last one leaves it.
+        rows = list({row.seq: row for batch in batches for row in batch.rows}.values())
+        boards = list({board.id: board for batch in batches for board in batch.boards}.values())
+        named = {board.id: board[:4] for board in boards}
+        is_new = not named.items() <= self._named.items()
+        if is_new or any(map(_is_more, batches)):
+            self._write_all(batches, rows, boards, is_new=is_new)
+            self._named |= named
+        else:
+            self._write_down(rows, boards)
+            self._sweep = self._sweep.asked(batches, self._pending.last)
+        self._checkpoints.committed(batches)
+
+    def _write_down(self, rows: list[Row], boards: list[BoardRow]) -> None:
+        if rows or boards:
+            content = packed(rows, boards)
+            self._append(content)
+            self._pending.keep(rows, boards, len(content))
+
+    def _append(self, content: bytes) -> None:
+        try:
+            self._journal.append(self._pending.last + 1, content)
+        except OSError as error:
+            failure = explained(error, self._path)
+            if not isinstance(failure, StoreFull):
+                self._failed = failure
+            raise failure from error
+
+    def _write_all(self, batches: Sequence[Batch], rows: list[Row], boards: list[BoardRow], *, is_new: bool) -> None:
+        # A place of its own: the journal that goes on from here fits no earlier state of the tables.
+        place = self._pending.last + 1
         sweep = self._sweep
+
+        def write(connection: sqlite3.Connection) -> None:
+            nonlocal sweep
+            sweep = sweep.advanced(connection, self._pending, place, tight=self._space.tight)
+            put_boards(connection, boards)
+            changed = [_write(connection, batch) for batch in batches]
+            if is_new or any(changed):
+                seal(connection)
+            put_rows(connection, rows)
+            sweep = sweep.asked(batches, place).advanced(connection, Pending(place), place, tight=self._space.tight)
+            sweep = sweep.let_go(connection, batches, tight=self._space.tight)
+
+        self._commit(write, place)
+        self._sweep = sweep
+
+    def _fold(self) -> None:
+        """Fold everything, and let go of some of what may go.
+
+        Raises:
+            StoreFull: there is no room, and no reserve; what is left in the journal stays there.
+            StoreError: as `apply`.
+        """
+        if self._space.room is Room.DISK_FULL:
+            while (reached := self._pending.few(FEW)) < self._pending.last:
+                self._with_reserve(partial(self._fold_to, reached))
+        self._with_reserve(lambda: self._fold_to(self._pending.last))
+
+    def _fold_to(self, last: int) -> None:
+        sweep = self._sweep
+
+        def write(connection: sqlite3.Connection) -> None:
+            nonlocal sweep
+            sweep = sweep.advanced(connection, self._pending, last, tight=self._space.tight)
+            sweep = sweep.let_go(connection, (), tight=self._space.tight)
+
+        self._commit(write, last if last < self._pending.last else last + 1)
+        self._sweep = sweep
+
+    def _commit(self, write: Callable[[sqlite3.Connection], None], folded: int) -> None:
+        """Make one transaction of what `write` does, after which the tables hold the journal up to `folded`."""
+        connection = self._opened()
         try:
             connection.execute("BEGIN IMMEDIATE")
-            named = {board.id: board[:4] for batch in batches for board in batch.boards}
-            changed = [_write(connection, batch) for batch in batches]
-            if any(changed) or not named.items() <= self._named.items():
-                seal(connection)
-            _write_rows(connection, {row.seq: row for batch in batches for row in batch.rows})
-            sweep = sweep.asked(connection, batches, tight=self._space.tight).advanced(connection)
+            write(connection)
+            connection.execute(statements.PUT_FOLDED, (folded, max(folded, self._pending.last)))
+            connection.execute(statements.SEAL_FOLDED, (folded,))
             connection.execute("COMMIT")
         except FAULTS as error:
             failure = explained(error, self._path)
@@ -147,9 +260,9 @@ class SqliteStore:
         except BaseException:
             self._roll_back(connection)
             raise
-        self._sweep = sweep
-        self._named |= named
-        self._checkpoints.committed(batches)
+        self._pending.forget(folded)
+        self._journal.forget(folded)
+        self._space.changed()
         if not self._commits % COMMITS:
             self._mark.put()
         self._commits += 1
@@ -163,14 +276,25 @@ class SqliteStore:
                 self._failed = self._failed or explained(error, self._path)
 
     def read(self, query: Query) -> Answer:
+        if not isinstance(query, (ById, Bytes, Usage)) or self._sweep.is_new:
+            self.settle()
+        connection = self._opened()
         with faults_explained(self._path):
-            return Queries(self._opened()).read(query)
+            if isinstance(query, ById) and self._pending:
+                return Answer(query, [row for job_id in query.ids for row in self._find(connection, job_id)])
+            return Queries(connection).read(query)
+
+    def _find(self, connection: sqlite3.Connection, job_id: bytes) -> list[Row]:
+        found = self._pending.find(job_id)
+        return Queries(connection).read(ById((job_id,))).rows if found is None else [found]
 
     def list_jobs(self, *, live: bool | None, states: Sequence[int], after: int, limit: int) -> list[Row]:
+        self.settle()
         with faults_explained(self._path):
             return Queries(self._opened()).list_jobs(live=live, states=states, after=after, limit=limit)
 
     def find_short(self, prefix: bytes, limit: int) -> list[Row]:
+        self.settle()
         with faults_explained(self._path):
             return Queries(self._opened()).find_short(prefix, limit)
 
@@ -183,16 +307,25 @@ class SqliteStore:
             return Queries(self._opened()).invitations()
 
     def close(self) -> None:
-        """Close the file and give the lock back; without effect on a store that is not open."""
-        connection, self._connection = self._connection, None
+        """Close the files and give the lock back; without effect on a store that is not open."""
         try:
-            self._checkpoints.close()
-            if connection is not None:
-                connection.close()
-                if self._commits:
-                    self._mark.put()
+            if self._is_open and self._failed is None:
+                # Without room for it the journal stays, and the next opening folds it.
+                with suppress(StoreError):
+                    self.settle()
+                    self._journal.remove()
         finally:
-            self._lock.release()
+            self._is_open = False
+            connection, self._connection = self._connection, None
+            try:
+                self._checkpoints.close()
+                self._journal.close()
+                if connection is not None:
+                    connection.close()
+                    if self._commits:
+                        self._mark.put()
+            finally:
+                self._lock.release()
 
     def _opened(self) -> sqlite3.Connection:
         if self._failed is not None:
@@ -201,20 +334,18 @@ class SqliteStore:
         return self._connection
 
 
-def _write_rows(connection: sqlite3.Connection, rows: dict[int, Row]) -> None:
-    # A job that several batches of the group changed is written once, as the last one leaves it.
-    pending = list(rows.values())
-    start = 0
-    for size, statement in statements.PUT_ROWS:
-        while len(pending) - start >= size:
-            connection.execute(statement, tuple(chain.from_iterable(pending[start : start + size])))
-            start += size
+def _is_more(batch: Batch) -> bool:
+    """Whether a batch changes more than jobs and boards."""
+    return (
+        bool(batch.quarantined or batch.cards or batch.pins or batch.portals or batch.peers or batch.invitations)
+        or batch.incarnations is not None
+        or batch.collect_ms is not None
+        or batch.has_blobs
+    )
 
 
 def _write(connection: sqlite3.Connection, batch: Batch) -> bool:
-    """Write all but the jobs; whether a table under the seal changed."""
-    if batch.boards:
-        connection.executemany(statements.PUT_BOARD, with_check("boards", batch.boards))
+    """Write all but jobs and boards; whether a table under the seal changed."""
     if batch.quarantined:
         connection.executemany(statements.QUARANTINE, [(seq,) for seq in batch.quarantined])
     if batch.has_blobs:

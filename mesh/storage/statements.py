@@ -16,15 +16,19 @@ _ROW: Final = """seq, id, role, state, live, up_board, up_number, down_board, do
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 _VALUES: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-# The id of a `seq` never changes: leaving it out spares its index.
-_REPLACE_ROW: Final = """
-ON CONFLICT (seq) DO UPDATE SET
+_COLUMNS: Final = """
     role = excluded.role, state = excluded.state, live = excluded.live,
     up_board = excluded.up_board, up_number = excluded.up_number,
     down_board = excluded.down_board, down_number = excluded.down_number,
     up_branch = excluded.up_branch, down_branch = excluded.down_branch,
     waiting = excluded.waiting, due_ms = excluded.due_ms, key = excluded.key,
     record = excluded.record, facts = excluded.facts, "check" = excluded."check"
+"""
+# The id of a `seq` never changes: leaving it out spares its index. Should an id come with another `seq` all the same,
+# it goes there: what is in the journal was acknowledged, and a store that could not fold it could not be opened.
+_REPLACE_ROW: Final = f"""
+ON CONFLICT (seq) DO UPDATE SET {_COLUMNS}
+ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, {_COLUMNS}
 """
 _PUT_ROWS: Final = f"INSERT INTO jobs ({_ROW}) VALUES {_VALUES}"
 PUT_ROWS: Final = (
@@ -51,7 +55,11 @@ PUT_PIN: Final = 'INSERT OR REPLACE INTO pins (zone, route, fingerprint, "check"
 PUT_PORTAL: Final = 'INSERT OR REPLACE INTO portals (zone, portal, fingerprint, "check") VALUES (?, ?, ?, ?)'
 PUT_PEER: Final = 'INSERT OR REPLACE INTO peers (fingerprint, zone, record, "check") VALUES (?, ?, ?, ?)'
 PUT_OWNER: Final = 'INSERT INTO owner (place, fingerprint, "check") VALUES (1, ?, ?)'
-PUT_SEAL: Final = 'INSERT OR REPLACE INTO seal (place, "check") VALUES (1, ?)'
+MAKE_SEAL: Final = 'INSERT INTO seal (place, "check", folded) VALUES (1, ?, 0)'
+PUT_SEAL: Final = 'UPDATE seal SET "check" = ? WHERE place = 1'
+MAKE_JOURNAL: Final = "INSERT INTO journal (place, mark, folded, known) VALUES (1, ?, 0, 0)"
+PUT_FOLDED: Final = "UPDATE journal SET folded = ?, known = ? WHERE place = 1"
+SEAL_FOLDED: Final = "UPDATE seal SET folded = ? WHERE place = 1"
 PUT_INVITATION: Final = 'INSERT OR REPLACE INTO invitations (id, record, "check") VALUES (?, ?, ?)'
 
 # -- trimming and collecting ------------------------------------------------------------------------------------------
@@ -67,11 +75,14 @@ WHERE up_board = ? AND up_number > ? AND up_number <= ? AND up_number > 0
     AND live = 0 AND state <> ? AND facts IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM blobs INDEXED BY blobs_owed WHERE owed IS NOT NULL AND blobs.job = jobs.id)
 """
+HAS_BLOBS: Final = "SELECT EXISTS (SELECT 1 FROM blobs)"
+OWED: Final = "SELECT job FROM blobs INDEXED BY blobs_owed WHERE owed IS NOT NULL"
+# But of jobs whose present row is in the journal: it may have other bytes.
 DROP_TRIMMED: Final = """
 DELETE FROM blobs WHERE id IN (
     SELECT blobs.id FROM jobs INDEXED BY jobs_up CROSS JOIN blobs INDEXED BY blobs_job ON blobs.job = jobs.id
     WHERE jobs.up_board = ? AND jobs.up_number > ? AND jobs.up_number <= ? AND jobs.up_number > 0
-        AND jobs.live = 0 AND jobs.facts IS NULL
+        AND jobs.live = 0 AND jobs.facts IS NULL AND jobs.seq NOT IN (SELECT value FROM json_each(?))
 )
 """
 FINISHED: Final = "SELECT COUNT(*) FROM jobs INDEXED BY jobs_over WHERE live = 0 AND role = ?"
@@ -178,7 +189,8 @@ PORTALS: Final = 'SELECT zone, portal, fingerprint, "check" FROM portals'
 PEERS: Final = 'SELECT fingerprint, zone, record, "check" FROM peers'
 INVITATIONS: Final = 'SELECT id, record, "check" FROM invitations'
 OWNER: Final = 'SELECT fingerprint, "check" FROM owner'
-SEAL: Final = 'SELECT "check" FROM seal'
+JOURNAL: Final = "SELECT mark, folded, known FROM journal"
+SEAL: Final = 'SELECT "check", folded FROM seal'
 SEALED: Final = """
 SELECT "check" FROM incarnations UNION ALL SELECT "check" FROM cards UNION ALL SELECT "check" FROM pins
 UNION ALL SELECT "check" FROM portals UNION ALL SELECT "check" FROM peers UNION ALL SELECT "check" FROM invitations

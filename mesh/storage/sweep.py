@@ -1,7 +1,8 @@
-"""Letting go of what is not needed any more (R7), a slice with each commit, so that none takes long."""
+"""Letting go of what is not needed any more (R7), a slice with each fold, so that none takes long."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,11 +12,12 @@ from mesh.effects import Batch
 from mesh.storage import statements
 from mesh.storage.blobs import drop_slices, going
 from mesh.storage.columns import DELETED, DESTINATION, HOP, ORIGIN
+from mesh.storage.pending import Pending, Trim
 
 SLICE: Final = 1_000
-"""Most rows that one commit trims or collects (2,000 took 15 ms); what is left over comes with the next ones."""
+"""Most rows that one fold trims or collects (2,000 took 15 ms); what is left over comes with the next ones."""
 BLOB_SLICES: Final = 12
-"""Slices of blobs that one commit drops, beside as many as it brings: about a millisecond."""
+"""Slices of blobs that one fold drops, beside as many as it brings: about a millisecond."""
 
 _OTHERS: Final = (HOP, DESTINATION)
 _ALL: Final = 1 << 40
@@ -23,65 +25,87 @@ _ALL: Final = 1 << 40
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What is still to be trimmed and collected. A value: a commit that fails leaves the one before it in force.
+    """What is still to be trimmed and collected. A value: a fold that fails leaves the one before it in force.
 
     Attributes:
         keep_jobs: finished jobs of our own that stay after their horizon.
-        trims: (board, after, upto), as in `Batch.trims`.
+        trims: in the order they were asked for.
         collect_ms: jobs whose horizon lies before this may go; None once they are gone.
-        spare: finished jobs of our own that need not stay, when `collect_ms` was asked for.
+        spare: finished jobs of our own that need not stay, as counted when `collect_ms` was asked for; None before.
+        is_new: something was asked for that no fold has seen yet.
+        is_late: more was asked for than one slice takes: there should be a fold soon, of everything.
         going: blobs that were let go of, and still have slices.
-        slices: of them, how many the next commit drops.
     """
 
     keep_jobs: int
-    trims: tuple[tuple[int, int, int], ...] = ()
+    trims: tuple[Trim, ...] = ()
     collect_ms: int | None = None
-    spare: int = 0
+    spare: int | None = None
+    is_new: bool = False
+    is_late: bool = False
     going: tuple[int, ...] = ()
-    slices: int = BLOB_SLICES
 
     def begun(self) -> Sweep:
         """With nothing to do: as it is when a store is opened."""
         return Sweep(self.keep_jobs)
 
-    def asked(self, connection: sqlite3.Connection, batches: Sequence[Batch], *, tight: bool) -> Sweep:
-        """With what `batches`, already written, ask for; where room is `tight`, `keep_jobs` keeps nothing."""
-        trims = [trim for batch in batches for trim in batch.trims]
+    def asked(self, batches: Sequence[Batch], place: int) -> Sweep:
+        """With what `batches` ask for, which were committed at that place of the journal, or before the next."""
+        trims = tuple((*trim, place) for batch in batches for trim in batch.trims)
         times = [batch.collect_ms for batch in batches if batch.collect_ms is not None]
-        sweep = replace(self, trims=(*self.trims, *trims)) if trims else self
-        if any(batch.unneeded or batch.dropped for batch in batches):
-            sweep = replace(sweep, going=(*sweep.going, *going(connection, batches)))
-        if sweep.going:
-            brought = sum(len(batch.slices) for batch in batches)
-            sweep = replace(sweep, slices=_ALL if tight else BLOB_SLICES + brought)
-        if times:
-            (finished,) = connection.execute(statements.FINISHED, (ORIGIN,)).fetchone()
-            sweep = replace(sweep, collect_ms=times[-1], spare=finished if tight else max(0, finished - self.keep_jobs))
-        return sweep
+        sweep = replace(self, trims=self.trims + trims, is_new=True) if trims else self
+        return replace(sweep, collect_ms=times[-1], spare=None, is_new=True) if times else sweep
 
-    def advanced(self, connection: sqlite3.Connection) -> Sweep:
-        """After one slice of the work."""
-        sweep = self
-        if self.going:
-            sweep = replace(self, going=drop_slices(connection, self.going, self.slices))
-        return sweep._swept(connection) if sweep.trims or sweep.collect_ms is not None else sweep
+    def advanced(self, connection: sqlite3.Connection, pending: Pending, last: int, *, tight: bool) -> Sweep:
+        """Fold up to the place `last`, and do a slice of the work, in the transaction that is open. Nothing is
+        collected before everything is folded.
 
-    def _swept(self, connection: sqlite3.Connection) -> Sweep:
-        left = SLICE
-        trims = self.trims
-        while trims and left > 0:
-            board, after, upto = trims[0]
+        Args:
+            connection: of the store.
+            pending: what may be folded.
+            last: a place in it.
+            tight: there is little room: `keep_jobs` keeps nothing.
+        """
+        left, trims, done = SLICE, self.trims, []
+        while trims and trims[0][3] <= last and left > 0:
+            board, after, upto, place = trims[0]
             left, reached = _trim(connection, board, after, upto, left)
-            trims = trims[1:] if reached == upto else ((board, reached, upto), *trims[1:])
-        if self.collect_ms is None or not left:
-            return replace(self, trims=trims)
+            done.append((board, after, reached))
+            trims = trims[1:] if reached == upto else ((board, reached, upto, place), *trims[1:])
+        pending.fold(connection, last, self.trims)
+        if done and connection.execute(statements.HAS_BLOBS).fetchone() == (1,):
+            newer = json.dumps(pending.seqs(last))
+            connection.executemany(statements.DROP_TRIMMED, [(*part, newer) for part in done])
+        is_left = bool(trims) and trims[0][3] <= last
+        is_new = bool(trims) and trims[-1][3] > last
+        sweep = replace(self, trims=trims, is_new=is_new, is_late=is_left or self.collect_ms is not None)
+        if self.collect_ms is None or not left or last < pending.last:
+            return sweep
+        return sweep._collected(connection, self.collect_ms, left, tight=tight)
+
+    def let_go(self, connection: sqlite3.Connection, batches: Sequence[Batch], *, tight: bool) -> Sweep:
+        """With the blobs that `batches`, already written, let go of, and without some of the slices of those that were:
+        as many as are brought, and a few; all of them where there is little room."""
+        gone = self.going
+        if any(batch.unneeded or batch.dropped for batch in batches):
+            gone = (*gone, *going(connection, batches))
+        if not gone:
+            return self
+        brought = sum(len(batch.slices) for batch in batches)
+        left = drop_slices(connection, gone, _ALL if tight else BLOB_SLICES + brought)
+        return replace(self, going=left, is_late=self.is_late or bool(left))
+
+    def _collected(self, connection: sqlite3.Connection, over_ms: int, left: int, *, tight: bool) -> Sweep:
+        spare = self.spare
+        if spare is None:
+            (finished,) = connection.execute(statements.FINISHED, (ORIGIN,)).fetchone()
+            spare = finished if tight else max(0, finished - self.keep_jobs)
         for role in _OTHERS:
-            left -= connection.execute(statements.COLLECT, (role, self.collect_ms, left)).rowcount
-        ours = connection.execute(statements.COLLECT, (ORIGIN, self.collect_ms, min(left, self.spare))).rowcount
+            left -= connection.execute(statements.COLLECT, (role, over_ms, left)).rowcount
+        ours = connection.execute(statements.COLLECT, (ORIGIN, over_ms, min(left, spare))).rowcount
         if left > ours:
-            return replace(self, trims=(), collect_ms=None, spare=0)
-        return replace(self, trims=(), spare=self.spare - ours)
+            return replace(self, collect_ms=None, spare=None, is_late=False)
+        return replace(self, spare=spare - ours)
 
 
 def _trim(connection: sqlite3.Connection, board: int, after: int, upto: int, most: int) -> tuple[int, int]:
@@ -89,6 +113,4 @@ def _trim(connection: sqlite3.Connection, board: int, after: int, upto: int, mos
     last = connection.execute(statements.TRIM_END, (board, after, upto, most - 1)).fetchone()
     reached: int = upto if last is None else last[0]
     done = connection.execute(statements.TRIM, (board, after, reached, DELETED)).rowcount
-    if done:
-        connection.execute(statements.DROP_TRIMMED, (board, after, reached))
     return (most - done if last is None else 0), reached

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, NamedTuple, TypeVar
@@ -122,19 +123,23 @@ class Writer:
         Raises:
             StoreError: the store failed; or whatever else `run` raises.
         """
-        assert self._loop is not None, "the writer is not open"
-        future: asyncio.Future[_T] = self._loop.create_future()
-
-        def done(result: Any) -> None:
-            if future.done():
-                return
-            if isinstance(result, BaseException):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
-
-        self._queue.put(_Call(run, done))
+        future: asyncio.Future[_T] = self._future()
+        self._queue.put(_Call(run, partial(_settle, future)))
         return await future
+
+    async def answer(self, query: Query) -> Answer:
+        """Answer `query`, as `read` does.
+
+        Raises:
+            StoreError: the store failed.
+        """
+        future: asyncio.Future[Answer] = self._future()
+        self.read(query, partial(_settle, future))
+        return await future
+
+    def _future(self) -> asyncio.Future[Any]:
+        assert self._loop is not None, "the writer is not open"
+        return self._loop.create_future()
 
     async def reopen(self) -> Snapshot:
         """Close the store and open it again, after a full disk: what it holds now, to begin anew from.
@@ -181,9 +186,13 @@ class Writer:
             group = self._take()
             ending = None in group
             outcomes = self._carry_out([entry for entry in group if entry is not None])
-            if any(type(entry) is _Commit for entry in group):
+            committed = any(type(entry) is _Commit for entry in group)
+            if committed:
                 outcomes = self._look() + outcomes
             _tell(loop, self._deliver, loop, outcomes)
+            if committed:
+                # Whoever waited was told. What fails here is said to the next one who wants something of the store.
+                self._attempt(self._store.tidy)
         try:
             self._store.close()
         finally:
@@ -257,6 +266,15 @@ class Writer:
 
     def _try_again(self, _: Store) -> None:
         self._failed = None
+
+
+def _settle(future: asyncio.Future[Any], result: object) -> None:
+    if future.done():
+        return
+    if isinstance(result, BaseException):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
 
 
 def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *arguments: object) -> None:

@@ -120,8 +120,8 @@ async def test_a_damaged_row_is_left_out_and_fetched_from_the_neighbours(tmp_pat
         ((job_id, error),) = page.damaged
         assert job_id == handles[2].job_id
         assert handles[2].short in error.message
-        assert await third.jobs(live=None) == page.views
-        # Asking for it was enough: the neighbour was asked, and its copy is as good.
+        # Asking for it was enough: the neighbour was asked, and its copy, which may be here by now, is as good.
+        assert [view for view in await third.jobs(live=None) if view.id != handles[2].id] == page.views
         await watch.end()
         assert await (await third.job(handles[2].id)).result(5) == "n2"
         assert not (await lookup.page(live=None)).damaged

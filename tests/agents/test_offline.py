@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import asyncio
+import signal
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -12,8 +15,11 @@ from agents.records import JobsRecord, Record
 from agents.settings import make_home
 from grammar.errors import MeshError
 from mesh.errors import NoSuchJob, StoreLocked
+from mesh.storage.lock import StoreLock
+from mesh.storage.reader import SqliteReader
 from tests.agents.doors import COMMAND, in_loop, make_cluster, two_agents
 
+ROOT = Path(__file__).resolve().parents[2]
 FAILING = "portal.cluster remove_user jane.admin.org"
 
 
@@ -80,6 +86,40 @@ async def test_reading_gives_what_the_agent_gives(tmp_path: Path) -> None:
     assert listed(house.home, None, ()) == views
     assert listed(house.home, True, ()) == []
     assert [one["state"] for one in listed(house.home, None, ("error",))] == ["error"]
+
+
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from mesh.effects import Batch
+from mesh.storage.sqlite import SqliteStore
+store = SqliteStore(Path(sys.argv[1]))
+store.open()
+for row in store.list_jobs(live=None, states=(), after=0, limit=9):
+    store.apply([Batch(rows=[row._replace(facts=None)])])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@in_loop
+async def test_reading_after_a_kill_brings_the_last_commits_into_the_tables(tmp_path: Path) -> None:
+    async with two_agents(tmp_path) as house:
+        job = await house.portal.put(COMMAND)
+        await job.wait(10)
+        await house.portal.stop()
+        store = house.home / "store.sqlite"
+        dead = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, str(store), cwd=ROOT)
+        assert await dead.wait() == -signal.SIGKILL
+        with SqliteReader(store) as reader:
+            assert reader.is_behind()
+        lock = StoreLock(Path(f"{store}.lock"))
+        lock.take()
+        with pytest.raises(StoreLocked):
+            listed(house.home, None, ())
+        lock.release()
+        assert listed(house.home, None, ()) == [], "of a job without its facts only its id is kept"
+        with SqliteReader(store) as reader:
+            assert not reader.is_behind()
 
 
 DAMAGES = (

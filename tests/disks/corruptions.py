@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Final, NamedTuple
-from unittest.mock import patch
 
-import mesh.ledger
 from mesh.errors import CorruptRow, StoreError
 from mesh.job import Job
 from mesh.lifecycle import State
@@ -25,7 +24,7 @@ from mesh.row import Row
 from tests.disks.crash_images import Plant, scratch
 from tests.disks.damage import DAMAGES, WEIGHTS, Case, Files
 from tests.disks.recording import Recording
-from tests.disks.workload import CHAIN, EMPTY, LIMITS, Chain, Content, Twin, content_of, store_of
+from tests.disks.workload import CHAIN, EMPTY, LIMITS, Chain, Content, Twin, as_kept, content_of, small, store_of
 from tests.mesh.pair import Mesh
 
 ACTS: Final = 150
@@ -49,7 +48,7 @@ class Tally(NamedTuple):
 
 
 class _Lives(NamedTuple):
-    """What a chain left: by agent, the files, those of half way, what is in them, and what was after each commit."""
+    """What a chain left: by agent, the files, those of half way, and what was after each commit."""
 
     files: dict[str, Files]
     older: dict[str, Files]
@@ -75,13 +74,19 @@ class Aftermath(Mesh):
 
     def live(self) -> None:
         """Connect, do all there is to do, and let a while pass."""
-        for ends in pairwise(CHAIN):
-            self.connect(*ends)
-        self.settle()
         for seconds in (0.0, 5.0, 30.0):
+            self._dial()
             self.wait(seconds)
             for name in CHAIN:
                 self.run_all(name)
+        self._dial()
+
+    def _dial(self) -> None:
+        # One that finds the same record refused twice closes the link, and goes on with the next one.
+        for ends in pairwise(CHAIN):
+            if not self.links[frozenset(ends)]:
+                self.connect(*ends)
+        self.settle()
 
     def ends(self) -> dict[bytes, State | str]:
         """The state of every job at its origin."""
@@ -120,7 +125,7 @@ def first_life(folder: Path, seed: int) -> _Lives:
     return _Lives(files, older, {name: twin.states for name, twin in twins.items()}, chain.now_ms + LATER_MS)
 
 
-def damage_much(seed: int, times: int, plant: Plant = nullcontext, *, only: str = "") -> Tally:
+def damage_much(seed: int, times: int, plant: Plant = nullcontext, *, only: str = "", where: str = "") -> Tally:
     """Damage the stores of a seed's chain in `times` ways, one at a time.
 
     Args:
@@ -128,10 +133,11 @@ def damage_much(seed: int, times: int, plant: Plant = nullcontext, *, only: str 
         times: how many.
         plant: a bug that is at work meanwhile.
         only: a kind of damage; there is no other then, and the first thing that is wrong is the last.
+        where: the part that is damaged, in the same way.
     """
     counts: Counter[str] = Counter()
     violations: list[str] = []
-    with scratch() as made, patch.object(mesh.ledger, "TRIM", 4):
+    with scratch() as made, small():
         folder = Path(made)
         lives = first_life(folder, seed)
         expected = _ends(folder, lives, seed)
@@ -139,19 +145,22 @@ def damage_much(seed: int, times: int, plant: Plant = nullcontext, *, only: str 
         for number in range(times):
             victim = draw.choice(CHAIN)
             case = Case(lives.files[victim], lives.older[victim], lives.files[draw.choice(sorted({*CHAIN} - {victim}))])
-            part = "log" if case.files.log and draw.random() < 0.25 else "database"
+            part = where or draw.choices(("database", "log", "journal"), (6, 2, 2))[0]
+            if not getattr(case.files, part):
+                part = "database"
             name = only or draw.choices(list(DAMAGES), WEIGHTS)[0]
-            foreign_log = name == "file_of_another_agent" and part == "log"
-            if name in _WHOLE and not foreign_log:
+            foreign_log = name == "file_of_another_agent" and part != "database"
+            if name in _WHOLE and part != "journal" and not foreign_log:
                 # The mark tells the log of another store, but not an older copy of the same one, nor another database
                 # under it: those are found out by owner, seal or indexes, but not if the log holds whole tables of
                 # jobs and nothing else.
-                case = Case(Files(case.files.database, b""), case.older, case.others)
+                case = Case(replace(case.files, log=b""), case.older, case.others)
                 part = "database"
             damaged = case.files.replaced(part, DAMAGES[name](getattr(case.files, part), case, part, draw))
             with plant():
                 verdict = _Trial(folder, lives, seed, victim, damaged, expected).run(
-                    rolled_back=(part == "log" and not foreign_log) or name in _OLD_COPIES
+                    rolled_back=(part == "log" and not foreign_log) or name in _OLD_COPIES,
+                    part=part,
                 )
             counts[verdict.fate] += 1
             label = f"seed {seed}, damage {number} ({name} {part} of {victim})"
@@ -205,26 +214,32 @@ class _Trial:
         self._path = folder / f"{victim}.sqlite"
         self._before = {row.id: tuple(State)[row.state] for row in lives.states["origin"][-1].rows}
 
-    def run(self, *, rolled_back: bool) -> Verdict:
-        """Look at the store, then let the chain live on with it."""
+    def run(self, *, rolled_back: bool, part: str) -> Verdict:
+        """Look at the store, then let the chain live on with it.
+
+        Args:
+            rolled_back: it may be an older one, and nobody notices before its neighbours do.
+            part: what was damaged. Of the journal the last commits may be gone, as a cut leaves it, and nothing else.
+        """
         _put_back(self._folder, self._lives)
         self._damaged.write(self._path)
         try:
             content = self._content()
             states = self._lives.states[self._victim]
-            if content == states[-1]:
-                return Verdict("harmless", [])
-            if content in states:
-                wrong = (
-                    [] if rolled_back or content == EMPTY else ["the database is as it was before, and nobody says so"]
-                )
-                return Verdict("rolled_back", wrong + self._go_on(None)[1])
             last = states[-1]
+            held = [state for state in states if as_kept(content, state) == state]
+            if last in held:
+                return Verdict("harmless", [])
+            if held:
+                noticed = rolled_back or part == "journal" or content == EMPTY
+                wrong = [] if noticed else ["the database is as it was before, and nobody says so"]
+                return Verdict("rolled_back", wrong + self._go_on(None)[1])
+            content = as_kept(content, last)
             if content._replace(boards=()) == last._replace(boards=()) and _each_in(content, states):
                 # Boards as they once were: the positions in them are judged as those of a restored store are.
                 self._go_on(None)
                 return Verdict("rolled_back", [])
-            if rolled_back:
+            if rolled_back and part != "journal":
                 # Damage to the last commit in a log looks as if a cut had torn it, and is believed to be that; what
                 # was written back of it already stays. Nothing is refused then, and nothing may break.
                 self._go_on(None)

@@ -20,17 +20,18 @@ SECTOR: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files of one store: the database, its write-ahead log and the mark of that, b"" for none."""
+    """The files of one store: the database, its write-ahead log, the mark of that and the journal, b"" for none."""
 
     database: bytes
     log: bytes
     mark: bytes = b""
+    journal: bytes = b""
 
     @classmethod
     def read(cls, path: Path) -> Files:
         """The files at `path` as a process that dies leaves them."""
-        log, mark = Path(f"{path}-wal"), Path(f"{path}.mark")
-        return cls(path.read_bytes(), *(file.read_bytes() if file.exists() else b"" for file in (log, mark)))
+        others = (Path(f"{path}{ending}") for ending in ("-wal", ".mark", ".journal"))
+        return cls(path.read_bytes(), *(file.read_bytes() if file.exists() else b"" for file in others))
 
     def write(self, path: Path) -> None:
         """Put them at `path`, in place of any others."""
@@ -38,6 +39,7 @@ class Files:
             (path, self.database),
             (Path(f"{path}-wal"), self.log),
             (Path(f"{path}.mark"), self.mark),
+            (Path(f"{path}.journal"), self.journal),
         ):
             file.unlink(missing_ok=True)
             if content or file == path:
@@ -46,7 +48,7 @@ class Files:
         Path(f"{path}-shm").unlink(missing_ok=True)
 
     def replaced(self, part: str, content: bytes) -> Files:
-        """With another database or log."""
+        """With another database, log or journal."""
         return replace(self, **{part: content})
 
 
@@ -66,7 +68,7 @@ class Case:
 
 
 Damage = Callable[[bytes, Case, str, Random], bytes]
-"""Gives the damaged content of one part ("database" or "log") of a case."""
+"""Gives the damaged content of one part ("database", "log" or "journal") of a case."""
 
 
 def _patched(content: bytes, start: int, data: bytes) -> bytes:
@@ -110,7 +112,7 @@ def emptied(content: bytes, case: Case, part: str, random: Random) -> bytes:
 
 
 def pages_swapped(content: bytes, case: Case, part: str, random: Random) -> bytes:
-    head, size = (0, PAGE) if part == "database" else (HEAD, FRAME)
+    head, size = {"database": (0, PAGE), "log": (HEAD, FRAME), "journal": (0, SECTOR)}[part]
     one, other = sorted(head + random.randrange(max(1, (len(content) - head) // size)) * size for _ in range(2))
     swapped = _patched(content, one, content[other : other + size])
     return _patched(swapped, other, content[one : one + size])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
-from tests.disks.recording import Create, Delete, Event, Mark, Sync, Truncate, Write
+from tests.disks.recording import Create, Delete, Event, Mark, Sync, SyncNames, Truncate, Write
 
 SECTOR: Final = 512
 
@@ -52,6 +52,8 @@ class Disk:
             case Sync(path, folder):
                 self._names[path].sync()
                 self._sync_names(folder)
+            case SyncNames():
+                self._sync_names(True)
             case Mark():
                 pass
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields
 from hashlib import blake2b
@@ -16,7 +16,8 @@ import mesh.storage.sqlite
 from mesh.effects import Batch
 from mesh.job import Job, PlaceOn
 from mesh.row import Row
-from mesh.storage import checks, database, queries, snapshot, statements
+from mesh.storage import checks, database, journal, queries, snapshot, statements
+from mesh.storage.journal import Journal
 from mesh.storage.sqlite import SqliteStore
 from tests.disks.crash_images import IMAGE, Plant
 from tests.disks.recording import Recording
@@ -92,6 +93,49 @@ def leftovers_removed() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def journal_never_synced() -> Iterator[None]:
+    """A commit is acknowledged when the system has it, and not the disk."""
+    with patch.object(Journal, "_sync", lambda _: None):
+        yield
+
+
+@contextmanager
+def folded_in_two_transactions() -> Iterator[None]:
+    """The tables are said to hold what is written to them a transaction later."""
+    commit = SqliteStore._commit
+
+    def twice(store: SqliteStore, write: Callable[[sqlite3.Connection], None], folded: int) -> None:
+        connection = store._opened()
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(statements.PUT_FOLDED, (folded, folded))
+        connection.execute(statements.SEAL_FOLDED, (folded,))
+        connection.execute("COMMIT")
+        commit(store, write, folded)
+
+    with patch.object(SqliteStore, "_commit", twice):
+        yield
+
+
+@contextmanager
+def read_without_a_fold() -> Iterator[None]:
+    """Queries are answered from the tables as they are."""
+    with patch.object(SqliteStore, "settle", lambda _: None):
+        yield
+
+
+@contextmanager
+def entries_written_over() -> Iterator[None]:
+    """The journal begins anew before what is in it is in the tables."""
+    place = Journal._room_for
+
+    def at_the_start(made: Journal, size: int) -> int:
+        return 0 if made._at > 1_024 else place(made, size)
+
+    with patch.object(Journal, "_room_for", at_the_start):
+        yield
+
+
 LOSING: Mapping[str, Plant] = MappingProxyType(
     {
         plant.__name__: plant
@@ -102,6 +146,10 @@ LOSING: Mapping[str, Plant] = MappingProxyType(
             acknowledged_before_the_commit,
             two_transactions,
             leftovers_removed,
+            journal_never_synced,
+            folded_in_two_transactions,
+            read_without_a_fold,
+            entries_written_over,
         )
     }
 )
@@ -150,15 +198,47 @@ def seal_believed() -> Iterator[None]:
         yield
 
 
-BELIEVED: Mapping[str, tuple[Plant, str]] = MappingProxyType(
+@contextmanager
+def journal_believed() -> Iterator[None]:
+    """An entry of the journal is taken for what was written, whatever is in it."""
+
+    def believed(data: bytes, start: int) -> int:
+        if start + journal._BEFORE > len(data):
+            return 0
+        end = start + journal._BEFORE + int(journal._HEAD.unpack_from(data, start)[3])
+        return end if end <= len(data) else 0
+
+    with patch.object(journal, "_end_of", believed):
+        yield
+
+
+@contextmanager
+def gaps_passed_over() -> Iterator[None]:
+    """An entry of the journal that is missing is no matter."""
+
+    def passed(made: Journal, mark: bytes, folded: int, known: int) -> list[bytes]:
+        while True:
+            try:
+                return opened(made, mark, folded, 0)
+            except sqlite3.DatabaseError:
+                folded += 1
+
+    opened = Journal.open
+    with patch.object(Journal, "open", passed):
+        yield
+
+
+BELIEVED: Mapping[str, tuple[Plant, str, str]] = MappingProxyType(
     {
-        plant.__name__: (plant, damage)
-        for plant, damage in (
-            (rows_believed, "row_flipped"),
-            (tables_believed, "name_flipped"),
-            (trees_believed, "page_from_before"),
-            (seal_believed, "page_from_before"),
+        plant.__name__: (plant, damage, part)
+        for plant, damage, part in (
+            (rows_believed, "row_flipped", ""),
+            (tables_believed, "name_flipped", ""),
+            (trees_believed, "page_from_before", ""),
+            (seal_believed, "page_from_before", ""),
+            (journal_believed, "row_flipped", "journal"),
+            (gaps_passed_over, "sector_garbled", "journal"),
         )
     }
 )
-"""Bugs by which damage is not noticed, and the kind of damage that hits them most often."""
+"""Bugs by which damage is not noticed, the kind of damage that hits them most often, and where ("" for anywhere)."""

@@ -5,6 +5,8 @@ very library that Python's `sqlite3` uses is one whose functions note the call a
 code under test knows nothing of it. Memory of the shared index (`-shm`) is not noted: a power cut takes it away.
 
 SQLite's own crash tests work alike (src/test6.c in its repository).
+
+The journal is written without SQLite: what it asks of the system is noted on the way.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ from contextlib import contextmanager
 from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_int, c_int64, c_void_p
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
+from unittest.mock import patch
+
+from mesh.storage import journal
 
 _OK: Final = 0
 _FILE: Final = c_void_p
@@ -94,6 +99,13 @@ class Sync:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncNames:
+    """The names in the folder of `path` were made durable, and nothing else."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Create:
     """A file began to be."""
 
@@ -117,7 +129,7 @@ class Mark:
     value: int
 
 
-Event = Write | Truncate | Sync | Create | Delete | Mark
+Event = Write | Truncate | Sync | SyncNames | Create | Delete | Mark
 
 
 class Recording:
@@ -228,14 +240,56 @@ class _Shim:
         return table
 
 
+class _System:
+    """`os` for the journal: notes and passes on."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._files: dict[int, str] = {}
+        self._made = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def open(self, path: str | os.PathLike[str], flags: int, mode: int = 0o777) -> int:
+        descriptor = os.open(path, flags, mode)
+        if flags & os.O_CREAT:
+            self._files[descriptor] = self._made = os.fspath(path)
+            self._recording.opened(os.fspath(path))
+        return descriptor
+
+    def pwrite(self, descriptor: int, data: memoryview, offset: int) -> int:
+        written = os.pwrite(descriptor, data, offset)
+        self._recording.events.append(Write(self._files[descriptor], offset, bytes(data[:written])))
+        return written
+
+    def fdatasync(self, descriptor: int) -> None:
+        os.fdatasync(descriptor)
+        self._recording.events.append(Sync(self._files[descriptor], False))
+
+    def ftruncate(self, descriptor: int, size: int) -> None:
+        os.ftruncate(descriptor, size)
+        self._recording.events.append(Truncate(self._files[descriptor], size))
+
+    def fsync(self, descriptor: int) -> None:
+        """Of the folder, right after the journal was made in it."""
+        os.fsync(descriptor)
+        self._recording.events.append(SyncNames(self._made))
+
+    def unlink(self, path: str | os.PathLike[str]) -> None:
+        os.unlink(path)  # noqa: PTH108
+        self._recording.removed(os.fspath(path), False)
+
+
 @contextmanager
 def recorded() -> Iterator[Recording]:
-    """Note everything that SQLite does in this process, for as long as this lasts; all files are closed before its
-    end, and none was open before it."""
+    """Note everything that SQLite and the journal do in this process, for as long as this lasts; all files are closed
+    before its end, and none was open before it."""
     recording = Recording()
     shim = _Shim(recording)
     shim.install()
     try:
-        yield recording
+        with patch.object(journal, "os", _System(recording)):
+            yield recording
     finally:
         shim.remove()

@@ -27,9 +27,9 @@ def _damaged(seed: int) -> Tally:
 
 
 def _hunted(name: str) -> tuple[str, int, str]:
-    plant, damage = BELIEVED[name]
+    plant, damage, part = BELIEVED[name]
     for seed in range(BUDGET):
-        found = damage_much(seed, EACH, plant, only=damage).violations
+        found = damage_much(seed, EACH, plant, only=damage, where=part).violations
         if found:
             return name, seed + 1, found[0]
     return name, BUDGET, ""

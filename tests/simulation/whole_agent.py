@@ -104,6 +104,9 @@ class LoopWriter:
         self._put(work)
         return await future
 
+    async def answer(self, query: Query) -> Any:
+        return await self.call(lambda store: store.read(query))
+
     async def close(self) -> None:
         if not self.dead:
             await self.call(lambda store: None)

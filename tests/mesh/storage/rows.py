@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 from invitations.peers import InvitationRow, PeerRow
@@ -13,11 +14,15 @@ from mesh.limits import Limits
 from mesh.row import Row
 from mesh.storage.columns import DELETED, HOP
 from mesh.storage.contract import Store
+from mesh.storage.reader import SqliteReader
+from mesh.storage.sqlite import SqliteStore
 
 PENDING = tuple(State).index(State.PENDING)
 COMPLETE = tuple(State).index(State.COMPLETE)
 ERROR = tuple(State).index(State.ERROR)
 TOMBSTONE = DELETED
+PINS = [("lab", "a.b", b"f" * 20)]
+"""In a batch, has it made by a transaction of SQLite."""
 START_MS = 1_700_000_000_000
 
 
@@ -100,5 +105,33 @@ def put(store: Store, *rows: Row, **parts: Any) -> None:
     store.apply([Batch(rows=list(rows), **parts)])
 
 
+def put_down(store: Store, *rows: Row, **parts: Any) -> None:
+    """Apply one batch, and have it in the tables."""
+    put(store, *rows, **parts)
+    store.settle()
+
+
+def die(store: SqliteStore) -> None:
+    """Leave a store as its process leaves it that dies: nothing is brought to an end."""
+    store._lock.release()
+    store._is_open = False
+    store.close()
+
+
 def seqs(rows: list[Row]) -> list[int]:
     return [found.seq for found in rows]
+
+
+def listed(store: Store) -> list[Row]:
+    """Every job, in the order they came."""
+    return store.list_jobs(live=None, states=(), after=0, limit=1_000)[::-1]
+
+
+def in_tables(path: Path) -> list[int]:
+    """The jobs that a reader sees beside the store, or without one, newest first."""
+    with SqliteReader(path) as reader:
+        return seqs(reader.list_jobs(live=None, states=(), after=0, limit=1_000))
+
+
+def journal_of(path: Path) -> Path:
+    return Path(f"{path}.journal")

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from mesh.effects import Batch, ById
+from mesh.blobs import Key
+from mesh.effects import Batch, ById, Bytes
 from mesh.errors import StoreError
 from mesh.storage.beside import Beside
 from mesh.storage.memory import MemoryStore
 from mesh.storage.sqlite import SqliteStore
 from mesh.storage.writer import Writer
-from tests.mesh.storage.rows import board, job_id, row, seqs
+from tests.mesh.storage.rows import board, in_tables, job_id, row, seqs
 
 
 async def committed(writer: Writer, batch: Batch) -> None:
@@ -55,6 +56,25 @@ def test_what_was_handed_to_the_writer_before_is_seen(tmp_path: Path) -> None:
             writer.commit(Batch(rows=[row(seq)], boards=[board(1), board(2)]), lambda _: None)
             found = await beside.call(lambda reads: reads.list_jobs(live=None, states=(), after=0, limit=1))
             assert seqs(found) == [seq]
+        await beside.close()
+        await writer.close()
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "memory"])
+def test_what_needs_no_fold_is_read_without_one(tmp_path: Path, kind: str) -> None:
+    async def test() -> None:
+        store = SqliteStore(tmp_path / "store.sqlite") if kind == "sqlite" else MemoryStore()
+        writer = Writer(store)
+        await writer.open()
+        beside = Beside(writer, store.path)
+        await committed(writer, Batch(boards=[board(1), board(2)]))
+        writer.commit(Batch(rows=[row(1)]), lambda _: None)
+        assert (await beside.read(ById((job_id(1), job_id(2))))).rows == [row(1)]
+        assert (await beside.read(Bytes(Key(job_id(1), 5, b"h" * 20), 0, 0, 9))).slices == ()
+        if kind == "sqlite":
+            assert in_tables(tmp_path / "store.sqlite") == []
         await beside.close()
         await writer.close()
 

@@ -211,6 +211,7 @@ def test_what_goes_is_gone_at_once_and_its_slices_some_with_each_commit(path: Pa
     assert left() == (2, 2 * slices - 3 * BLOB_SLICES), "as many more as it brings, and the first blob is gone"
     for _ in range(2):
         put(store, row(2))
+        store.tidy()
     assert left() == (2 - 1, 1)
     assert [one.id for one in reopened(store).blobs] == []
     store.close()

@@ -11,7 +11,7 @@ from mesh.errors import StoreError
 from mesh.storage.database import connect_writer
 from mesh.storage.log import lost_commits
 from mesh.storage.sqlite import SqliteStore
-from tests.mesh.storage.rows import board, large_row, put
+from tests.mesh.storage.rows import board, large_row, put_down
 
 FRAME = 24 + 4096
 HEAD = 32
@@ -23,7 +23,7 @@ def left(path: Path) -> bytearray:
     store = SqliteStore(path)
     store.open()
     for seq in range(1, 6):
-        put(store, large_row(seq), boards=[board(1, last=seq)])
+        put_down(store, large_row(seq), boards=[board(1, last=seq)])
     database, log = path.read_bytes(), Path(f"{path}-wal").read_bytes()
     store.close()
     path.write_bytes(database)

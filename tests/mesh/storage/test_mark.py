@@ -15,7 +15,7 @@ from mesh.storage.log import first_salt
 from mesh.storage.mark import COMMITS, LogMark
 from mesh.storage.reader import SqliteReader
 from mesh.storage.sqlite import SqliteStore
-from tests.mesh.storage.rows import board, put, row, seqs
+from tests.mesh.storage.rows import board, put_down, row, seqs
 
 PARTS = ("", "-wal", ".mark")
 
@@ -27,7 +27,7 @@ def killed(folder: Path, first: int) -> Path:
     store = SqliteStore(path)
     for start in (first, first + 5):
         store.open()
-        put(store, *(row(seq) for seq in range(start, start + 5)), boards=[board(1), board(2)])
+        put_down(store, *(row(seq) for seq in range(start, start + 5)), boards=[board(1), board(2)])
         if start == first:
             store.close()
     left = folder / "left"
@@ -71,7 +71,7 @@ def test_the_log_of_another_store_is_refused_and_nothing_is_changed(tmp_path: Pa
     if other == "closed":
         store = SqliteStore(path)
         store.open()
-        put(store, row(50))
+        put_down(store, row(50))
         store.close()
     log = Path(f"{path}-wal")
     own, before = log.read_bytes() if log.exists() else b"", path.read_bytes()
@@ -92,12 +92,12 @@ def test_a_log_that_begins_anew_is_still_its_own(tmp_path: Path) -> None:
     path = tmp_path / "store"
     store = SqliteStore(path)
     store.open()
-    put(store, row(1))
+    put_down(store, row(1))
     salts = set[int | None]()
     for seq in range(2, 8):
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
-        put(store, row(seq))
+        put_down(store, row(seq))
         salts.add(first_salt(path))
         LogMark(path).check()
     assert len(salts) > 3, "it did begin anew"
@@ -114,7 +114,7 @@ def test_a_log_is_marked_again_before_its_mark_is_too_old(tmp_path: Path, monkey
     store.open()
     for seq in range(1, 9):
         made.append(seq)
-        put(store, row(seq))
+        put_down(store, row(seq))
     assert marked == [1, 4, 7]
     store.close()
 
@@ -135,7 +135,7 @@ def test_while_the_first_commit_is_not_made_there_is_no_mark(tmp_path: Path) -> 
     store = SqliteStore(path)
     store.open()
     assert not Path(f"{path}.mark").exists()
-    put(store, row(30))
+    put_down(store, row(30))
     assert Path(f"{path}.mark").stat().st_mode & 0o077 == 0
     store.close()
 

@@ -13,10 +13,12 @@ from mesh.storage import statements
 from mesh.storage.database import connect_writer
 
 # Plans that may read a whole index, or the table from its newest end until enough is found.
-SCANS = frozenset({"FIND_SHORT", "LIST_ALL", "LIST_FINISHED", "IDS", "KEYS", "COUNT_UP", "COUNT_DOWN"})
+SCANS = frozenset(
+    {"FIND_SHORT", "LIST_ALL", "LIST_FINISHED", "IDS", "KEYS", "COUNT_UP", "COUNT_DOWN"} | {"HAS_BLOBS", "OWED"}
+)
 SMALL = frozenset(
     {"BOARDS", "INCARNATIONS", "FORGET_INCARNATIONS", "CARDS", "PINS", "PORTALS", "PEERS", "INVITATIONS"}
-    | {"NAMED", "OWNER", "SEAL", "SEALED", "TABLES"}
+    | {"NAMED", "OWNER", "SEAL", "SEALED", "TABLES", "JOURNAL"}
 )
 NAMES = sorted(
     name

@@ -10,14 +10,14 @@ from mesh.effects import ById, Numbered
 from mesh.errors import StoreError
 from mesh.storage.reader import SqliteReader
 from mesh.storage.sqlite import SqliteStore
-from tests.mesh.storage.rows import board, invitation, job_id, peer, put, row, seqs
+from tests.mesh.storage.rows import board, die, invitation, job_id, journal_of, peer, put, put_down, row, seqs
 
 
 def test_a_reader_sees_each_commit_of_the_agent_beside_it(sqlite: SqliteStore, path: Path) -> None:
-    put(sqlite, row(1, down_number=5))
+    put_down(sqlite, row(1, down_number=5))
     with SqliteReader(path) as reader:
         assert seqs(reader.read(Numbered(2, 1, 0, 9, 9)).rows) == [1]
-        put(sqlite, row(2, down_number=6))
+        put_down(sqlite, row(2, down_number=6))
         assert seqs(reader.read(Numbered(2, 1, 0, 9, 9)).rows) == [1, 2]
 
 
@@ -39,8 +39,28 @@ def test_a_reader_holds_no_writer_up(sqlite: SqliteStore, path: Path) -> None:
         reader.boards()
         sqlite.close()
         sqlite.open()
-        put(sqlite, row(1))
+        put_down(sqlite, row(1))
         assert seqs(reader.list_jobs(live=True, states=(), after=0, limit=5)) == [1]
+
+
+def test_a_reader_tells_that_jobs_are_not_in_the_tables(sqlite: SqliteStore, path: Path) -> None:
+    with SqliteReader(path) as reader:
+        assert not reader.is_behind()
+        put(sqlite, boards=[board(1, last=7)])
+        assert not reader.is_behind(), "no job is"
+        put(sqlite, row(1))
+        assert reader.is_behind()
+        sqlite.settle()
+        assert not reader.is_behind()
+        put(sqlite, row(2))
+        die(sqlite)
+        assert reader.is_behind()
+        journal_of(path).write_bytes(b"")
+        assert not reader.is_behind(), "as a power cut may leave it"
+        sqlite.open()
+        put(sqlite, row(3))
+        sqlite.close()
+        assert not reader.is_behind()
 
 
 def test_a_reader_finds_a_path_with_odd_characters(tmp_path: Path) -> None:

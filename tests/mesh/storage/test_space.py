@@ -160,8 +160,8 @@ def test_on_a_full_disk_commits_go_on_from_the_ballast(small_disk: Path) -> None
         # Every job ends: its row is written again, and its Outcome with it.
         put(store, large_row(seq, role=DESTINATION, live=0, due_ms=10))
         assert store.room() is Room.DISK_FULL
-    assert not (small_disk / "store.sqlite.ballast").exists()
     assert len(store.list_jobs(live=False, states=(), after=0, limit=200)) == 100
+    assert not (small_disk / "store.sqlite.ballast").exists()
     store.close()
     store.open()
     assert len(store.list_jobs(live=False, states=(), after=0, limit=200)) == 100, "and they are on the disk"
@@ -225,7 +225,7 @@ def test_a_store_at_its_size_is_full_until_jobs_past_their_time_are_collected(tm
     assert store.room() is Room.STORE_FULL, "none is past its time: each is still needed to know it again"
     before = len(store.list_jobs(live=None, states=(), after=0, limit=10_000))
     put(store, large_row(next(seqs), role=ORIGIN, live=0, due_ms=5_000), collect_ms=1_000)
-    put(store)
+    store.tidy()
     left = store.list_jobs(live=None, states=(), after=0, limit=10_000)
     assert before > 1_000
     assert [found.due_ms for found in left] == [5_000], "only what is past its time, though keep_jobs would keep all"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
@@ -16,8 +17,22 @@ import pytest
 
 from mesh.effects import Batch, ById, Numbered
 from mesh.errors import StoreError, StoreFull, StoreLocked
+from mesh.room import Room
 from mesh.storage.sqlite import SqliteStore
-from tests.mesh.storage.rows import board, job_id, large_row, put, row, seqs
+from tests.mesh.storage.rows import (
+    PINS,
+    board,
+    die,
+    in_tables,
+    job_id,
+    journal_of,
+    large_row,
+    listed,
+    put,
+    put_down,
+    row,
+    seqs,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -122,7 +137,7 @@ def test_a_full_disk_keeps_nothing_of_the_commit(full: SimpleNamespace) -> None:
     store = full.store
     put(store, large_row(1))
     with pytest.raises(StoreFull) as raised:
-        store.apply([Batch(rows=[large_row(2)]), Batch(rows=[large_row(seq) for seq in range(3, 200)])])
+        store.apply([Batch(rows=[large_row(2)]), Batch(rows=[large_row(seq) for seq in range(3, 200)], pins=PINS)])
     assert "free space" in raised.value.fix
     assert seqs(store.list_jobs(live=None, states=(), after=0, limit=500)) == [1]
 
@@ -130,10 +145,10 @@ def test_a_full_disk_keeps_nothing_of_the_commit(full: SimpleNamespace) -> None:
 def test_a_store_goes_on_after_a_full_disk(full: SimpleNamespace) -> None:
     store = full.store
     with pytest.raises(StoreFull):
-        put(store, *(large_row(seq) for seq in range(1, 200)))
-    put(store, large_row(1))
+        put(store, *(large_row(seq) for seq in range(1, 200)), pins=PINS)
+    put(store, large_row(1), pins=PINS)
     full.grow()
-    put(store, *(large_row(seq) for seq in range(1, 200)))
+    put(store, *(large_row(seq) for seq in range(1, 200)), pins=PINS)
     assert len(store.list_jobs(live=None, states=(), after=0, limit=500)) == 199
 
 
@@ -142,19 +157,88 @@ def test_what_a_failed_commit_would_have_trimmed_is_not_forgotten(full: SimpleNa
     put(store, row(1, live=0, up_number=5))
     trim = Batch(trims=[(1, 0, 5)])
     with pytest.raises(StoreFull):
-        store.apply([trim, Batch(rows=[large_row(seq) for seq in range(2, 200)])])
+        store.apply([trim, Batch(rows=[large_row(seq) for seq in range(2, 200)], pins=PINS)])
     assert store.read(ById((job_id(1),))).rows[0].facts is not None
     store.apply([trim])
     assert store.read(ById((job_id(1),))).rows[0].facts is None
 
 
+@pytest.mark.interpreted
+def test_a_journal_without_room_keeps_nothing_of_the_commit(
+    sqlite: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    put(sqlite, row(1))
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(StoreFull):
+        put(sqlite, row(2))
+    monkeypatch.undo()
+    assert listed(sqlite) == [row(1)]
+    put(sqlite, row(3))
+    die(sqlite)
+    sqlite.open()
+    assert listed(sqlite) == [row(1), row(3)]
+
+
+def test_a_fold_without_room_is_tried_again(full: SimpleNamespace, path: Path) -> None:
+    store, rows = full.store, [large_row(seq) for seq in range(1, 200)]
+    put(store, *rows)
+    with pytest.raises(StoreFull):
+        store.settle()
+    with pytest.raises(StoreFull):
+        store.read(Numbered(1, 1, 0, 9, 9))
+    assert store.read(ById((job_id(7),))).rows == [large_row(7)]
+    put(store, large_row(200))
+    store.tidy()
+    store.close()
+    assert journal_of(path).exists(), "it stays, and is folded when there is room"
+    store.open()
+    assert listed(store) == [*rows, large_row(200)]
+
+
+def test_on_a_full_disk_a_few_are_folded_at_a_time(sqlite: SqliteStore, path: Path) -> None:
+    for seq in range(1, 200, 20):
+        put(sqlite, *(row(one) for one in range(seq, seq + 20)))
+    folded: list[int] = []
+
+    class Counting(Spy):
+        def execute(self, statement: str, *arguments: Any) -> Any:
+            if statement == "COMMIT":
+                folded.append(len(in_tables(path)))
+            return super().execute(statement, *arguments)
+
+    assert sqlite._connection is not None
+    sqlite._connection = Counting(sqlite._connection, "", 0)  # type: ignore[assignment]
+    sqlite._space.room = Room.DISK_FULL
+    sqlite.tidy()
+    assert folded == [0, 60, 120, 180]
+    assert len(listed(sqlite)) == 200
+
+
 # --- a disk that fails ---
+
+
+@pytest.mark.interpreted
+def test_a_failed_fsync_of_the_journal_stops_the_store(sqlite: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    with pytest.raises(StoreError, match="has to stop") as raised:
+        put(sqlite, row(1))
+    assert not isinstance(raised.value, StoreFull)
+    monkeypatch.undo()
+    for again in (lambda: put(sqlite, row(2)), lambda: listed(sqlite), sqlite.settle):
+        with pytest.raises(StoreError, match="has to stop"):
+            again()
 
 
 def test_a_failed_fsync_stops_the_store(sqlite: SqliteStore, connection: sqlite3.Connection) -> None:
     sqlite._connection = Spy(connection, "COMMIT", sqlite3.SQLITE_IOERR_FSYNC)  # type: ignore[assignment]
     with pytest.raises(StoreError, match="has to stop") as raised:
-        put(sqlite, row(1))
+        put(sqlite, row(1), pins=PINS)
     assert not isinstance(raised.value, StoreFull)
     sqlite._connection = connection
     with pytest.raises(StoreError, match="has to stop"):
@@ -182,9 +266,11 @@ def test_a_roll_back_that_fails_stops_the_store(sqlite: SqliteStore, connection:
 
 
 def test_an_id_belongs_to_one_job(sqlite: SqliteStore) -> None:
-    put(sqlite, row(1))
-    with pytest.raises(StoreError, match="UNIQUE"):
-        put(sqlite, row(2, id=job_id(1)))
+    """That it never has two is the engine's duty; a store that were given two could be opened all the same."""
+    put_down(sqlite, row(1), row(3))
+    put_down(sqlite, row(2, id=job_id(1)))
+    assert sqlite.list_jobs(live=None, states=(), after=0, limit=9) == [row(3), row(2, id=job_id(1))]
+    assert sqlite.read(ById((job_id(1),))).rows == [row(2, id=job_id(1))]
 
 
 # --- crashes ---

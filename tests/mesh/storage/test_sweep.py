@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from mesh.effects import Batch, Shared
+from mesh.row import Row
 from mesh.storage.columns import DESTINATION, ORIGIN
 from mesh.storage.sqlite import SqliteStore
 from mesh.storage.sweep import SLICE, Sweep
-from tests.mesh.storage.rows import put, row
+from tests.mesh.storage.rows import put, put_down, row
 
 JOBS = SLICE + 500
+
+
+def commit(store: SqliteStore, *rows: Row, **parts: Any) -> None:
+    """Apply one batch and do what comes after it, as the writer does."""
+    put(store, *rows, **parts)
+    store.tidy()
 
 
 def left(store: SqliteStore) -> int:
@@ -26,27 +35,26 @@ def test_one_commit_collects_a_slice_and_the_next_the_rest(sqlite: SqliteStore) 
     sqlite._sweep = Sweep(keep_jobs=0)
     put(sqlite, collect_ms=1)
     assert left(sqlite) == JOBS - SLICE
-    put(sqlite)
+    commit(sqlite)
     assert left(sqlite) == 0
     assert sqlite._sweep == Sweep(keep_jobs=0)
 
 
 def test_one_commit_trims_a_slice_and_the_next_the_rest(sqlite: SqliteStore) -> None:
-    put(sqlite, *(row(seq, live=0, up_number=seq * 3) for seq in range(1, JOBS + 1)))
+    put_down(sqlite, *(row(seq, live=0, up_number=seq * 3) for seq in range(1, JOBS + 1)))
     put(sqlite, trims=[(1, 0, 30), (1, 30, JOBS * 3)])
     assert whole(sqlite) == JOBS - SLICE
-    put(sqlite)
+    commit(sqlite)
     assert whole(sqlite) == 0
     assert sqlite._sweep.trims == ()
 
 
 @pytest.mark.parametrize("jobs", [SLICE - 1, SLICE, SLICE + 1])
 def test_slices_end_where_they_should(sqlite: SqliteStore, jobs: int) -> None:
-    put(sqlite, *(row(seq, live=0, up_number=seq, due_ms=1, role=DESTINATION) for seq in range(1, jobs + 1)))
+    put_down(sqlite, *(row(seq, live=0, up_number=seq, due_ms=1, role=DESTINATION) for seq in range(1, jobs + 1)))
     put(sqlite, trims=[(1, 0, jobs)])
     assert whole(sqlite) == max(0, jobs - SLICE)
-    put(sqlite, collect_ms=1)
-    put(sqlite)
+    commit(sqlite, collect_ms=1)
     assert left(sqlite) == 0
 
 
@@ -54,8 +62,8 @@ def test_our_own_jobs_are_counted_once_for_all_slices(sqlite: SqliteStore) -> No
     put(sqlite, *(row(seq, live=0, due_ms=seq, role=ORIGIN) for seq in range(1, JOBS + 1)))
     sqlite._sweep = Sweep(keep_jobs=100)
     put(sqlite, collect_ms=JOBS)
-    put(sqlite)
-    put(sqlite)
+    commit(sqlite)
+    commit(sqlite)
     assert left(sqlite) == 100
 
 
@@ -64,5 +72,5 @@ def test_what_is_left_to_do_is_forgotten_at_the_end(sqlite: SqliteStore) -> None
     sqlite.apply([Batch(collect_ms=1)])
     sqlite.close()
     sqlite.open()
-    put(sqlite)
+    commit(sqlite)
     assert left(sqlite) == JOBS - SLICE

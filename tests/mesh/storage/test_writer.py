@@ -397,6 +397,53 @@ def test_a_writer_on_a_durable_store(path: Path) -> None:
     run(test)
 
 
+# --- what comes after a commit ---
+
+
+def test_what_is_left_for_later_is_done_when_those_who_waited_were_told() -> None:
+    async def test() -> None:
+        store, told = HeldStore(), Told()
+        tidied = threading.Event()
+        loop_was_told = threading.Event()
+
+        def tidy() -> None:
+            assert loop_was_told.wait(10)
+            tidied.set()
+
+        store.tidy = tidy  # type: ignore[method-assign]
+        async with opened(store) as writer:
+            writer.commit(batch(1), told(1))
+            await told.all(1)
+            assert not tidied.is_set()
+            loop_was_told.set()
+            answer = await writer.answer(ById((job_id(1),)))
+            assert seqs(answer.rows) == [1]
+            assert tidied.is_set()
+
+    run(test)
+
+
+def test_what_fails_later_fails_what_comes_next() -> None:
+    async def test() -> None:
+        store, told = HeldStore(), Told()
+        broken = StoreError("the disk is gone")
+
+        def fail() -> None:
+            raise broken
+
+        store.tidy = fail  # type: ignore[method-assign]
+        async with opened(store) as writer:
+            writer.commit(batch(1), told(1))
+            await told.all(1)
+            writer.commit(batch(2), told(2))
+            await told.all(2)
+            with pytest.raises(StoreError, match="the disk is gone"):
+                await writer.answer(ById((job_id(1),)))
+        assert told.heard == [(1, None), (2, broken)]
+
+    run(test)
+
+
 # --- room ---
 
 

@@ -92,8 +92,8 @@ class Writer:
             raise
 
     def watch_room(self, tell: Callable[[Room], None]) -> None:
-        """Have `tell` called whenever a commit left more or less room than the one before, ahead of the callbacks of
-        what was committed. A store that was just opened counts as one with room."""
+        """Have `tell` called whenever a commit left more or less room than the one before, right behind the callbacks
+        of what was committed. A store that was just opened counts as one with room."""
         self._on_room = tell
 
     def commit(self, batch: Batch, done: Done) -> None:
@@ -186,12 +186,11 @@ class Writer:
             group = self._take()
             ending = None in group
             outcomes = self._carry_out([entry for entry in group if entry is not None])
-            committed = any(type(entry) is _Commit for entry in group)
-            if committed:
-                outcomes = self._look() + outcomes
             _tell(loop, self._deliver, loop, outcomes)
-            if committed:
+            if any(type(entry) is _Commit for entry in group):
                 # Whoever waited was told. What fails here is said to the next one who wants something of the store.
+                if room := self._look():
+                    _tell(loop, self._deliver, loop, room)
                 self._attempt(self._store.tidy)
         try:
             self._store.close()

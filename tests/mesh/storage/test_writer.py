@@ -447,7 +447,7 @@ def test_what_fails_later_fails_what_comes_next() -> None:
 # --- room ---
 
 
-def test_the_loop_is_told_of_room_once_and_before_what_was_committed() -> None:
+def test_the_loop_is_told_of_room_once_and_right_behind_what_was_committed() -> None:
     async def test() -> None:
         store, told = HeldStore(), Told()
         rooms = [Room.ENOUGH, Room.DISK_FULL, Room.DISK_FULL, Room.ENOUGH]
@@ -462,11 +462,11 @@ def test_the_loop_is_told_of_room_once_and_before_what_was_committed() -> None:
             await writer.call(lambda opened: None)
         assert told.heard == [
             (1, None),
-            ("room", Room.DISK_FULL),
             (2, None),
+            ("room", Room.DISK_FULL),
             (3, None),
-            ("room", Room.ENOUGH),
             (4, None),
+            ("room", Room.ENOUGH),
         ]
 
     run(test)

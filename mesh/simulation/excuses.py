@@ -6,7 +6,7 @@ what only its owner could have ended. Whatever is not named here is broken for g
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -81,6 +81,11 @@ class Excuses:
         if job.outcome is not None:
             return job.outcome.unknown_effect
         return job.reject is not None and job.reject.reason in UNKNOWN
+
+    def rejected_twice(self, name: str, facts: Collection[int]) -> bool:
+        """An agent ran twice, and what one of the two rejected the other one had passed on: the origin has that word,
+        and goes by what it heard of the job from further down."""
+        return name in self._history.clones and Kind.REJECT in facts and Kind.OUTCOME not in facts
 
     def flagged(self, job_id: bytes) -> bool:
         """An alarm told people that a job has two outcomes."""

@@ -24,6 +24,7 @@ from mesh.simulation.disk import (
     attempt_of,
     end_number,
     end_sent,
+    facts_of,
     home_of,
     lane_of,
     request_of,
@@ -98,7 +99,9 @@ class Failpoints:
         for row in (*whole, *rows):
             if row.up_board != board.id or not before < end_sent(row) <= after:
                 continue
-            if row.id not in self._history.home and not self._excuses.crosses(self._path(row.id)):
+            excuses = self._excuses
+            excused = excuses.crosses(self._path(row.id)) or excuses.rejected_twice(self.name, facts_of(row))
+            if row.id not in self._history.home and not excused:
                 self._broken("R7", f"takes {short_text(row.id)} to be home by way of {board.name}, and it is not")
 
     def _collecting(self, batch: Batch, now_ms: int) -> None:

@@ -103,7 +103,7 @@ class BlobRow(NamedTuple):
         named: 1 once a fact that is held names it.
         counted: 1 if it is counted in its quota.
         owed: the board it has yet to be sent to.
-        at_ms: when it last grew.
+        at_ms: when it last grew, or was offered.
     """
 
     id: int

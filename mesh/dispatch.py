@@ -303,15 +303,20 @@ def _exchange(ledger: Ledger, board: Board, query: Shared, rows: list[Row]) -> N
         if job is None or lane is None or lane.waiting or (lane is job.down and not lane.offered and not job.live):
             # One that never went on: as a job to be run it would be news to the peer.
             continue
-        if lane is job.up:
-            goes_again(ledger, job, lane)
-        resend(lane, job)
-        if lane is job.down and job.live and not _is_told_above(ledger, job):
-            _hold(ledger, board, job, lane)
-        ledger.touch(job)
+        tell_again(ledger, board, job, lane)
     if len(rows) < query.limit:
         board.all_sent = True
         ledger.paged.append(board)
+
+
+def tell_again(ledger: Ledger, board: Board, job: Job, lane: Lane) -> None:
+    """Tell the peer all of a job once more; a Request, only once the neighbour above had its say."""
+    if lane is job.up:
+        goes_again(ledger, job, lane)
+    resend(lane, job)
+    if lane is job.down and job.live and not _is_told_above(ledger, job):
+        _hold(ledger, board, job, lane)
+    ledger.touch(job)
 
 
 def _is_told_above(ledger: Ledger, job: Job) -> bool:

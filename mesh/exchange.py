@@ -13,7 +13,7 @@ from typing import Final
 from mesh.arrival import Arrival
 from mesh.board import Board
 from mesh.clocks import Clocks
-from mesh.dispatch import PAGE, may_have_gone_on, resend, withdraw
+from mesh.dispatch import PAGE, may_have_gone_on, resend, tell_again, withdraw
 from mesh.effects import AtNumber, ById
 from mesh.errors import FactError
 from mesh.facts import ID_BYTES, OUTCOME, REQUEST, Kind, decode
@@ -257,10 +257,7 @@ class Exchange:
             # It had the job, of which nothing but this is left there.
             may_have_gone_on(self._ledger, job)
         if not lane.waiting:
-            if lane is job.up:
-                goes_again(self._ledger, job, lane)
-            resend(lane, job)
-            self._ledger.touch(job)
+            tell_again(self._ledger, board, job, lane)
 
     # -- acknowledgements and refusals --------------------------------------------------------------------------
 

@@ -69,7 +69,7 @@ class Receiving:
             blobs.arriving[board.id, key] = arriving
         elif (arriving.length, arriving.depth) != (message.length, message.depth):
             return "a blob that changed its length or depth"
-        arriving.link = board.link
+        arriving.link, arriving.at_ms = board.link, now_ms
         arriving.granted = arriving.ready = False
         if sum(one.quota == arriving.quota for one in self._under_way(board)) > TRANSFERS:
             return f"more than {TRANSFERS} blobs of a kind and depth at a time"

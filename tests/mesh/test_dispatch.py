@@ -11,7 +11,7 @@ from mesh.effects import Numbered, Shared, Waiting
 from mesh.facts import Kind
 from mesh.lifecycle import State
 from mesh.limits import Limits
-from mesh.messages import REISSUED, Ack, CardMessage, Credit, FactMessage, Ping
+from mesh.messages import REISSUED, Ack, CardMessage, Credit, FactMessage, Ping, Want
 from mesh.origin import Put
 from mesh.storage.memory import MemoryStore
 from tests.mesh.pair import START_MS, TEXT, ZONE, Mesh, Pair, identity_of
@@ -494,6 +494,22 @@ def test_an_exchange_tells_no_request_before_the_neighbour_above_had_its_say() -
     assert not mesh["c"].starts
     assert [mesh[name].state(job_id) for name in "abc"] == [State.COMPLETE] * 3
     assert (mesh["b"].board("c").waiting, mesh["b"].board("c").offered) == ({}, {})
+
+
+def test_who_lost_a_row_is_told_no_request_before_the_neighbour_above_had_its_say() -> None:
+    mesh = Mesh(*CHAIN)
+    job_id = mesh.put("a.b.c")
+    mesh.settle()
+    mesh.crash("b")
+    mesh.connect("b", "c")
+    mesh.settle()
+    mesh.seen.clear()
+    mesh.inject("c", "b", Want(job_id))
+    mesh.settle()
+    assert not mesh.sent("b", "c", FactMessage)
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert [one.flags & REISSUED for one in mesh.sent("b", "c", FactMessage)] == [REISSUED]
 
 
 def test_a_request_in_flight_goes_on_once_the_neighbour_above_knows_no_better() -> None:

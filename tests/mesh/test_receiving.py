@@ -53,6 +53,19 @@ def test_slices_are_acknowledged_after_their_commit_and_not_before(mesh: Mesh) -
     assert len(mesh["b"].store.slices) == 3
 
 
+def test_what_is_offered_once_more_is_not_dropped_before_its_fact_can_come(mesh: Mesh) -> None:
+    """It has waited for a fact for so long that it may go; but the sender counts on it from this step on."""
+    mesh.inject("a", "b", BlobMessage(*KEY, len(DATA)), *[slice_of(KEY, offset) for offset in range(0, len(DATA), 64)])
+    mesh.reconnect("a", "b")
+    node = mesh["b"]
+    mesh.now_ms += int(node.engine.limits.blob_orphan_s * 1000)
+    node.engine.received(node.board("a"), [BlobMessage(*KEY, len(DATA))], mesh.now_ms)
+    node.engine.tick(mesh.now_ms)
+    mesh.step("b")
+    assert said(mesh)[-1] == Held(*KEY, len(DATA), "")
+    assert len(mesh["b"].store.slices) == 16
+
+
 LIES: dict[str, tuple[list[Message], str]] = {
     "a slice that nobody asked for": ([slice_of(KEY, 0)], "nobody asked for"),
     "the same slice twice": (

@@ -150,7 +150,7 @@ class _Verdict:
             yield f"3: the caller of {short} was told that it is complete, and it had no effect"
         failed = mine.state in (State.ERROR, State.EXPIRED, State.CANCELLED, State.REJECTED)
         # What a destination did and lost before its neighbour had heard of it, nobody can know (14).
-        if happened and failed and not forgotten and not excuses.unknown(mine):
+        if happened and failed and not forgotten and not excuses.unknown(mine) and not self._unaware(mine, names, told):
             yield f"7: the caller of {short} was told {mine.state}, and its effect happened"
         yield from self._poison(job_id, told, mine, again=again)
 
@@ -211,6 +211,14 @@ class _Verdict:
         gone = any(self._excuses.lost(one) or self._excuses.damaged(one, job_id) for one in names)
         if not held and not gone and not self._excuses.crosses(names):
             yield f"5: the result of {short} is lost, and no store was"
+
+    def _unaware(self, job: Job, names: list[str], told: Told) -> bool:
+        """The hop that rejected the job lost its store, and whoever could have told it that the job had gone on did."""
+        reject = job.reject
+        if reject is None or job.outcome is not None or reject.agent not in names:
+            return False
+        place = names.index(reject.agent)
+        return self._excuses.overridden(job.id, names[max(0, place - 1) : place + 2], told)
 
     def _zone(self, short: str, zone: str, copies: dict[str, Job]) -> Iterator[str]:
         for name, job in copies.items():

@@ -44,6 +44,7 @@ class Board:
         offered: by branch, Requests the peer was offered that are not finished.
         accepted: by branch, unfinished jobs of the peer that we took.
         waiting: by branch, Requests on disk that have no number yet.
+        queued: how many Requests began to wait since this store was opened.
         wanted: jobs whose stored row was damaged, to be asked for at every link until the peer gives its copy, or has
             long forgotten it. Kept in the store: an agent that dies meanwhile may have no reason to read those again.
         credits: how many CREDITs came since this store was opened.
@@ -109,6 +110,7 @@ class Board:
         "peer_all_sent",
         "pinged_ms",
         "proved",
+        "queued",
         "recovered",
         "refusals",
         "refusing",
@@ -141,6 +143,7 @@ class Board:
         self.waiting: dict[str, int] = {}
         self.keywords: frozenset[str] | None = None
         self.last_refusal = ""
+        self.queued = 0
         self.wanted: set[bytes] = set()
         self.proved = False
         self.recovered = False

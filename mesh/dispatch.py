@@ -85,8 +85,7 @@ def _may_go(ledger: Ledger, board: Board, job: Job, lane: Lane) -> bool:
     if not lane.waiting:
         # First come, first served: nobody overtakes those that wait already.
         if board.waiting.get(branch) or not board.may_offer(branch) or not ledger.proved(job):
-            lane.waiting = True
-            count(board.waiting, branch, 1)
+            _queue(board, job, lane)
             if branch in board.held:
                 board.held.discard(branch)
                 ledger.pumped[board.id] = board
@@ -190,7 +189,8 @@ def _next_page(ledger: Ledger, board: Board) -> Query | None:
     for branch in board.waiting:
         if branch not in board.held and board.may_offer(branch):
             free = (board.credit or 0) - board.offered.get(branch, 0)
-            return Waiting(board.id, board.link, branch, min(PAGE, free), ledger.first_seq, ledger.unproved())
+            most = min(PAGE, free)
+            return Waiting(board.id, board.link, branch, most, ledger.first_seq, ledger.unproved(), board.queued)
     return None
 
 
@@ -265,12 +265,20 @@ def _hold(ledger: Ledger, board: Board, job: Job, lane: Lane) -> None:
     if lane.counted:
         lane.counted = False
         count(board.offered, job.branch, -1)
-    lane.waiting = True
-    count(board.waiting, job.branch, 1)
+    _queue(board, job, lane)
     ledger.touch(job)
 
 
+def _queue(board: Board, job: Job, lane: Lane) -> None:
+    lane.waiting = True
+    count(board.waiting, job.branch, 1)
+    board.queued += 1
+
+
 def _offer_waiting(ledger: Ledger, board: Board, query: Waiting, rows: list[Row]) -> None:
+    if not rows and query.queued != board.queued:
+        # The store was asked before it had what waits since then: it is asked again.
+        return
     if not rows and query.unproved:
         # All that waits here waits for another neighbour to say what became of it (R5); asked again if one just did.
         if query.unproved == ledger.unproved():

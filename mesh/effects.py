@@ -126,7 +126,8 @@ class AtNumber(NamedTuple):
 
 class Waiting(NamedTuple):
     """Jobs whose Request has no number on a board yet, in the order they came. Jobs before `first_seq` that share one
-    of the boards `unproved` are left out: that neighbour may know that they ended (R5)."""
+    of the boards `unproved` are left out: that neighbour may know that they ended (R5). `queued` is `Board.queued` when
+    it was asked."""
 
     board: int
     link: int
@@ -134,6 +135,7 @@ class Waiting(NamedTuple):
     limit: int
     first_seq: int = 0
     unproved: tuple[int, ...] = ()
+    queued: int = 0
 
 
 class Shared(NamedTuple):

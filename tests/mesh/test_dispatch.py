@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from mesh.dispatch import PAGE, TOLD_REFUSALS
-from mesh.effects import Numbered, Shared, Waiting
+from mesh.effects import Answer, Numbered, Shared, Waiting
 from mesh.facts import Kind
 from mesh.lifecycle import State
 from mesh.limits import Limits
@@ -396,6 +397,24 @@ def test_a_count_of_waiting_jobs_that_are_not_there_is_dropped() -> None:
     assert board.waiting == {}
     (job_id,) = put(pair, 1)
     pair.settle()
+    assert pair.cluster.knows(job_id)
+
+
+@pytest.mark.parametrize("unproved", [(), (7,)])
+def test_a_job_that_came_while_the_store_found_none_that_waits_is_looked_for_again(unproved: tuple[int, ...]) -> None:
+    """The store was asked for another one, which ended, before it had this one."""
+    pair = Pair(connected=False)
+    ended = pair.put("portal.cluster")
+    engine, board = pair.portal.engine, pair.portal.board("cluster")
+    asked = Waiting(board.id, board.link, "0:", 1, 0, unproved, board.queued)
+    pair.cancel("portal", ended)
+    (job_id,) = put(pair, 1)
+    with patch.object(type(engine.ledger), "unproved", lambda _: unproved):
+        board.open = True
+        engine.answer(Answer(asked, []), pair.now_ms)
+    board.open = False
+    assert (board.waiting, board.held) == ({"0:": 1}, set())
+    pair.join()
     assert pair.cluster.knows(job_id)
 
 

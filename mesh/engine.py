@@ -336,7 +336,8 @@ class Engine:
 
     def _fall_due(self, answer: Answer, now_ms: int) -> None:
         self._due_asked = False
-        self.ledger.next_due_ms = answer.next_ms
+        # What was stored since the store was asked may fall due before what it found.
+        self.ledger.look_by(answer.next_ms)
         for row in answer.rows:
             job = self.ledger.adopt(row)
             if job is None or not job.live or not self.ledger.proved(job) or job.request.expires_ms > now_ms:
@@ -369,7 +370,7 @@ class Engine:
         self._shortage.tick(now_ms)
         ledger = self.ledger
         if ledger.next_due_ms is not None and ledger.next_due_ms <= now_ms and not self._due_asked:
-            self._due_asked = True
+            self._due_asked, ledger.next_due_ms = True, None
             ledger.effects.queries.append(Due(now_ms, DUE_PAGE, ledger.first_seq, ledger.unproved()))
         if now_ms >= self._collect_ms:
             self._collect_ms = now_ms + int(ledger.limits.collect_s * 1000)

@@ -287,6 +287,11 @@ class Ledger:
             return expires
         return expires + int(self.limits.overdue_s * 1000) if lane.counted else None
 
+    def look_by(self, due_ms: int | None) -> None:
+        """Some job falls due then: have the store asked at that time, if not before."""
+        if due_ms is not None and (self.next_due_ms is None or due_ms < self.next_due_ms):
+            self.next_due_ms = due_ms
+
     # -- the end of a step --------------------------------------------------------------------------------------
 
     def sign(self) -> None:
@@ -306,8 +311,8 @@ class Ledger:
             due = self.due_ms(job)
             row = job.row(due, self.pack)
             rows.append(row)
-            if due is not None and row.live and (self.next_due_ms is None or due < self.next_due_ms):
-                self.next_due_ms = due
+            if row.live:
+                self.look_by(due)
             if not row.live:
                 self._finished.append(job.id)
         if self.lazy_boards and (self.dirty_boards or self.effects.batch):

@@ -150,6 +150,18 @@ def test_due_is_asked_for_once_at_a_time() -> None:
     assert [list(State)[row.state] for row in pair.portal.store.rows.values()] == [State.EXPIRED]
 
 
+def test_what_comes_while_the_store_is_asked_falls_due_in_its_time() -> None:
+    pair = Pair(connected=False)
+    pair.put("portal.cluster", life_s=5)
+    pair.hold("portal")
+    pair.tick(6)
+    pair.portal.engine.put(1_000, Put(ZONE, "portal.cluster", TEXT, life_s=2), pair.now_ms)
+    pair.step("portal")
+    pair.release("portal")
+    pair.wait(3)
+    assert [list(State)[row.state] for row in pair.portal.store.rows.values()] == [State.EXPIRED] * 2
+
+
 def test_what_has_not_fallen_due_is_left_alone() -> None:
     pair = Pair(connected=False)
     job_id = pair.put("portal.cluster", life_s=50)

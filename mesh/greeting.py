@@ -125,7 +125,7 @@ class Greeting:
             return f'"{board.name}"'
         if hello.sent < inbox.number:
             return f'"{board.name}"'
-        if received is not None and not mine.holds(received):
+        if received is not None and (not mine.holds(received) or received[1] > outbox.last):
             return OURS
         if hello.acked > (inbox.number if inbox.received != NO_POSITION else 0):
             return OURS

@@ -395,6 +395,31 @@ def test_an_exchange_in_which_nothing_is_left_to_tell_is_done_once(lost: str, mo
     assert pair.portal.state(job_id) is State.COMPLETE
 
 
+def test_both_sides_find_out_that_one_lost_an_exchange_in_which_nothing_was_told() -> None:
+    """Its numbers begin above where the exchange had the other one begin to count, and none was given out here."""
+    mesh = Mesh(("a", "b"), ("a", "c"))
+    mesh.put("a.c")
+    mesh.settle()
+    old = mesh["a"].store.copy()
+    mesh.crash("a")
+    mesh.connect("a", "b")
+    mesh.settle()
+    mesh.restore("a", old)
+    opened = mesh["a"].store.copy()
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert mesh["b"].board("a").inbox.number > 0
+    mesh.restore("a", opened)
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert not mesh["b"].board("a").exchanging
+    assert mesh["a"].alarms[-1].startswith("the store of this agent lost")
+    job_id = mesh.put("a.b")
+    mesh.settle()
+    mesh.run_all("b")
+    assert mesh["a"].state(job_id) is State.COMPLETE
+
+
 def test_an_exchange_of_many_pages() -> None:
     pair = Pair()
     ids = done(pair, 300)

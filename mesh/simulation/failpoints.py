@@ -63,7 +63,7 @@ class Failpoints:
         batch = effects.batch
         for start in effects.start:
             held = self.disk.by_id.get(start.job_id)
-            if held is not None and state_of(held) is State.DELETED:
+            if held is not None and state_of(held) is State.DELETED and not self._is_forgotten(start.job_id):
                 self._broken("10", f"starts {short_text(start.job_id)}, whose Delete was durable")
         for row in batch.rows:
             for number in (row.up_number, row.down_number):
@@ -86,6 +86,11 @@ class Failpoints:
             self._coming_home(board, batch.rows)
         if batch.collect_ms is not None:
             self._collecting(batch, now_ms)
+
+    def _is_forgotten(self, job_id: bytes) -> bool:
+        """What is damaged here comes back from an agent that lost what it knew of it."""
+        others = [name for name in self._path(job_id) if name != self.name]
+        return job_id in self.disk.damaged and any(map(self._excuses.lost, others))
 
     def _coming_home(self, board: BoardRow, rows: Sequence[Row]) -> None:
         """What is taken to be home has been at its origin (R7); an end that the agent above brought itself is its own

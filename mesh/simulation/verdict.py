@@ -27,7 +27,7 @@ from mesh.blobs import Key, name_blob
 from mesh.errors import CorruptRow
 from mesh.facts import Kind, blob_of, short_text
 from mesh.job import Job
-from mesh.lane import Lane
+from mesh.lane import NEVER, Lane
 from mesh.lifecycle import State
 from mesh.simulation.blob_points import whole
 from mesh.simulation.excuses import Excuses
@@ -287,6 +287,11 @@ def _kinds(job: Job) -> str:
 
 
 def _was_refused(job: Job, lane: Lane) -> bool:
-    """Whether the next agent need not hold a job, though it counts as offered: it waits for the neighbour above, and is
-    offered again; or it was over here when it was refused there, as one that an earlier life may have taken."""
-    return lane.waiting or (lane.unsettled and not lane.number and not job.live)
+    """Whether the next agent need not hold a job, though it counts as offered: it waits for the neighbour above, or for
+    its payload, and is offered again; or it was over here when it was refused there, as one that an earlier life may
+    have taken."""
+    return (
+        lane.waiting
+        or (job.live and lane.sent[Kind.REQUEST] == NEVER)
+        or (lane.unsettled and not lane.number and not job.live)
+    )

@@ -191,7 +191,9 @@ class Destination:
         instruction = self._ledger.access.read(job.request.instruction)
         denial = instruction if isinstance(instruction, Denial) else self._may_run(job, instruction)
         if denial is not None:
-            self._end(job, Ending(State.ERROR, error=(denial.kind, denial.message)), now_ms)
+            # One that ran before the agent died may have had its effect by then.
+            error = denial.kind, denial.message
+            self._end(job, Ending(State.ERROR, error=error, unknown_effect=job.attempt > 0), now_ms)
             return False
         assert not isinstance(instruction, Denial)
         assert job.up is not None

@@ -917,3 +917,19 @@ def test_a_peer_that_has_its_share_leaves_the_rest_to_others() -> None:
     assert mesh["z"].starts[-1].job_id == other
     mesh.finish("z", ids[0])
     assert mesh["z"].starts[-1].job_id == ids[2]
+
+
+@pytest.mark.parametrize("ran", [True, False])
+def test_who_may_not_run_a_job_again_says_that_it_ran_before(ran: bool) -> None:
+    """It was revoked between two lives of the destination."""
+    pair = Pair(connected=ran)
+    job_id = pair.put("portal.cluster")
+    pair.settle()
+    pair.crash("cluster")
+    pair.cluster.engine.ledger.revoked.add(identity_of("portal").fingerprint)
+    pair.join()
+    pair.settle()
+    found = pair.cluster.job(job_id).outcome
+    assert found is not None
+    assert found.error is not None
+    assert (found.error[0], found.unknown_effect) == ("denied", ran)

@@ -262,6 +262,8 @@ def _hold(ledger: Ledger, board: Board, job: Job, lane: Lane) -> None:
         if number == lane.number:
             lane.sent[kind] = NEVER
     lane.number = 0
+    # An earlier link may have carried it, under a number before that.
+    lane.unsettled = lane.unsettled or lane.offered
     if lane.counted:
         lane.counted = False
         count(board.offered, job.branch, -1)

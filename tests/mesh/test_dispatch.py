@@ -601,3 +601,26 @@ def test_a_request_that_was_on_its_way_when_a_copy_was_made_goes_marked_from_tha
     assert mesh["c"].starts == []
     assert mesh["c"].job(job_id).facts[Kind.OUTCOME] is not None
     assert mesh["a"].job(job_id).outcome.error[0] == "lost"  # type: ignore[union-attr, index]
+
+
+def test_a_request_that_waits_again_for_the_neighbour_above_goes_marked_to_who_lost_it_meanwhile() -> None:
+    mesh = Mesh(*CHAIN)
+    job_id = mesh.put("a.b.c", "charge")
+    mesh.deliver("a", "b")
+    mesh.deliver("b", "c", 9)
+    mesh.cut("b", "c")
+    assert mesh["c"].starts
+    # Its number moves on before the next agent has said what became of it.
+    mesh.cancel("a", job_id)
+    mesh.settle()
+    mesh.crash("b")
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert mesh["b"].board("c").waiting == {"0:": 1}
+    mesh.restore("c", MemoryStore())
+    for ends in CHAIN:
+        mesh.connect(*ends)
+        mesh.settle()
+    outcome = mesh["a"].job(job_id).outcome
+    assert outcome is not None
+    assert outcome.unknown_effect

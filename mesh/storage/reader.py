@@ -22,6 +22,7 @@ from mesh.storage.faults import faults_explained
 from mesh.storage.journal import Journal
 from mesh.storage.pending import unpacked
 from mesh.storage.queries import Queries
+from mesh.storage.slots import Slots
 
 
 class SqliteReader:
@@ -37,7 +38,8 @@ class SqliteReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection = connect_reader(path)
-        self._queries = Queries(self._connection)
+        self._slots = Slots(path)
+        self._queries = Queries(self._connection, self._slots)
 
     def __enter__(self) -> Self:
         return self
@@ -86,3 +88,4 @@ class SqliteReader:
     def close(self) -> None:
         """Close it; it is not used again."""
         self._connection.close()
+        self._slots.close()

@@ -1,4 +1,4 @@
--- The store of one agent, schema 2.
+-- The store of one agent, schema 3.
 --
 -- A job is one row: the blobs `record` and `facts` are the truth, guarded by "check"; the columns before them are there
 -- to find it. Its rowid is `seq`, which rises, and its id begins with a time, so that new rows and new entries of the
@@ -124,8 +124,8 @@ CREATE TABLE journal (
     known INTEGER NOT NULL
 ) STRICT;
 
--- Blobs: their bytes are in a table of their own, in the order they came, so that the rows of jobs stay small. A slice's
--- id is that of its blob and its offset, 32 bits each; "check" guards what never changes of a row.
+-- Blobs: their bytes are in slices, in the order they came, so that the rows of jobs stay small; "check" guards what
+-- never changes of a row.
 CREATE TABLE blobs (
     id INTEGER PRIMARY KEY,
     job BLOB NOT NULL,
@@ -148,10 +148,14 @@ CREATE INDEX blobs_under_way ON blobs (job) WHERE named = 0 OR owed IS NOT NULL;
 CREATE INDEX blobs_owed ON blobs (job) WHERE owed IS NOT NULL;
 CREATE INDEX blobs_counted ON blobs (board, kind, depth, length) WHERE counted = 1;
 
+-- A slice's id is that of its blob and its offset, 32 bits each. Its bytes are in a slot of the file beside this one
+-- (slots.py), or in `data` where they are few; "check" guards them and their place in the blob.
 CREATE TABLE slices (
     id INTEGER PRIMARY KEY,
-    data BLOB NOT NULL,
-    "check" BLOB NOT NULL
+    slot INTEGER,
+    size INTEGER NOT NULL,
+    "check" BLOB NOT NULL,
+    data BLOB
 ) STRICT;
 
 -- A job that is collected takes its blobs along, and a blob its slices.

@@ -61,7 +61,7 @@ class Space:
     Args:
         path: the store's file.
         ballast_bytes: the largest ballast.
-        max_bytes: size of the database, with the journal and without its log, at which new jobs are refused.
+        max_bytes: size of the database, with slots and journal and without its log, at which new jobs are refused.
 
     Attributes:
         room: what was found when it last looked.
@@ -88,12 +88,13 @@ class Space:
         """The database was written to."""
         self._pages = None
 
-    def look(self, connection: sqlite3.Connection, journaled: int) -> Room:
+    def look(self, connection: sqlite3.Connection, journaled: int, sliced: int) -> Room:
         """Look at the disk and the database, and put the ballast back where there is room for it.
 
         Args:
             connection: is asked only if the database was written to since.
             journaled: bytes that are not in the database yet.
+            sliced: bytes that stand in a file beside it, and never go through its log.
 
         Raises:
             sqlite3.Error: the database cannot be asked.
@@ -102,7 +103,7 @@ class Space:
             pages, unused = (connection.execute(one).fetchone()[0] for one in _PAGES)
             self._pages = pages, unused
         pages, unused = self._pages
-        used = (pages - unused) * PAGE_BYTES + journaled
+        used = (pages - unused) * PAGE_BYTES + journaled + sliced
         self.tight = used * 4 >= self._max_bytes * 3
         # What is folded goes through the log, and then makes the database larger.
         if not self._disk_has_room(pages * PAGE_BYTES + 2 * journaled):

@@ -3,7 +3,8 @@
 A commit is on the disk when `apply` returns. What only changes jobs and boards goes to the journal, a file of its own
 (`journal`), and from there to the tables by *folds* (`pending`): when there is much of it, before whatever reads them,
 and when the store is closed or opened. Everything else is a transaction of SQLite (`synchronous=FULL`), which folds
-what is in the journal and writes its own jobs and boards behind it: so a commit is there whole or not at all.
+what is in the journal and writes its own jobs and boards behind it: so a commit is there whole or not at all. The bytes
+of blobs go to a third file (`slots`) before the transaction that names them.
 
 What is slow is never done in one go: trimming and collecting take at most `SLICE` rows of a fold, and the rest with the
 folds after it.
@@ -28,8 +29,7 @@ from mesh.opening import Snapshot
 from mesh.room import Room
 from mesh.row import Row
 from mesh.storage import statements
-from mesh.storage.blobs import drop_going, write_blobs
-from mesh.storage.checkpoints import Checkpoints
+from mesh.storage.blobs import freed_slots, open_slots, put_slices, write_blobs
 from mesh.storage.checks import owner_of, seal, take, with_check
 from mesh.storage.database import SCARCE_CHECKPOINTS, USUAL_CHECKPOINTS, connect_reader, connect_writer
 from mesh.storage.faults import FAULTS, explained, faults_explained
@@ -38,6 +38,7 @@ from mesh.storage.lock import StoreLock
 from mesh.storage.mark import COMMITS, LogMark
 from mesh.storage.pending import Pending, packed, put_boards, put_rows, unpacked
 from mesh.storage.queries import Queries
+from mesh.storage.slots import Slots
 from mesh.storage.snapshot import take_snapshot
 from mesh.storage.space import Space
 from mesh.storage.sweep import Sweep
@@ -50,7 +51,7 @@ class SqliteStore:
     """A `Store` in a file. Every call is made by one thread, the one that opened it.
 
     Args:
-        path: the file; `-wal`, `-shm`, `.journal`, `.lock`, `.mark` and `.ballast` files stand beside it.
+        path: the file; `-wal`, `-shm`, `.journal`, `.slices`, `.lock`, `.mark` and `.ballast` files stand beside it.
         keep_jobs: finished jobs of our own that stay after their horizon, for people to look up, while there is room.
         max_bytes: size of the database from which `room` says that it is full; jobs past their time go before that.
         ballast_bytes: the most that is kept in reserve on the disk; see `space`.
@@ -72,7 +73,6 @@ class SqliteStore:
         self._space = Space(path, ballast_bytes=ballast_bytes, max_bytes=max_bytes)
         self._lock = StoreLock(Path(f"{path}.lock"))
         self._mark = LogMark(path)
-        self._checkpoints = Checkpoints(path)
         self._commits = 0
         self._connection: sqlite3.Connection | None = None
         self._failed: StoreError | None = None
@@ -80,6 +80,7 @@ class SqliteStore:
         self._sweep = Sweep(keep_jobs)
         self._journal = Journal(path)
         self._pending = Pending()
+        self._slots = Slots(path)
         # What the seal covers of each board.
         self._named: dict[int, tuple[object, ...]] = {}
 
@@ -100,14 +101,14 @@ class SqliteStore:
             self._space.changed()
             with faults_explained(self._path):
                 self._check_owner(connection)
-                drop_going(connection)
-                boards = Queries(connection).boards()
+                open_slots(connection, self._slots)
+                boards = self._queries(connection).boards()
                 self._named = {board.id: board[:4] for board in boards}
                 self._take_up_journal(connection)
             if self._pending:
                 self._fold()
             with faults_explained(self._path):
-                snapshot = take_snapshot(connection, Queries(connection).boards(), self._connect_reader)
+                snapshot = take_snapshot(connection, self._queries(connection).boards(), self._connect_reader)
             self._is_open = True
             return snapshot
         except BaseException:
@@ -164,13 +165,12 @@ class SqliteStore:
         connection = self._opened()
         before = self._space.room
         with faults_explained(self._path):
-            room = self._space.look(connection, self._pending.size)
+            room = self._space.look(connection, self._pending.size, self._slots.size)
             if (room is Room.DISK_FULL) is not (before is Room.DISK_FULL):
                 connection.execute(SCARCE_CHECKPOINTS if room is Room.DISK_FULL else USUAL_CHECKPOINTS).fetchall()
         return room
 
     def _apply(self, batches: Sequence[Batch]) -> None:
-        self._failed = self._failed or self._checkpoints.failure()
         self._opened()
         # What several batches of the group changed is written once, as the last one leaves it.
         rows = list({row.seq: row for batch in batches for row in batch.rows}.values())
@@ -183,7 +183,6 @@ class SqliteStore:
         else:
             self._write_down(rows, boards)
             self._sweep = self._sweep.asked(batches, self._pending.last)
-        self._checkpoints.committed(batches)
 
     def _write_down(self, rows: list[Row], boards: list[BoardRow]) -> None:
         if rows or boards:
@@ -207,6 +206,7 @@ class SqliteStore:
 
         def write(connection: sqlite3.Connection) -> None:
             nonlocal sweep
+            put_slices(connection, self._slots, [part for batch in batches for part in batch.slices])
             sweep = sweep.advanced(connection, self._pending, place, tight=self._space.tight)
             put_boards(connection, boards)
             changed = [_write(connection, batch) for batch in batches]
@@ -214,7 +214,6 @@ class SqliteStore:
                 seal(connection)
             put_rows(connection, rows)
             sweep = sweep.asked(batches, place).advanced(connection, Pending(place), place, tight=self._space.tight)
-            sweep = sweep.let_go(connection, batches, tight=self._space.tight)
 
         self._commit(write, place)
         self._sweep = sweep
@@ -237,7 +236,6 @@ class SqliteStore:
         def write(connection: sqlite3.Connection) -> None:
             nonlocal sweep
             sweep = sweep.advanced(connection, self._pending, last, tight=self._space.tight)
-            sweep = sweep.let_go(connection, (), tight=self._space.tight)
 
         self._commit(write, last if last < self._pending.last else last + 1)
         self._sweep = sweep
@@ -250,6 +248,7 @@ class SqliteStore:
             write(connection)
             connection.execute(statements.PUT_FOLDED, (folded, max(folded, self._pending.last)))
             connection.execute(statements.SEAL_FOLDED, (folded,))
+            freed = freed_slots(connection)
             connection.execute("COMMIT")
         except FAULTS as error:
             failure = explained(error, self._path)
@@ -260,6 +259,7 @@ class SqliteStore:
         except BaseException:
             self._roll_back(connection)
             raise
+        self._slots.keep(freed)
         self._pending.forget(folded)
         self._journal.forget(folded)
         self._space.changed()
@@ -268,6 +268,7 @@ class SqliteStore:
         self._commits += 1
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
+        self._slots.give_back()
         # On a full disk SQLite has done so itself, as a rule.
         if connection.in_transaction:
             try:
@@ -282,29 +283,29 @@ class SqliteStore:
         with faults_explained(self._path):
             if isinstance(query, ById) and self._pending:
                 return Answer(query, [row for job_id in query.ids for row in self._find(connection, job_id)])
-            return Queries(connection).read(query)
+            return self._queries(connection).read(query)
 
     def _find(self, connection: sqlite3.Connection, job_id: bytes) -> list[Row]:
         found = self._pending.find(job_id)
-        return Queries(connection).read(ById((job_id,))).rows if found is None else [found]
+        return self._queries(connection).read(ById((job_id,))).rows if found is None else [found]
 
     def list_jobs(self, *, live: bool | None, states: Sequence[int], after: int, limit: int) -> list[Row]:
         self.settle()
         with faults_explained(self._path):
-            return Queries(self._opened()).list_jobs(live=live, states=states, after=after, limit=limit)
+            return self._queries(self._opened()).list_jobs(live=live, states=states, after=after, limit=limit)
 
     def find_short(self, prefix: bytes, limit: int) -> list[Row]:
         self.settle()
         with faults_explained(self._path):
-            return Queries(self._opened()).find_short(prefix, limit)
+            return self._queries(self._opened()).find_short(prefix, limit)
 
     def peers(self) -> list[PeerRow]:
         with faults_explained(self._path):
-            return Queries(self._opened()).peers()
+            return self._queries(self._opened()).peers()
 
     def invitations(self) -> list[InvitationRow]:
         with faults_explained(self._path):
-            return Queries(self._opened()).invitations()
+            return self._queries(self._opened()).invitations()
 
     def close(self) -> None:
         """Close the files and give the lock back; without effect on a store that is not open."""
@@ -318,14 +319,17 @@ class SqliteStore:
             self._is_open = False
             connection, self._connection = self._connection, None
             try:
-                self._checkpoints.close()
                 self._journal.close()
+                self._slots.close()
                 if connection is not None:
                     connection.close()
                     if self._commits:
                         self._mark.put()
             finally:
                 self._lock.release()
+
+    def _queries(self, connection: sqlite3.Connection) -> Queries:
+        return Queries(connection, self._slots)
 
     def _opened(self) -> sqlite3.Connection:
         if self._failed is not None:

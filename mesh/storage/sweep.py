@@ -10,17 +10,13 @@ from typing import Final
 
 from mesh.effects import Batch
 from mesh.storage import statements
-from mesh.storage.blobs import drop_slices, going
 from mesh.storage.columns import DELETED, DESTINATION, HOP, ORIGIN
 from mesh.storage.pending import Pending, Trim
 
 SLICE: Final = 1_000
 """Most rows that one fold trims or collects (2,000 took 15 ms); what is left over comes with the next ones."""
-BLOB_SLICES: Final = 12
-"""Slices of blobs that one fold drops, beside as many as it brings: about a millisecond."""
 
 _OTHERS: Final = (HOP, DESTINATION)
-_ALL: Final = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +30,6 @@ class Sweep:
         spare: finished jobs of our own that need not stay, as counted when `collect_ms` was asked for; None before.
         is_new: something was asked for that no fold has seen yet.
         is_late: more was asked for than one slice takes: there should be a fold soon, of everything.
-        going: blobs that were let go of, and still have slices.
     """
 
     keep_jobs: int
@@ -43,7 +38,6 @@ class Sweep:
     spare: int | None = None
     is_new: bool = False
     is_late: bool = False
-    going: tuple[int, ...] = ()
 
     def begun(self) -> Sweep:
         """With nothing to do: as it is when a store is opened."""
@@ -82,18 +76,6 @@ class Sweep:
         if self.collect_ms is None or not left or last < pending.last:
             return sweep
         return sweep._collected(connection, self.collect_ms, left, tight=tight)
-
-    def let_go(self, connection: sqlite3.Connection, batches: Sequence[Batch], *, tight: bool) -> Sweep:
-        """With the blobs that `batches`, already written, let go of, and without some of the slices of those that were:
-        as many as are brought, and a few; all of them where there is little room."""
-        gone = self.going
-        if any(batch.unneeded or batch.dropped for batch in batches):
-            gone = (*gone, *going(connection, batches))
-        if not gone:
-            return self
-        brought = sum(len(batch.slices) for batch in batches)
-        left = drop_slices(connection, gone, _ALL if tight else BLOB_SLICES + brought)
-        return replace(self, going=left, is_late=self.is_late or bool(left))
 
     def _collected(self, connection: sqlite3.Connection, over_ms: int, left: int, *, tight: bool) -> Sweep:
         spare = self.spare

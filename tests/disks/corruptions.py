@@ -145,12 +145,12 @@ def damage_much(seed: int, times: int, plant: Plant = nullcontext, *, only: str 
         for number in range(times):
             victim = draw.choice(CHAIN)
             case = Case(lives.files[victim], lives.older[victim], lives.files[draw.choice(sorted({*CHAIN} - {victim}))])
-            part = where or draw.choices(("database", "log", "journal"), (6, 2, 2))[0]
+            part = where or draw.choices(("database", "log", "journal", "slices"), (6, 2, 2, 2))[0]
             if not getattr(case.files, part):
                 part = "database"
             name = only or draw.choices(list(DAMAGES), WEIGHTS)[0]
             foreign_log = name == "file_of_another_agent" and part != "database"
-            if name in _WHOLE and part != "journal" and not foreign_log:
+            if name in _WHOLE and part not in _BESIDE and not foreign_log:
                 # The mark tells the log of another store, but not an older copy of the same one, nor another database
                 # under it: those are found out by owner, seal or indexes, but not if the log holds whole tables of
                 # jobs and nothing else.
@@ -159,7 +159,7 @@ def damage_much(seed: int, times: int, plant: Plant = nullcontext, *, only: str 
             damaged = case.files.replaced(part, DAMAGES[name](getattr(case.files, part), case, part, draw))
             with plant():
                 verdict = _Trial(folder, lives, seed, victim, damaged, expected).run(
-                    rolled_back=(part == "log" and not foreign_log) or name in _OLD_COPIES,
+                    rolled_back=(part == "log" and not foreign_log) or (name in _OLD_COPIES and part != "slices"),
                     part=part,
                 )
             counts[verdict.fate] += 1
@@ -231,7 +231,7 @@ class _Trial:
             if last in held:
                 return Verdict("harmless", [])
             if held:
-                noticed = rolled_back or part == "journal" or content == EMPTY
+                noticed = rolled_back or part in _BESIDE or content == EMPTY
                 wrong = [] if noticed else ["the database is as it was before, and nobody says so"]
                 return Verdict("rolled_back", wrong + self._go_on(None)[1])
             content = as_kept(content, last)
@@ -270,6 +270,10 @@ class _Trial:
             yield "a board is not what was written"
         if len(content.boards) != len(last.boards) or len(content.rows) != len(last.rows):
             yield f"{len(content.rows)} jobs and {len(content.boards)} boards are there"
+        written = {blob.id: data for state in states for blob, data in state.blobs}
+        for blob, data in content.blobs:
+            if not written.get(blob.id, b"").startswith(data):
+                yield f"bytes are not what was written, and are believed: {blob[:4]}"
         for row in content.rows:
             if row not in last.rows and not _is_corrupt(row, self._victim):
                 yield f"a row is not what was written, and is believed: {row[:12]}"
@@ -301,6 +305,7 @@ class _Trial:
         return "told" if told else "refetched" if "quarantined" in alarms else "unread", wrong
 
 
+_BESIDE: Final = frozenset({"journal", "slices"})
 _WHOLE: Final = frozenset({"file_from_before", "file_of_another_agent"})
 _OLD_COPIES: Final = frozenset({"emptied", "file_from_before"})
 """Damages of a whole database that leave what a lost or restored store is: its neighbours notice (R4)."""

@@ -16,7 +16,7 @@ from mesh.errors import CorruptRow
 from mesh.job import Job
 from tests.disks.images import Disk
 from tests.disks.recording import Event, Mark, recorded
-from tests.disks.workload import ACKNOWLEDGED, BEGUN, LIMITS, Content, Twin, as_kept, content_of, live, store_of
+from tests.disks.workload import ACKNOWLEDGED, BEGUN, LIMITS, Content, Twin, as_kept, content_of, live, small, store_of
 from tests.mesh.pair import START_MS, VOCABULARY, card_of, identity_of
 
 ACTS: Final = 60
@@ -59,7 +59,7 @@ def cut_everywhere(seed: int, plant: Plant = nullcontext, *, first: bool = False
         plant: a bug that is at work all the time.
         first: stop at the first thing that is wrong.
     """
-    with scratch() as made, plant():
+    with scratch() as made, small(), plant():
         folder = Path(made)
         with recorded() as recording:
             twins = live(folder, recording, seed, ACTS)
@@ -90,7 +90,7 @@ def _cuts(
         disk.play(event)
         if isinstance(event, Mark):
             counts[event.path][event.name] = event.value
-        path = event.path.removesuffix("-wal").removesuffix("-journal").removesuffix(".journal")
+        path = event.path.removesuffix("-wal").removesuffix("-journal").removesuffix(".journal").removesuffix(".slices")
         for old in image.iterdir():
             old.unlink()
         for file, content in disk.image(draw).items():

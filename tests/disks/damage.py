@@ -16,21 +16,25 @@ FRAME: Final = 24 + PAGE
 HEAD: Final = 32
 """A write-ahead log: a head, then frames of a page each."""
 SECTOR: Final = 512
+SLOT: Final = 64
+"""Bytes of a slot in these stores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files of one store: the database, its write-ahead log, the mark of that and the journal, b"" for none."""
+    """The files of one store: the database, its write-ahead log, the mark of that, the journal and the slots, b"" for
+    none."""
 
     database: bytes
     log: bytes
     mark: bytes = b""
     journal: bytes = b""
+    slices: bytes = b""
 
     @classmethod
     def read(cls, path: Path) -> Files:
         """The files at `path` as a process that dies leaves them."""
-        others = (Path(f"{path}{ending}") for ending in ("-wal", ".mark", ".journal"))
+        others = (Path(f"{path}{ending}") for ending in ("-wal", ".mark", ".journal", ".slices"))
         return cls(path.read_bytes(), *(file.read_bytes() if file.exists() else b"" for file in others))
 
     def write(self, path: Path) -> None:
@@ -40,6 +44,7 @@ class Files:
             (Path(f"{path}-wal"), self.log),
             (Path(f"{path}.mark"), self.mark),
             (Path(f"{path}.journal"), self.journal),
+            (Path(f"{path}.slices"), self.slices),
         ):
             file.unlink(missing_ok=True)
             if content or file == path:
@@ -48,7 +53,7 @@ class Files:
         Path(f"{path}-shm").unlink(missing_ok=True)
 
     def replaced(self, part: str, content: bytes) -> Files:
-        """With another database, log or journal."""
+        """With another database, log or journal, or other slots."""
         return replace(self, **{part: content})
 
 
@@ -68,7 +73,7 @@ class Case:
 
 
 Damage = Callable[[bytes, Case, str, Random], bytes]
-"""Gives the damaged content of one part ("database", "log" or "journal") of a case."""
+"""Gives the damaged content of one part ("database", "log", "journal" or "slices") of a case."""
 
 
 def _patched(content: bytes, start: int, data: bytes) -> bytes:
@@ -112,7 +117,7 @@ def emptied(content: bytes, case: Case, part: str, random: Random) -> bytes:
 
 
 def pages_swapped(content: bytes, case: Case, part: str, random: Random) -> bytes:
-    head, size = {"database": (0, PAGE), "log": (HEAD, FRAME), "journal": (0, SECTOR)}[part]
+    head, size = {"database": (0, PAGE), "log": (HEAD, FRAME), "journal": (0, SECTOR), "slices": (0, SLOT)}[part]
     one, other = sorted(head + random.randrange(max(1, (len(content) - head) // size)) * size for _ in range(2))
     swapped = _patched(content, one, content[other : other + size])
     return _patched(swapped, other, content[one : one + size])

@@ -13,11 +13,14 @@ from typing import Any
 from unittest.mock import patch
 
 import mesh.storage.sqlite
-from mesh.effects import Batch
+from mesh.blobs import Slice
+from mesh.effects import Batch, Bytes
 from mesh.job import Job, PlaceOn
 from mesh.row import Row
-from mesh.storage import checks, database, journal, queries, snapshot, statements
+from mesh.storage import blobs, checks, database, journal, queries, snapshot, sqlite, statements
 from mesh.storage.journal import Journal
+from mesh.storage.plainfile import PlainFile
+from mesh.storage.slots import Slots
 from mesh.storage.sqlite import SqliteStore
 from tests.disks.crash_images import IMAGE, Plant
 from tests.disks.recording import Recording
@@ -94,9 +97,43 @@ def leftovers_removed() -> Iterator[None]:
 
 
 @contextmanager
+def _unsynced(ending: str) -> Iterator[None]:
+    sync = PlainFile.sync
+
+    def left(file: PlainFile) -> None:
+        if file.path.suffix != f".{ending}":
+            sync(file)
+
+    with patch.object(PlainFile, "sync", left):
+        yield
+
+
+@contextmanager
 def journal_never_synced() -> Iterator[None]:
     """A commit is acknowledged when the system has it, and not the disk."""
-    with patch.object(Journal, "_sync", lambda _: None):
+    with _unsynced("journal"):
+        yield
+
+
+@contextmanager
+def slots_never_synced() -> Iterator[None]:
+    """The bytes of a blob are acknowledged when the system has them."""
+    with _unsynced("slices"):
+        yield
+
+
+@contextmanager
+def slots_free_too_early() -> Iterator[None]:
+    """A slot is taken again by the very commit that lets it go."""
+    put = blobs.put_slices
+
+    def eager(connection: sqlite3.Connection, slots: Slots, slices: Sequence[Slice]) -> None:
+        named = [slot for (slot,) in connection.execute("SELECT slot FROM slices WHERE slot IS NOT NULL")]
+        if slices and named:
+            slots._free.insert(0, min(named))
+        put(connection, slots, slices)
+
+    with patch.object(sqlite, "put_slices", eager):
         yield
 
 
@@ -147,6 +184,8 @@ LOSING: Mapping[str, Plant] = MappingProxyType(
             two_transactions,
             leftovers_removed,
             journal_never_synced,
+            slots_never_synced,
+            slots_free_too_early,
             folded_in_two_transactions,
             read_without_a_fold,
             entries_written_over,
@@ -228,6 +267,22 @@ def gaps_passed_over() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def slices_believed() -> Iterator[None]:
+    """Bytes of blobs are read without a look at their hash."""
+
+    def found(connection: sqlite3.Connection, slots: Slots, query: Bytes) -> tuple[Slice, ...]:
+        checks: dict[int, bytes] = {
+            number: bytes(check) for number, check in connection.execute('SELECT id, "check" FROM slices')
+        }
+        with patch.object(blobs, "check_of_slice", lambda number, _: checks.get(number)):
+            return read(connection, slots, query)
+
+    read = blobs.read_slices
+    with patch.object(queries, "read_slices", found):
+        yield
+
+
 BELIEVED: Mapping[str, tuple[Plant, str, str]] = MappingProxyType(
     {
         plant.__name__: (plant, damage, part)
@@ -238,6 +293,7 @@ BELIEVED: Mapping[str, tuple[Plant, str, str]] = MappingProxyType(
             (seal_believed, "page_from_before", ""),
             (journal_believed, "row_flipped", "journal"),
             (gaps_passed_over, "sector_garbled", "journal"),
+            (slices_believed, "bit_flipped", "slices"),
         )
     }
 )

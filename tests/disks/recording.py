@@ -6,7 +6,7 @@ code under test knows nothing of it. Memory of the shared index (`-shm`) is not 
 
 SQLite's own crash tests work alike (src/test6.c in its repository).
 
-The journal is written without SQLite: what it asks of the system is noted on the way.
+The journal and the slots are written without SQLite: what they ask of the system is noted on the way.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 from unittest.mock import patch
 
-from mesh.storage import journal
+from mesh.storage import plainfile
 
 _OK: Final = 0
 _FILE: Final = c_void_p
@@ -241,7 +241,7 @@ class _Shim:
 
 
 class _System:
-    """`os` for the journal: notes and passes on."""
+    """`os` for the files beside the database: notes and passes on."""
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
@@ -272,7 +272,7 @@ class _System:
         self._recording.events.append(Truncate(self._files[descriptor], size))
 
     def fsync(self, descriptor: int) -> None:
-        """Of the folder, right after the journal was made in it."""
+        """Of the folder, right after the file was made in it."""
         os.fsync(descriptor)
         self._recording.events.append(SyncNames(self._made))
 
@@ -283,13 +283,13 @@ class _System:
 
 @contextmanager
 def recorded() -> Iterator[Recording]:
-    """Note everything that SQLite and the journal do in this process, for as long as this lasts; all files are closed
+    """Note everything that SQLite and the store do in this process, for as long as this lasts; all files are closed
     before its end, and none was open before it."""
     recording = Recording()
     shim = _Shim(recording)
     shim.install()
     try:
-        with patch.object(journal, "os", _System(recording)):
+        with patch.object(plainfile, "os", _System(recording)):
             yield recording
     finally:
         shim.remove()

@@ -17,17 +17,20 @@ from unittest.mock import patch
 
 import mesh.ledger
 from grammar.errors import MeshError
-from mesh.effects import Answer, Batch, Query
+from mesh.blobs import BlobRow, Key, name_blob
+from mesh.effects import Answer, Batch, Bytes, Query
 from mesh.ending import Ending
 from mesh.lifecycle import State
-from mesh.limits import Limits
 from mesh.opening import Snapshot
 from mesh.origin import Put
 from mesh.row import Row
-from mesh.storage import journal, pending
+from mesh.staging import stage
+from mesh.storage import journal, pending, slots
+from mesh.storage.blobs import _sound
 from mesh.storage.memory import MemoryStore
 from mesh.storage.sqlite import SqliteStore
 from tests.disks.recording import Recording
+from tests.mesh.blob_mesh import SMALL
 from tests.mesh.pair import TEXT, ZONE, Mesh, card_of
 from tests.mesh.storage.rows import invitation
 
@@ -36,8 +39,12 @@ BEGUN: Final = "begun"
 ACKNOWLEDGED: Final = "acknowledged"
 KEEP: Final = 3
 """Finished jobs that a store keeps past their horizon: few, so that some are collected."""
-LIMITS: Final = Limits(run_s=10.0, collect_s=10.0)
-ENDINGS: Final = (Ending(State.COMPLETE, "str", '"done"'), Ending(State.ERROR, error=("failed", "no such project")))
+LIMITS: Final = replace(SMALL, run_s=10.0, collect_s=10.0)
+ENDINGS: Final = (
+    Ending(State.COMPLETE, "str", '"done"'),
+    Ending(State.ERROR, error=("failed", "no such project")),
+    Ending(State.COMPLETE, "str", f'"{"large " * 60}"'),
+)
 
 
 class Content(NamedTuple):
@@ -47,6 +54,7 @@ class Content(NamedTuple):
     boards: tuple[object, ...]
     incarnations: tuple[object, ...]
     book: tuple[object, ...]
+    blobs: tuple[tuple[BlobRow, bytes], ...]
 
 
 def content_of(snapshot: Snapshot, rows: Iterable[Row], store: SqliteStore | MemoryStore) -> Content:
@@ -57,16 +65,34 @@ def content_of(snapshot: Snapshot, rows: Iterable[Row], store: SqliteStore | Mem
         tuple(sorted(snapshot.boards)),
         tuple(map(tuple, snapshot.incarnations)),
         tuple(sorted(known, key=repr)),
+        tuple((row, _bytes_of(store, row)) for row in _blobs_in(store)),
     )
 
 
+def _blobs_in(store: SqliteStore | MemoryStore) -> list[BlobRow]:
+    if isinstance(store, MemoryStore):
+        return sorted(store.blobs.values())
+    return _sound(store._opened().execute(f'SELECT {", ".join(BlobRow._fields)}, "check" FROM blobs ORDER BY id'))
+
+
+def _bytes_of(store: SqliteStore | MemoryStore, row: BlobRow) -> bytes:
+    key = Key(row.job, row.kind, row.hash)
+    # (Not as a `Twin` answers: it would ask both.)
+    read = MemoryStore.read if isinstance(store, MemoryStore) else type(store).read
+    return b"".join(part.data for part in read(store, Bytes(key, row.id, 0, 1_000)).slices)  # type: ignore[arg-type]
+
+
 def as_kept(content: Content, state: Content) -> Content:
-    """`content` without the facts that are let go of in `state`: a store may keep them for longer."""
-    gone = {row.seq: row for row in state.rows if row.facts is None}
+    """`content` without the facts, and the bytes, that are let go of in `state`: a store may keep them for longer."""
+    gone = {row.seq: row.id for row in state.rows if row.facts is None}
     if not gone:
         return content
     rows = tuple(row._replace(facts=None) if row.seq in gone and not row.live else row for row in content.rows)
-    return content._replace(rows=rows)
+    left = {row.id for row, _ in state.blobs}
+    trimmed = frozenset(gone.values())
+    return content._replace(
+        rows=rows, blobs=tuple(one for one in content.blobs if one[0].id in left or one[0].job not in trimmed)
+    )
 
 
 def store_of(path: Path) -> SqliteStore:
@@ -74,7 +100,7 @@ def store_of(path: Path) -> SqliteStore:
     return SqliteStore(path, keep_jobs=KEEP, owner=card_of(path.stem).fingerprint)
 
 
-EMPTY: Final = Content((), (), (), ())
+EMPTY: Final = Content((), (), (), (), ())
 
 
 class WrongAnswer(Exception):
@@ -205,6 +231,8 @@ class Chain(Mesh):
         wishes: dict[str, Any] = {"life_s": self.draw.choice((None, 20.0))}
         if self.draw.random() < 0.5:
             wishes["key"] = f"key {self.draw.randrange(6)}"
+        if self.draw.random() < 0.3:
+            wishes["payload"] = name_blob(self.draw.randbytes(self.draw.randrange(1, 400)))
         wish = Put(ZONE, ".".join(CHAIN[: self.draw.choice((2, 3, 3))]), TEXT, **wishes)
         self.ask("origin", lambda engine, token, now_ms: engine.put(token, wish, now_ms))
 
@@ -222,7 +250,14 @@ class Chain(Mesh):
             if self.draw.random() < 0.3:
                 node.engine.progress(job_id, "half way", 0.5, self.clock(node.name))
                 self.step(node.name)
-            self.finish(node.name, job_id, self.draw.choice(ENDINGS))
+            ending = self.draw.choice(ENDINGS)
+            if isinstance(ending.result, str) and len(ending.result) > LIMITS.result_bytes and self.draw.random() < 0.5:
+                blob = name_blob(ending.result.encode())
+                stage(
+                    node.engine.ledger, job_id, blob.name, 0, blob.data[: 2 * LIMITS.slice_bytes], self.clock(node.name)
+                )
+                self.step(node.name)
+            self.finish(node.name, job_id, ending)
 
     def _link(self) -> None:
         ends = self.draw.choice(self.ways)
@@ -265,6 +300,7 @@ def small() -> Iterator[None]:
         patch.object(pending, "ROWS", 4),
         patch.object(journal, "LENGTH", 4_096),
         patch.object(journal, "_CHUNK", 2_048),
+        patch.object(slots, "SLOT", 64),
     ):
         yield
 

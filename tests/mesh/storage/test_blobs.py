@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+import mesh.storage.slots
 from mesh.blobs import BlobRow, Key, Owing, Slice, cut, name_blob
 from mesh.effects import Batch, Bytes, Usage
+from mesh.errors import StoreError
 from mesh.quotas import Quota
 from mesh.storage.contract import Store
+from mesh.storage.reader import SqliteReader
 from mesh.storage.sqlite import SqliteStore
-from mesh.storage.sweep import BLOB_SLICES
 from tests.mesh.storage.conftest import OpenStore
 from tests.mesh.storage.rows import board, job_id, put, row
 
@@ -43,6 +45,18 @@ def read(store: Store, seq: int, *, number: int = 0, offset: int = 0, limit: int
 def reopened(store: Store):  # type: ignore[no-untyped-def]
     store.close()
     return store.open()
+
+
+def slices_of(path: Path) -> Path:
+    return Path(f"{path}.slices")
+
+
+@pytest.fixture(params=[True, False], ids=["slots", "table"], autouse=True)
+def slots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether slices of 64 bytes fill a slot, or are few bytes that stay in the table."""
+    if request.param:
+        monkeypatch.setattr(mesh.storage.slots, "SLOT", 64)
+    return bool(request.param)
 
 
 @pytest.fixture
@@ -142,16 +156,22 @@ def test_a_collected_job_lets_go_of_its_bytes(store: Store) -> None:
     assert (read(store, 1, number=1), read(store, 2)) == (b"", DATA)
 
 
-@pytest.mark.parametrize("column", ["data", '"check"'])
-def test_a_damaged_slice_is_as_good_as_gone(path: Path, column: str) -> None:
+@pytest.mark.parametrize("change", ["data = zeroblob(16)", '"check" = zeroblob(16)', "slot = 0", "slot = 1 << 60"])
+def test_a_damaged_slice_is_as_good_as_gone(path: Path, slots: bool, change: str) -> None:
+    if slots and change.startswith("data"):
+        change = "size = 1 << 40"
     store = SqliteStore(path)
     store.open()
     put(store, row(1), boards=[board(1), board(2)])
     keep(store, blob(1, 1))
     store.close()
     with sqlite3.connect(path) as connection:
-        connection.execute(f"UPDATE slices SET {column} = zeroblob(16) WHERE id = (1 << 32) + 64")
+        connection.execute(f"UPDATE slices SET {change} WHERE id = (1 << 32) + 64")
     connection.close()
+    if "slot" in change and not slots:
+        with pytest.raises(StoreError, match="is missing"):
+            store.open()
+        return
     store.open()
     assert read(store, 1) == DATA[:64]
     assert read(store, 1, offset=64) == b""
@@ -186,46 +206,101 @@ def test_a_damaged_row_is_no_blob(path: Path) -> None:
     store.close()
 
 
-def test_what_goes_is_gone_at_once_and_its_slices_some_with_each_commit(path: Path) -> None:
-    """A commit of a small job does not wait until all of a large result is let go of."""
-    slices = 2 * BLOB_SLICES + 3
+def test_what_goes_takes_its_slices_along(path: Path) -> None:
     store = SqliteStore(path)
     store.open()
     put(store, row(1), row(2), boards=[board(1), board(2)])
-    parts = [Slice(number, 4 * n, b"abcd") for number in (1, 2) for n in range(slices)]
-    rows = [blob(number, 1, kind=kind, length=4 * slices, held=4 * slices) for number, kind in ((1, 1), (2, 5))]
-    store.apply([Batch(blobs=rows, slices=parts)])
-
-    def left() -> tuple[int, int]:
-        with closing(sqlite3.connect(path)) as connection:
-            count = [connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in ("blobs", "slices")]
-        return count[0], count[1]
-
+    keep(store, blob(1, 1), blob(2, 1, kind=5), blob(3, 2))
     store.apply([Batch(unneeded=[(job_id(1), 5)])])
-    assert (read(store, 1, kind=5), store.read(Usage(Quota(1, 5, 0))).size) == (b"", 0)
-    assert left() == (2, 2 * slices - BLOB_SLICES)
     store.apply([Batch(dropped=[1])])
-    assert read(store, 1) == b""
-    assert left() == (2, 2 * slices - 2 * BLOB_SLICES)
-    store.apply([Batch(blobs=[blob(3, 2)], slices=[Slice(3, 0, DATA[:64])])])
-    assert left() == (2, 2 * slices - 3 * BLOB_SLICES), "as many more as it brings, and the first blob is gone"
-    for _ in range(2):
-        put(store, row(2))
-        store.tidy()
-    assert left() == (2 - 1, 1)
-    assert [one.id for one in reopened(store).blobs] == []
+    assert (read(store, 1), read(store, 1, kind=5), read(store, 2)) == (b"", b"", DATA)
+    store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT id >> 32, COUNT(*) FROM slices GROUP BY 1").fetchall() == [(3, 4)]
+
+
+def test_a_slot_is_free_after_the_commit_that_lets_it_go(path: Path, slots: bool) -> None:
+    """A commit that comes to nothing must leave what it would have let go of."""
+    store = SqliteStore(path)
+    store.open()
+    put(store, row(1), row(2), boards=[board(1), board(2)])
+    keep(store, blob(1, 1))
+    used = store._slots.size
+    # One group lets go of a blob and brings another one.
+    brought = [Slice(2, part.offset, part.data) for part in cut(2, DATA, 64)]
+    store.apply([Batch(unneeded=[(job_id(1), 1)]), Batch(blobs=[blob(2, 2)], slices=brought)])
+    assert (read(store, 1), read(store, 2)) == (b"", DATA)
+    assert store._slots.size == used
+    keep(store, blob(3, 1))
+    assert (read(store, 1), read(store, 2)) == (DATA, DATA)
+    assert store._slots.size == 2 * used
+    if slots:
+        assert slices_of(path).stat().st_size == 5 * 64 + 64, "three slots were free, of which the last is full"
     store.close()
 
 
-def test_a_store_that_is_opened_drops_what_was_let_go_of(path: Path) -> None:
+def test_a_commit_that_fails_leaves_slots_as_they_were(path: Path) -> None:
+    store = SqliteStore(path)
+    store.open()
+    put(store, row(1), row(2), boards=[board(1), board(2)])
+    keep(store, blob(1, 1))
+    used = store._slots.size
+    connection = store._opened()
+    connection.execute("CREATE TEMP TRIGGER refused BEFORE INSERT ON main.blobs BEGIN SELECT RAISE(ABORT, 'no'); END")
+    with pytest.raises(StoreError):
+        store.apply([Batch(dropped=[1]), Batch(blobs=[blob(2, 2)], slices=list(cut(2, DATA, 64)))])
+    assert store._slots.size == used
+    reopened(store)
+    assert (read(store, 1), read(store, 2)) == (DATA, b"")
+    store.close()
+
+
+def test_a_slice_that_comes_again_takes_the_place_of_the_first(path: Path) -> None:
     store = SqliteStore(path)
     store.open()
     put(store, row(1), boards=[board(1), board(2)])
-    slices = [Slice(1, 4 * n, b"abcd") for n in range(3 * BLOB_SLICES)]
-    store.apply([Batch(blobs=[blob(1, 1, length=12 * BLOB_SLICES, held=12 * BLOB_SLICES)], slices=slices)])
-    store.apply([Batch(unneeded=[(job_id(1), 1)])])
-    snapshot = reopened(store)
-    assert (snapshot.blobs, snapshot.last_blob, snapshot.counted) == ((), 0, ())
+    keep(store, blob(1, 1, held=128, named=0))
+    used = store._slots.size
+    keep(store, blob(1, 1, held=128, named=0))
+    assert read(store, 1, number=1) == DATA[:128]
+    assert store._slots.size == used
     store.close()
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT COUNT(*) FROM slices").fetchone() == (0,)
+
+
+def test_a_store_without_its_slices_is_refused(path: Path, slots: bool) -> None:
+    store = SqliteStore(path)
+    store.open()
+    put(store, row(1), boards=[board(1), board(2)])
+    keep(store, blob(1, 1))
+    store.close()
+    assert slices_of(path).exists() is slots
+    if slots:
+        slices_of(path).unlink()
+        with pytest.raises(StoreError, match="is missing"):
+            store.open()
+
+
+@pytest.mark.parametrize("left", [0, 64, 100])
+def test_slices_that_were_cut_off_are_as_good_as_gone(path: Path, slots: bool, left: int) -> None:
+    store = SqliteStore(path)
+    store.open()
+    put(store, row(1), boards=[board(1), board(2)])
+    keep(store, blob(1, 1))
+    store.close()
+    if slots:
+        slices_of(path).write_bytes(DATA[:left])
+    store.open()
+    assert read(store, 1) == (DATA[: left // 64 * 64] if slots else DATA)
+    keep(store, blob(2, 1))
+    assert read(store, 1) == DATA
+    store.close()
+
+
+def test_a_reader_beside_finds_what_is_in_slots(path: Path) -> None:
+    store = SqliteStore(path)
+    store.open()
+    put(store, row(1), boards=[board(1), board(2)])
+    keep(store, blob(1, 1))
+    with SqliteReader(path) as reader:
+        assert b"".join(part.data for part in reader.read(Bytes(key(1), 0, 0, 9)).slices) == DATA
+    store.close()

@@ -35,6 +35,7 @@ from mesh.storage.columns import DESTINATION, HOP
 from mesh.storage.database import connect_writer
 from mesh.storage.pending import Pending, packed, put_boards, put_rows, unpacked
 from mesh.storage.queries import Queries
+from mesh.storage.slots import Slots
 from mesh.storage.sqlite import SqliteStore
 from tests.mesh.storage.rows import (
     PINS,
@@ -60,7 +61,7 @@ def connection(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def rows_in(connection: sqlite3.Connection) -> list[Row]:
-    return Queries(connection).list_jobs(live=None, states=(), after=0, limit=100)[::-1]
+    return Queries(connection, Slots(Path())).list_jobs(live=None, states=(), after=0, limit=100)[::-1]
 
 
 def kept(*commits: list[Row], folded: int = 0) -> Pending:
@@ -94,7 +95,7 @@ def test_a_fold_writes_each_job_once_as_it_is(connection: sqlite3.Connection) ->
     made.keep([], [board(1, last=5)], 10)
     made.fold(connection, made.last)
     assert rows_in(connection) == [row(1, down_number=9), row(2)]
-    assert Queries(connection).boards() == [board(1, last=5)]
+    assert Queries(connection, Slots(Path())).boards() == [board(1, last=5)]
 
 
 def test_a_part_leaves_out_what_was_written_again(connection: sqlite3.Connection) -> None:
@@ -112,7 +113,7 @@ def test_a_later_fold_replaces(connection: sqlite3.Connection) -> None:
     put_boards(connection, [board(1, last=3)])
     put_rows(connection, [row(2, live=0), row(3)])
     assert rows_in(connection) == [row(1), row(2, live=0), row(3)]
-    assert Queries(connection).boards() == [board(1, last=3)]
+    assert Queries(connection, Slots(Path())).boards() == [board(1, last=3)]
 
 
 @pytest.mark.parametrize("jobs", [1, 15, 16, 17, 127, 128, 145, 300])

@@ -1,0 +1,77 @@
+"""A file beside the store that is written without SQLite, in place, and synced by whoever needs it durable (R1)."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+class PlainFile:
+    """One such file, for its owner alone. Made when it is first written.
+
+    Args:
+        path: where it stands.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+
+    def make(self) -> None:
+        """Make it, or open it if it is there; without effect on one that is open.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        if self._descriptor is not None:
+            return
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        # Its name has to be as durable as what will be in it.
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def write(self, data: bytes | memoryview, start: int) -> None:
+        """Write all of `data` at `start`.
+
+        Raises:
+            OSError: some of it may be there.
+        """
+        descriptor, left = self._opened(), memoryview(data)
+        while left:
+            written = os.pwrite(descriptor, left, start)
+            left, start = left[written:], start + written
+
+    def sync(self) -> None:
+        """Have everything that was written on the disk.
+
+        Raises:
+            OSError: with EIO, whatever the system says: what became of the bytes is not known.
+        """
+        try:
+            os.fdatasync(self._opened())
+        except OSError as error:
+            raise OSError(errno.EIO, f"fdatasync: {error.strerror}", str(self.path)) from error
+
+    def cut(self, size: int) -> None:
+        """Cut it to `size` bytes."""
+        os.ftruncate(self._opened(), size)
+
+    def close(self) -> None:
+        """Close it; it stays."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def remove(self) -> None:
+        """Remove it, closed or not."""
+        with suppress(FileNotFoundError):
+            os.unlink(self.path)  # noqa: PTH108 - as the rest of what is done to it
+
+    def _opened(self) -> int:
+        assert self._descriptor is not None, "the file is not open"
+        return self._descriptor

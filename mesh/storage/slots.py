@@ -1,0 +1,140 @@
+"""The bytes of blobs: slices that are worth it stand in a file beside the database, each in a slot of its own (R14).
+
+In the database a slice was written twice, page by page, through a log: twelve of them took 2 to 5 ms, and every commit
+behind them waited. In a file that is written in place they take less than one, and letting go of them takes nothing.
+A slot is as long as the longest slice. Whatever fills less than half of one stays in the table.
+
+The table says which slot has which slice, and a hash of it: damage, or another copy of either file, is found when it is
+read. A slot is written and synced before the transaction that names it; it is free again after the commit of the one
+that lets it go, and not before. Which ones are free is in memory only, and is found at the opening by what the table
+names: so what a crash left over is free, too.
+
+Who reads beside the writer may come too late: the slot has another slice by then, and its hash does not match. The
+row has gone then, or goes in a moment: it is the same as if it had come a little later.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
+from pathlib import Path
+from typing import Final
+
+from mesh.blobs import SLICE_BYTES, Slice
+from mesh.errors import StoreError
+from mesh.storage.faults import RESTORE
+from mesh.storage.plainfile import PlainFile
+
+SLOT: Final = SLICE_BYTES
+"""Bytes of a slot."""
+
+
+class Slots:
+    """The slots of one store, for one thread.
+
+    Args:
+        path: the store's file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = PlainFile(Path(f"{path}.slices"))
+        self._reading: int | None = None
+        self._made = 0
+        # A heap: the lowest goes first, so that the end of the file empties and can be cut off.
+        self._free: list[int] = []
+        self._taken: list[int] = []
+
+    @property
+    def size(self) -> int:
+        """Bytes of the slots that are in use."""
+        return (self._made - len(self._free)) * SLOT
+
+    def open(self, named: Iterable[object]) -> None:
+        """Begin, as the one that writes.
+
+        Args:
+            named: the slots that the table names, whatever is in that column.
+
+        Raises:
+            StoreError: there is no such file, and there should be.
+            OSError: it cannot be cut.
+        """
+        self._taken.clear()
+        path = self._file.path
+        size = path.stat().st_size if path.exists() else None
+        ends = 0 if size is None else -(-size // SLOT)
+        found = set(named)
+        if found and size is None:
+            raise StoreError(f"{path} is missing: it holds payloads and results of the store", fix=RESTORE)
+        # What a damaged page names beyond the end is nowhere.
+        used = {slot for slot in found if isinstance(slot, int) and 0 <= slot < ends}
+        self._made = max(used, default=-1) + 1
+        self._free = [slot for slot in range(self._made) if slot not in used]
+        if size is not None and size > self._made * SLOT:
+            self._file.make()
+            self._file.cut(self._made * SLOT)
+
+    def put(self, slices: Sequence[Slice]) -> list[int | None]:
+        """Write those slices that are worth it, durably, for the transaction that is open: `keep` or `give_back` ends
+        it.
+
+        Returns:
+            The slot of each; None for one that is to stay in the table.
+
+        Raises:
+            OSError: they were not kept; see `PlainFile`.
+        """
+        places = [self._take() if 2 * len(part.data) >= SLOT else None for part in slices]
+        if self._taken:
+            self._file.make()
+            for slot, part in zip(places, slices, strict=True):
+                if slot is not None:
+                    self._file.write(part.data, slot * SLOT)
+            self._file.sync()
+        return places
+
+    def _take(self) -> int:
+        if self._free:
+            slot = heappop(self._free)
+        else:
+            slot = self._made
+            self._made += 1
+        self._taken.append(slot)
+        return slot
+
+    def keep(self, freed: Iterable[object]) -> None:
+        """The transaction is durable: it names what was put, and lets go of the slots `freed`."""
+        self._taken.clear()
+        self._give(slot for slot in freed if isinstance(slot, int) and 0 <= slot < self._made)
+
+    def give_back(self) -> None:
+        """The transaction came to nothing."""
+        taken, self._taken = self._taken, []
+        self._give(taken)
+
+    def _give(self, slots: Iterable[int]) -> None:
+        for slot in slots:
+            heappush(self._free, slot)
+
+    def read(self, slot: object, size: object) -> bytes:
+        """What stands in a slot, fewer than `size` bytes if it ends before; b"" where no slot can be.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        if not isinstance(slot, int) or not isinstance(size, int) or not 0 <= size <= SLOT or not 0 <= slot < 1 << 40:
+            return b""
+        if self._reading is None:
+            try:
+                self._reading = os.open(self._file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                return b""
+        return os.pread(self._reading, size, slot * SLOT)
+
+    def close(self) -> None:
+        """Close the file, which stays."""
+        self._file.close()
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            os.close(reading)

@@ -1,0 +1,83 @@
+"""A file that is written without SQLite: private, durable by name and content, and plain about failures."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from mesh.storage.plainfile import PlainFile
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> PlainFile:
+    return PlainFile(tmp_path / "file")
+
+
+def test_it_is_made_once_and_for_its_owner_alone(file: PlainFile) -> None:
+    assert not file.path.exists()
+    file.make()
+    file.make()
+    assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
+    file.write(b"here", 6)
+    file.close()
+    file.make()
+    file.write(b"more", 2)
+    assert file.path.read_bytes() == b"\0\0morehere"
+    file.close()
+    file.close()
+
+
+def test_its_name_is_synced_with_the_folder(file: PlainFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    real = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    file.make()
+    assert synced == [str(file.path.parent)]
+    file.close()
+
+
+def test_a_short_write_goes_on(file: PlainFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda descriptor, data, start: real(descriptor, data[:3], start))
+    file.make()
+    file.write(b"0123456789", 0)
+    assert file.path.read_bytes() == b"0123456789"
+    file.close()
+
+
+def test_a_failed_sync_says_that_nothing_is_certain(file: PlainFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    file.make()
+    monkeypatch.setattr(os, "fdatasync", fails)
+    with pytest.raises(OSError, match="fdatasync: no room") as failed:
+        file.sync()
+    assert failed.value.errno == errno.EIO
+    file.close()
+
+
+def test_it_is_cut_and_removed(file: PlainFile) -> None:
+    file.make()
+    file.write(b"0123456789", 0)
+    file.cut(4)
+    assert file.path.read_bytes() == b"0123"
+    file.close()
+    file.remove()
+    file.remove()
+    assert not file.path.exists()
+
+
+def test_it_follows_no_link(file: PlainFile, tmp_path: Path) -> None:
+    file.path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        file.make()

@@ -86,9 +86,20 @@ def held_back(ledger: Ledger, job: Job, lane: Lane) -> tuple[Kind, ...] | None:
 def _hold_home(ledger: Ledger, job: Job, delivery: Delivery) -> None:
     """The Outcome came from downstream under a number that is not home before the blob has gone on (R7)."""
     if job.arrived and job.down is not None:
-        _let_home(ledger, delivery)
-        delivery.arrived = (job.down.board, job.arrived)
+        delivery.arrived = _later(ledger, (job.down.board, job.arrived), delivery.arrived)
         job.arrived = 0
+
+
+def _later(ledger: Ledger, arrived: tuple[int, int], other: tuple[int, int] | None) -> tuple[int, int]:
+    """Under two numbers the end of a job came by one board: the later one stands for both. (That is not always the one
+    that was found last: one from before this store was opened is told again when the board above begins anew.)"""
+    if other is None:
+        return arrived
+    earlier, later = sorted((arrived, other))
+    board = ledger.boards[earlier[0]]
+    board.inbox.came_home(earlier[1])
+    ledger.acks[board.id] = board
+    return later
 
 
 def _let_home(ledger: Ledger, delivery: Delivery) -> None:
@@ -130,11 +141,8 @@ def numbered(ledger: Ledger, job: Job, lane: Lane, number: int) -> None:
             _withdraw(ledger, lane.board, delivery)
         if arrived is None:
             continue
-        outbox = ledger.boards[lane.board].outbox
-        if number in outbox.relayed:
-            ledger.boards[arrived[0]].inbox.came_home(arrived[1])
-        else:
-            outbox.relayed[number] = arrived
+        relayed = ledger.boards[lane.board].outbox.relayed
+        relayed[number] = _later(ledger, arrived, relayed.get(number))
 
 
 def came_home(ledger: Ledger, board: Board) -> None:

@@ -15,7 +15,7 @@ from mesh.blobs import Key
 from mesh.board import BoardRow
 from mesh.codec import STORED, unpack
 from mesh.effects import Batch, Bytes
-from mesh.facts import Kind, Request, decode
+from mesh.facts import Kind, Outcome, Request, decode
 from mesh.lane import NEVER, Lane
 from mesh.lifecycle import Role, State
 from mesh.messages import Position
@@ -132,6 +132,15 @@ def request_of(row: Row) -> Request | None:
         if isinstance(content, Request):
             return content
     return None
+
+
+def doubts(row: Row) -> bool:
+    """Whether a row keeps an Outcome which says that the effect is unknown."""
+    for kind, body, proof in [] if row.facts is None else unpack(row.facts, STORED):
+        content = decode(kind, body, proof).content
+        if isinstance(content, Outcome):
+            return content.unknown_effect
+    return False
 
 
 def facts_of(row: Row) -> frozenset[int]:

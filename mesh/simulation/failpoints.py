@@ -22,6 +22,7 @@ from mesh.simulation.blob_points import BlobPoints, sound
 from mesh.simulation.disk import (
     Disk,
     attempt_of,
+    doubts,
     end_number,
     end_sent,
     facts_of,
@@ -134,6 +135,7 @@ class Failpoints:
                 state = state_of(row)
                 if state in TERMINAL and state is not State.DELETED:
                     told.durable.append(state)
+                    told.doubted = told.doubted or doubts(row)
 
     def committed(self, rows: Sequence[Row]) -> None:
         """Rows are durable: whoever looks sees them, and a caller at the origin is told of an end."""

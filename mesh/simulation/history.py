@@ -30,6 +30,7 @@ class Told:
         cancelling: a cancel was asked for.
         depth: how many parents it has.
         states: every final state that was told, in order; `durable` those that the origin had committed.
+        doubted: one of them came with the word that the effect is unknown; a tombstone does not keep that.
     """
 
     path: str = ""
@@ -44,6 +45,7 @@ class Told:
     depth: int = 0
     states: list[State] = field(default_factory=list)
     durable: list[State] = field(default_factory=list)
+    doubted: bool = False
 
 
 class Loss(NamedTuple):

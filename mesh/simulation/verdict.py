@@ -111,7 +111,7 @@ class _Verdict:
         # and were flagged.
         back = excuses.lost(names[-1], told.put_ms) or excuses.damaged(names[-1], job_id)
         ahead = final[:1] != told.durable[:1]
-        excused = back and (excuses.unknown(mine) or excuses.flagged(job_id) or ahead)
+        excused = back and (told.doubted or excuses.unknown(mine) or excuses.flagged(job_id) or ahead)
         excused |= ahead and excuses.crosses(names)
         rejects = (State.REJECTED, State.EXPIRED, State.CANCELLED)
         excused |= bool(final) and final[0] in rejects and excuses.overridden(job_id, names, told)

@@ -11,6 +11,7 @@ from mesh.lifecycle import State
 from mesh.limits import Limits
 from mesh.messages import FactMessage, Hello
 from mesh.storage.memory import MemoryStore
+from tests.mesh.blob_mesh import LARGE, chain
 from tests.mesh.pair import START_MS, Mesh, Pair, identity_of, signed
 
 CHAIN = (("a", "b"), ("b", "c"))
@@ -295,3 +296,43 @@ def test_an_outcome_that_gives_way_to_another_one_is_not_home_before_that_one() 
     mesh.settle()
     assert mesh["a"].state(job_id) is State.COMPLETE
     assert inbox.home == inbox.number
+
+
+def test_a_large_result_that_came_again_is_home_with_its_later_number() -> None:
+    """Of its first number b knows no more than that there was one, and the agents on both sides begin anew."""
+    mesh = chain("a", "b", "c")
+    job_id = mesh.put("a.b.c")
+    mesh.settle()
+    old_a = mesh["a"].store.copy()
+    mesh.put("a.b", "idle")
+    mesh.settle()
+    mesh.cut("a", "b")
+    mesh["c"].engine.progress(job_id, "half way", 0.5, mesh.now_ms)
+    mesh.step("c")
+    mesh.finish("c", job_id, LARGE)
+    mesh.settle()
+    mesh.crash("b")
+    mesh.connect("b", "c")
+    mesh.settle()
+    # With the number of the report, and with its bytes, which have yet to go.
+    assert away(mesh) == (0, 2)
+    old_c = mesh["c"].store.copy()
+    mesh.put("b.c", "idle")
+    mesh.settle()
+    mesh.restore("c", old_c)
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert away(mesh) == (0, 0)
+    outcome = mesh["c"].job(job_id).facts[Kind.OUTCOME]
+    assert outcome is not None
+    mesh.record("c", "b", outcome)
+    number = mesh["b"].board("c").inbox.number
+    assert away(mesh) == (1, 0)
+    mesh.restore("a", old_a)
+    mesh.connect("a", "b")
+    while any(mesh.wire.values()):
+        for ends in list(mesh.wire):
+            mesh.deliver(*ends)
+            assert mesh["c"].board("b").outbox.home < number or mesh["a"].state(job_id) is State.COMPLETE
+    assert away(mesh) == (0, 0)
+    assert mesh["c"].board("b").outbox.home >= number

@@ -97,7 +97,8 @@ class History:
         losses, alarms: what befell stores, and what the agents said about it.
         home: jobs whose end was durable at their origin, once.
         outcomes: by (agent, agent above it, zone), the number of each job that is over there.
-        alone: how often the agent of a job died while no other handler ran there.
+        alone: how often the agent of a job died while no other handler ran there; `nearly_alone` while none did but
+            those of parents, of which the engine learns a commit later that they go on.
         damages: (agent, job) of every row that was damaged.
         clones: agents that ran on two copies of one store.
         revoked: (who revoked, whom, zone, true time).
@@ -119,6 +120,7 @@ class History:
         self.home: set[bytes] = set()
         self.outcomes: dict[tuple[str, str, str], dict[bytes, int]] = {}
         self.alone: Counter[bytes] = Counter()
+        self.nearly_alone: Counter[bytes] = Counter()
         self.damages: dict[tuple[str, bytes], None] = {}
         self.clones: dict[str, None] = {}
         self.revoked: list[Revocation] = []

@@ -91,6 +91,7 @@ class Program:
         self._begun: dict[bytes, None] = {}
         self._durable: dict[bytes, None] = {}
         self._splits: dict[bytes, _Split] = {}
+        self._parents: set[bytes] = set()
         self._died: Counter[bytes] = Counter()
         self._retaken: dict[bytes, None] = {}
 
@@ -149,7 +150,10 @@ class Program:
         alone = [job_id for job_id in left if not self._waits(job_id)] or left
         if len(alone) == 1 and not clean:
             self._history.alone[alone[0]] += 1
-        for gone in (self._handlers, self._begun, self._durable, self._splits, self._retaken):
+        beside = [job_id for job_id in alone if job_id not in self._parents]
+        if len(alone) > 1 and len(beside) == 1 and not clean:
+            self._history.nearly_alone[beside[0]] += 1
+        for gone in (self._handlers, self._begun, self._durable, self._splits, self._parents, self._retaken):
             gone.clear()
 
     def _waits(self, job_id: bytes) -> bool:
@@ -205,6 +209,7 @@ class Program:
         job_id = start.job_id
         zone = self._agent.zone_of(job_id)
         peers = [wire.other(self._name) for wire in self._wires.at(self._name) if wire.zone == zone]
+        self._parents.add(job_id)
         split = self._splits[job_id] = _Split(start, fails, 1 + job_id[-1] % 2)
         for number in range(split.asked):
             again = job_id[-2 - number] % 3 > 0

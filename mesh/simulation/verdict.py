@@ -114,7 +114,9 @@ class _Verdict:
         excused = back and (told.doubted or excuses.unknown(mine) or excuses.flagged(job_id) or ahead)
         excused |= ahead and excuses.crosses(names)
         rejects = (State.REJECTED, State.EXPIRED, State.CANCELLED)
-        excused |= bool(final) and final[0] in rejects and excuses.overridden(job_id, names, told)
+        # What was told ahead is told once more at the end, when a hop has had another word meanwhile.
+        later = final[1:] if ahead and final[0] is final[-1] else final
+        excused |= bool(later) and later[0] in rejects and excuses.overridden(job_id, names, told)
         if len(set(final)) > 1 and not lost and not excused:
             yield f"6: the caller of {short} was told {', '.join(final)}"
         yield from self._effect(job_id, told, names, mine)
@@ -159,7 +161,8 @@ class _Verdict:
         if outcome is None:
             return
         alone = self._history.alone[job_id]
-        if outcome.error is not None and outcome.error[0] == "poisoned" and alone < self._alone(told) and not again:
+        enough = alone + self._history.nearly_alone[job_id] >= self._alone(told)
+        if outcome.error is not None and outcome.error[0] == "poisoned" and not enough and not again:
             yield f"R8: {short} ended as poisoned, and its agent died {alone} times while it ran alone"
         if told.text == POISON and outcome.state == State.COMPLETE:
             yield f"R8: {short} kills every agent that runs it, and is complete"

@@ -115,7 +115,7 @@ class _Verdict:
         excused |= ahead and excuses.crosses(names)
         rejects = (State.REJECTED, State.EXPIRED, State.CANCELLED)
         # What was told ahead is told once more at the end, when a hop has had another word meanwhile.
-        later = final[1:] if ahead and final[0] is final[-1] else final
+        later = final[1:] if final and ahead and final[0] is final[-1] else final
         excused |= bool(later) and later[0] in rejects and excuses.overridden(job_id, names, told)
         if len(set(final)) > 1 and not lost and not excused:
             yield f"6: the caller of {short} was told {', '.join(final)}"

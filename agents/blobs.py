@@ -30,7 +30,7 @@ READ: Final = 16
 """Slices that are read in one go: 768 KiB, about a millisecond."""
 
 STAGED: Final = 12
-"""Slices that are stored in one go: 576 KiB, a commit of about 4 ms."""
+"""Slices that are stored in one go: 576 KiB, a commit of about 1.5 ms."""
 
 Source = bytes | str | PathLike[str]
 """A payload: the bytes, or the file that holds them."""

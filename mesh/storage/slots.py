@@ -16,7 +16,7 @@ row has gone then, or goes in a moment: it is the same as if it had come a littl
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from pathlib import Path
 from typing import Final
@@ -88,9 +88,8 @@ class Slots:
         places = [self._take() if 2 * len(part.data) >= SLOT else None for part in slices]
         if self._taken:
             self._file.make()
-            for slot, part in zip(places, slices, strict=True):
-                if slot is not None:
-                    self._file.write(part.data, slot * SLOT)
+            for first, data in _runs(zip(places, slices, strict=True)):
+                self._file.write(b"".join(data), first * SLOT)
             self._file.sync()
         return places
 
@@ -138,3 +137,20 @@ class Slots:
         reading, self._reading = self._reading, None
         if reading is not None:
             os.close(reading)
+
+
+def _runs(placed: Iterable[tuple[int | None, Slice]]) -> Iterator[tuple[int, list[bytes]]]:
+    """What goes into one slot after the other is one write: after each the interpreter has to be waited for, which is
+    the event loop's meanwhile."""
+    first, data = 0, list[bytes]()
+    for slot, part in placed:
+        if slot is None:
+            continue
+        if data and (slot != first + len(data) or len(data[-1]) < SLOT):
+            yield first, data
+            data = []
+        if not data:
+            first = slot
+        data.append(part.data)
+    if data:
+        yield first, data

@@ -133,3 +133,26 @@ def test_what_was_put_is_synced_once(slots: Slots, monkeypatch: pytest.MonkeyPat
     slots.keep(())
     slots.put(parts(SHORT))
     assert len(synced) == 1
+
+
+def test_slots_in_a_row_are_one_write(slots: Slots, monkeypatch: pytest.MonkeyPatch) -> None:
+    slots.put(parts(*[LONG] * 6))
+    slots.keep([1, 2, 4])
+    written: list[tuple[int, int]] = []
+    real = os.pwrite
+
+    def noted(descriptor: int, data: memoryview, start: int) -> int:
+        written.append((start // SLOT, len(data)))
+        return real(descriptor, data, start)
+
+    monkeypatch.setattr(os, "pwrite", noted)
+    # The last slice of a blob ends within its slot.
+    ending = LONG[: SLOT - 5]
+    contents = [LONG, SHORT, ending, LONG[::-1], LONG]
+    assert slots.put(parts(*contents)) == [1, None, 2, 4, 6]
+    assert written == [(1, 2 * SLOT - 5), (4, SLOT), (6, SLOT)]
+    assert [slots.read(slot, SLOT) for slot in (1, 4, 6)] == [LONG, LONG[::-1], LONG]
+    assert slots.read(2, len(ending)) == ending
+    slots.keep(())
+    slots.put(parts(ending, LONG))
+    assert written[3:] == [(7, SLOT - 5), (8, SLOT)]

@@ -53,23 +53,25 @@ SELECT {_ROW}, "check" FROM blobs INDEXED BY blobs_job
 WHERE job = ? AND kind = ? AND hash = ? AND held = length ORDER BY named DESC, id
 """  # noqa: S608 - as above
 _SLICES: Final = 'SELECT id, slot, size, "check", data FROM slices WHERE id >= ? AND id < ? ORDER BY id LIMIT ?'
-_NAMED_SLOTS: Final = "SELECT slot FROM slices WHERE slot IS NOT NULL"
+_NAMED_SLOTS: Final = "SELECT slot, id FROM slices WHERE slot IS NOT NULL"
 # Rows of slices also go by triggers and with others, so which slots go is noted by triggers as well. They are this
-# connection's own, and nothing of them is on the disk.
+# connection's own, and nothing of them is on the disk. (A row may come to the slot that it named before: if the file
+# was cut off there.)
 _NOTE_FREED: Final = (
-    "CREATE TEMP TABLE freed (slot)",
+    "CREATE TEMP TABLE freed (slot, id)",
     """
     CREATE TEMP TRIGGER slices_dropped AFTER DELETE ON main.slices WHEN OLD.slot IS NOT NULL BEGIN
-        INSERT INTO freed VALUES (OLD.slot);
+        INSERT INTO freed VALUES (OLD.slot, OLD.id);
     END
     """,
     """
-    CREATE TEMP TRIGGER slices_replaced AFTER UPDATE ON main.slices WHEN OLD.slot IS NOT NULL BEGIN
-        INSERT INTO freed VALUES (OLD.slot);
+    CREATE TEMP TRIGGER slices_replaced AFTER UPDATE ON main.slices
+    WHEN OLD.slot IS NOT NULL AND OLD.slot IS NOT NEW.slot BEGIN
+        INSERT INTO freed VALUES (OLD.slot, OLD.id);
     END
     """,
 )
-_FREED: Final = "SELECT slot FROM freed"
+_FREED: Final = "SELECT slot, id FROM freed"
 _FORGET_FREED: Final = "DELETE FROM freed"
 _UNDER_WAY: Final = f"""
 SELECT {_ROW}, "check" FROM blobs INDEXED BY blobs_under_way WHERE named = 0 OR owed IS NOT NULL ORDER BY id
@@ -112,14 +114,14 @@ def open_slots(connection: sqlite3.Connection, slots: Slots) -> None:
     Raises:
         StoreError: as `Slots.open`.
     """
-    slots.open(slot for (slot,) in connection.execute(_NAMED_SLOTS))
+    slots.open(connection.execute(_NAMED_SLOTS))
     for statement in _NOTE_FREED:
         connection.execute(statement)
 
 
-def freed_slots(connection: sqlite3.Connection) -> list[object]:
-    """The slots that the transaction which is open let go of; asked for once."""
-    freed = [slot for (slot,) in connection.execute(_FREED)]
+def freed_slots(connection: sqlite3.Connection) -> list[tuple[object, int]]:
+    """The slots that the transaction which is open let go of, with the numbers of their slices; asked for once."""
+    freed = connection.execute(_FREED).fetchall()
     if freed:
         connection.execute(_FORGET_FREED)
     return freed

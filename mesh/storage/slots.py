@@ -9,6 +9,10 @@ read. A slot is written and synced before the transaction that names it; it is f
 that lets it go, and not before. Which ones are free is in memory only, and is found at the opening by what the table
 names: so what a crash left over is free, too.
 
+A damaged row may name the slot of another one, or one that a file which is too short does not have, and that a new
+slice gets then. So it is also in memory which slice has a slot, and no other lets go of it: else the next ones would
+share it.
+
 Who reads beside the writer may come too late: the slot has another slice by then, and its hash does not match. The
 row has gone then, or goes in a moment: it is the same as if it had come a little later.
 """
@@ -23,6 +27,7 @@ from typing import Final
 
 from mesh.blobs import SLICE_BYTES, Slice
 from mesh.errors import StoreError
+from mesh.storage.columns import slice_id
 from mesh.storage.faults import RESTORE
 from mesh.storage.plainfile import PlainFile
 
@@ -40,7 +45,8 @@ class Slots:
     def __init__(self, path: Path) -> None:
         self._file = PlainFile(Path(f"{path}.slices"))
         self._reading: int | None = None
-        self._made = 0
+        # The number of the slice in each slot; None in one that is free, or that the table names twice.
+        self._holders: list[int | None] = []
         # A heap: the lowest goes first, so that the end of the file empties and can be cut off.
         self._free: list[int] = []
         self._taken: list[int] = []
@@ -48,13 +54,13 @@ class Slots:
     @property
     def size(self) -> int:
         """Bytes of the slots that are in use."""
-        return (self._made - len(self._free)) * SLOT
+        return (len(self._holders) - len(self._free)) * SLOT
 
-    def open(self, named: Iterable[object]) -> None:
+    def open(self, named: Iterable[tuple[object, int]]) -> None:
         """Begin, as the one that writes.
 
         Args:
-            named: the slots that the table names, whatever is in that column.
+            named: the slots that the table names, whatever is in that column, and the numbers of their slices.
 
         Raises:
             StoreError: there is no such file, and there should be.
@@ -64,16 +70,18 @@ class Slots:
         path = self._file.path
         size = path.stat().st_size if path.exists() else None
         ends = 0 if size is None else -(-size // SLOT)
-        found = set(named)
-        if found and size is None:
-            raise StoreError(f"{path} is missing: it holds payloads and results of the store", fix=RESTORE)
-        # What a damaged page names beyond the end is nowhere.
-        used = {slot for slot in found if isinstance(slot, int) and 0 <= slot < ends}
-        self._made = max(used, default=-1) + 1
-        self._free = [slot for slot in range(self._made) if slot not in used]
-        if size is not None and size > self._made * SLOT:
+        used: dict[int, int | None] = {}
+        for slot, number in named:
+            if size is None:
+                raise StoreError(f"{path} is missing: it holds payloads and results of the store", fix=RESTORE)
+            # What a damaged page names beyond the end is nowhere.
+            if isinstance(slot, int) and 0 <= slot < ends:
+                used[slot] = None if slot in used else number
+        self._holders = [used.get(slot) for slot in range(max(used, default=-1) + 1)]
+        self._free = [slot for slot in range(len(self._holders)) if slot not in used]
+        if size is not None and size > len(self._holders) * SLOT:
             self._file.make()
-            self._file.cut(self._made * SLOT)
+            self._file.cut(len(self._holders) * SLOT)
 
     def put(self, slices: Sequence[Slice]) -> list[int | None]:
         """Write those slices that are worth it, durably, for the transaction that is open: `keep` or `give_back` ends
@@ -85,7 +93,7 @@ class Slots:
         Raises:
             OSError: they were not kept; see `PlainFile`.
         """
-        places = [self._take() if 2 * len(part.data) >= SLOT else None for part in slices]
+        places = [self._take(part) if 2 * len(part.data) >= SLOT else None for part in slices]
         if self._taken:
             self._file.make()
             for first, data in _runs(zip(places, slices, strict=True)):
@@ -93,28 +101,33 @@ class Slots:
             self._file.sync()
         return places
 
-    def _take(self) -> int:
+    def _take(self, part: Slice) -> int:
         if self._free:
             slot = heappop(self._free)
         else:
-            slot = self._made
-            self._made += 1
+            slot = len(self._holders)
+            self._holders.append(None)
+        self._holders[slot] = slice_id(part.blob, part.offset)
         self._taken.append(slot)
         return slot
 
-    def keep(self, freed: Iterable[object]) -> None:
-        """The transaction is durable: it names what was put, and lets go of the slots `freed`."""
+    def keep(self, freed: Iterable[tuple[object, int]]) -> None:
+        """The transaction is durable: it names what was put, and lets go of the slots `freed`, each told with the
+        number of its slice."""
         self._taken.clear()
-        self._give(slot for slot in freed if isinstance(slot, int) and 0 <= slot < self._made)
+        for slot, number in freed:
+            if isinstance(slot, int) and 0 <= slot < len(self._holders) and self._holders[slot] == number:
+                self._give(slot)
 
     def give_back(self) -> None:
         """The transaction came to nothing."""
         taken, self._taken = self._taken, []
-        self._give(taken)
+        for slot in taken:
+            self._give(slot)
 
-    def _give(self, slots: Iterable[int]) -> None:
-        for slot in slots:
-            heappush(self._free, slot)
+    def _give(self, slot: int) -> None:
+        self._holders[slot] = None
+        heappush(self._free, slot)
 
     def read(self, slot: object, size: object) -> bytes:
         """What stands in a slot, fewer than `size` bytes if it ends before; b"" where no slot can be.

@@ -20,6 +20,7 @@ from tests.mesh.storage.conftest import OpenStore
 from tests.mesh.storage.rows import board, job_id, put, row
 
 DATA = bytes(range(200))
+OTHER = DATA[::-1]
 NAME = name_blob(DATA).name
 
 
@@ -33,8 +34,8 @@ def key(seq: int, kind: int = 1) -> Key:
     return Key(job_id(seq), kind, NAME.hash)
 
 
-def keep(store: Store, *rows: BlobRow) -> None:
-    slices = [part for one in rows for part in cut(one.id, DATA[: one.held], 64)]
+def keep(store: Store, *rows: BlobRow, data: bytes = DATA) -> None:
+    slices = [part for one in rows for part in cut(one.id, data[: one.held], 64)]
     store.apply([Batch(blobs=list(rows), slices=slices)])
 
 
@@ -281,18 +282,45 @@ def test_a_store_without_its_slices_is_refused(path: Path, slots: bool) -> None:
 
 
 @pytest.mark.parametrize("left", [0, 64, 100])
-def test_slices_that_were_cut_off_are_as_good_as_gone(path: Path, slots: bool, left: int) -> None:
+@pytest.mark.parametrize("number", [1, 2])
+def test_slices_that_were_cut_off_are_as_good_as_gone(path: Path, slots: bool, left: int, number: int) -> None:
+    """And come again: as they were, or as another blob."""
     store = SqliteStore(path)
     store.open()
-    put(store, row(1), boards=[board(1), board(2)])
+    put(store, row(1), row(2), boards=[board(1), board(2)])
     keep(store, blob(1, 1))
     store.close()
     if slots:
         slices_of(path).write_bytes(DATA[:left])
     store.open()
     assert read(store, 1) == (DATA[: left // 64 * 64] if slots else DATA)
-    keep(store, blob(2, 1))
+    keep(store, blob(number, 1))
     assert read(store, 1) == DATA
+    keep(store, blob(3, 2), data=OTHER)
+    assert (read(store, 1), read(store, 2)) == (DATA, OTHER), "what was cut off let go of no slot of another"
+    store.close()
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_damaged_row_that_names_the_slot_of_another_takes_nothing_else_along(path: Path, is_open: bool) -> None:
+    """Else each of the two would let go of it, and the slices after them share it, for ever."""
+    store = SqliteStore(path)
+    store.open()
+    put(store, *map(row, range(1, 6)), boards=[board(1), board(2)])
+    keep(store, blob(1, 1), blob(2, 2))
+    if not is_open:
+        store.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE slices SET slot = 3 WHERE id = 1 << 32 AND slot IS NOT NULL")
+    if not is_open:
+        store.open()
+    store.apply([Batch(dropped=[1])])
+    keep(store, blob(3, 3), data=OTHER)
+    assert (read(store, 2), read(store, 3)) == (DATA, OTHER)
+    store.apply([Batch(dropped=[2])])
+    keep(store, blob(4, 4))
+    keep(store, blob(5, 5), data=OTHER)
+    assert [read(store, seq) for seq in (3, 4, 5)] == [OTHER, DATA, OTHER]
     store.close()
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from mesh.blobs import SLICE_BYTES, Slice
 from mesh.errors import StoreError
+from mesh.storage.columns import slice_id
 from mesh.storage.slots import SLOT, Slots
 
 LONG = bytes(range(256)) * (SLOT // 256)
@@ -23,6 +24,11 @@ def file_of(path: Path) -> Path:
 
 def parts(*contents: bytes) -> list[Slice]:
     return [Slice(1, place * SLOT, content) for place, content in enumerate(contents)]
+
+
+def held(slot: int) -> tuple[object, int]:
+    """A slot, with the number of the slice that `parts` put there first."""
+    return slot, slice_id(1, slot * SLOT)
 
 
 @pytest.fixture
@@ -54,7 +60,7 @@ def test_the_lowest_free_slot_goes_first(slots: Slots) -> None:
     slots.put(parts(LONG, LONG, LONG, LONG))
     slots.keep(())
     slots.put([])
-    slots.keep([3, 1])
+    slots.keep([held(3), held(1)])
     assert slots.size == 2 * SLOT
     assert slots.put(parts(LONG, LONG, LONG)) == [1, 3, 4]
 
@@ -69,18 +75,39 @@ def test_what_was_put_for_nothing_is_free_again(slots: Slots) -> None:
     assert slots.size == SLOT
 
 
-@pytest.mark.parametrize("freed", ["x", None, -1, 7, b"1"])
+@pytest.mark.parametrize("freed", ["x", None, -1, 7, b"1", 0.0])
 def test_a_damaged_row_frees_nothing(slots: Slots, freed: object) -> None:
     slots.put(parts(LONG))
-    slots.keep([freed])
+    slots.keep([(freed, slice_id(1, 0))])
     assert slots.put(parts(LONG)) == [1]
+
+
+def test_only_the_slice_that_is_in_a_slot_frees_it_and_once(slots: Slots) -> None:
+    slots.put(parts(LONG, LONG))
+    slots.keep([(0, slice_id(1, SLOT)), held(1), held(1)])
+    assert slots.size == SLOT
+    assert slots.put(parts(LONG, LONG)) == [1, 2]
+
+
+def test_a_slot_that_is_named_twice_is_in_use_until_the_next_opening(slots: Slots, path: Path) -> None:
+    slots.put(parts(LONG, LONG))
+    slots.close()
+    again = Slots(path)
+    again.open([held(0), (0, slice_id(7, 0)), held(1)])
+    again.put([])
+    again.keep([held(0), (0, slice_id(7, 0))])
+    assert again.put(parts(LONG)) == [2]
+    again.close()
+    again.open([held(1)])
+    assert again.put(parts(LONG)) == [0]
+    again.close()
 
 
 def test_at_the_opening_whatever_is_not_named_is_free_and_the_end_is_cut_off(slots: Slots, path: Path) -> None:
     slots.put(parts(*[LONG] * 6))
     slots.close()
     again = Slots(path)
-    again.open([3, 1, "x", 1 << 60, -2])
+    again.open([held(3), held(1), ("x", 5), (1 << 60, 6), (-2, 7)])
     assert file_of(path).stat().st_size == 4 * SLOT
     assert again.size == 2 * SLOT
     assert again.put(parts(LONG, LONG, LONG)) == [0, 2, 4]
@@ -92,7 +119,7 @@ def test_at_the_opening_whatever_is_not_named_is_free_and_the_end_is_cut_off(slo
 
 def test_a_file_that_is_missing_is_told(path: Path) -> None:
     with pytest.raises(StoreError, match="is missing") as refused:
-        Slots(path).open([0])
+        Slots(path).open([held(0)])
     assert refused.value.fix
 
 

@@ -2,7 +2,8 @@
 
 In the database a slice was written twice, page by page, through a log: twelve of them took 2 to 5 ms, and every commit
 behind them waited. In a file that is written in place they take less than one, and letting go of them takes nothing.
-A slot is as long as the longest slice. Whatever fills less than half of one stays in the table.
+A slot is as long as the longest slice that peers take. What fills less than half of one, or more than one, stays in the
+table.
 
 The table says which slot has which slice, and a hash of it: damage, or another copy of either file, is found when it is
 read. A slot is written and synced before the transaction that names it; it is free again after the commit of the one
@@ -93,7 +94,8 @@ class Slots:
         Raises:
             OSError: they were not kept; see `PlainFile`.
         """
-        places = [self._take(part) if 2 * len(part.data) >= SLOT else None for part in slices]
+        # (`slice_bytes` can be set to more than a slot has.)
+        places = [self._take(part) if SLOT <= 2 * len(part.data) <= 2 * SLOT else None for part in slices]
         if self._taken:
             self._file.make()
             for first, data in _runs(zip(places, slices, strict=True)):

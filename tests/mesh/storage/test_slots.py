@@ -56,6 +56,12 @@ def test_what_fills_less_than_half_of_a_slot_stays_in_the_table(slots: Slots, pa
     ]
 
 
+def test_what_is_longer_than_a_slot_stays_in_the_table(slots: Slots) -> None:
+    """In a slot it would reach into the next one."""
+    assert slots.put(parts(LONG + b"x", LONG)) == [None, 0]
+    assert slots.read(0, SLOT) == LONG
+
+
 def test_the_lowest_free_slot_goes_first(slots: Slots) -> None:
     slots.put(parts(LONG, LONG, LONG, LONG))
     slots.keep(())

@@ -101,10 +101,11 @@ class SqliteStore:
             self._space.changed()
             with faults_explained(self._path):
                 self._check_owner(connection)
-                open_slots(connection, self._slots)
                 boards = self._queries(connection).boards()
                 self._named = {board.id: board[:4] for board in boards}
                 self._take_up_journal(connection)
+                # What is beyond the last slot in use is cut off: not before these files are known to fit each other.
+                open_slots(connection, self._slots)
             if self._pending:
                 self._fold()
             with faults_explained(self._path):

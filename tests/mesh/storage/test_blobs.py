@@ -17,7 +17,7 @@ from mesh.storage.contract import Store
 from mesh.storage.reader import SqliteReader
 from mesh.storage.sqlite import SqliteStore
 from tests.mesh.storage.conftest import OpenStore
-from tests.mesh.storage.rows import board, job_id, put, row
+from tests.mesh.storage.rows import board, die, job_id, put, row
 
 DATA = bytes(range(200))
 OTHER = DATA[::-1]
@@ -279,6 +279,28 @@ def test_a_store_without_its_slices_is_refused(path: Path, slots: bool) -> None:
         slices_of(path).unlink()
         with pytest.raises(StoreError, match="is missing"):
             store.open()
+
+
+def test_an_opening_that_is_refused_cuts_nothing_off(path: Path) -> None:
+    """Whoever put an old copy of the database beside newer files may still take it away again."""
+    store = SqliteStore(path)
+    store.open()
+    put(store, row(1), row(2), boards=[board(1), board(2)])
+    keep(store, blob(1, 1))
+    store.close()
+    older = path.read_bytes()
+    store.open()
+    keep(store, blob(2, 2))
+    put(store, row(3))
+    die(store)
+    newer = path.read_bytes()
+    path.write_bytes(older)
+    with pytest.raises(StoreError, match="journal"):
+        store.open()
+    path.write_bytes(newer)
+    store.open()
+    assert (read(store, 1), read(store, 2)) == (DATA, DATA)
+    store.close()
 
 
 @pytest.mark.parametrize("left", [0, 64, 100])

@@ -23,7 +23,7 @@ class PlainFile:
         """Make it, or open it if it is there; without effect on one that is open.
 
         Raises:
-            OSError: it cannot be made.
+            OSError: it cannot be made; with EIO, its name may not last.
         """
         if self._descriptor is not None:
             return
@@ -32,6 +32,8 @@ class PlainFile:
         folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(folder)
+        except OSError as error:
+            raise OSError(errno.EIO, f"fsync: {error.strerror}", str(self.path.parent)) from error
         finally:
             os.close(folder)
 

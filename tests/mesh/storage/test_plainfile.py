@@ -45,6 +45,21 @@ def test_its_name_is_synced_with_the_folder(file: PlainFile, monkeypatch: pytest
     file.close()
 
 
+def test_a_name_that_could_not_be_synced_says_that_nothing_is_certain(
+    file: PlainFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told as a full disk, it would be tried again, and not synced any more."""
+
+    def fails(_descriptor: int) -> None:
+        raise OSError(errno.EDQUOT, "no room")
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(OSError, match="fsync: no room") as failed:
+        file.make()
+    assert failed.value.errno == errno.EIO
+    file.close()
+
+
 def test_a_short_write_goes_on(file: PlainFile, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda descriptor, data, start: real(descriptor, data[:3], start))

@@ -1,7 +1,8 @@
 """Room on the disk: a reserve for what must be taken when there is none left, and when to say so (R10, R7).
 
 The reserve is a file beside the store, the *ballast*. It is as large as the store (a log may have to hold every row
-once more), so that a young store keeps little. A commit for which there is no room is made again without it.
+once more, and results may be as large as payloads), so that a young store keeps little. A commit for which there is no
+room is made again without it.
 
 That is the second line. The first is to look after each commit how much the disk has left: with less than the ballast's
 own size no new job is taken, though commits still succeed. From either, the way back is the same: the ballast stands
@@ -94,7 +95,7 @@ class Space:
         Args:
             connection: is asked only if the database was written to since.
             journaled: bytes that are not in the database yet.
-            sliced: bytes that stand in a file beside it, and never go through its log.
+            sliced: bytes of blobs that stand in a file beside it.
 
         Raises:
             sqlite3.Error: the database cannot be asked.
@@ -105,8 +106,9 @@ class Space:
         pages, unused = self._pages
         used = (pages - unused) * PAGE_BYTES + journaled + sliced
         self.tight = used * 4 >= self._max_bytes * 3
-        # What is folded goes through the log, and then makes the database larger.
-        if not self._disk_has_room(pages * PAGE_BYTES + 2 * journaled):
+        # What is folded goes through the log, and then makes the database larger. Results are as large as payloads may
+        # be: whoever holds many bytes of one must be able to take as many of the other.
+        if not self._disk_has_room(pages * PAGE_BYTES + 2 * journaled + sliced):
             self.room = Room.DISK_FULL
         elif used >= self._max_bytes or (self.room is Room.STORE_FULL and used * 10 > self._max_bytes * 9):
             self.room = Room.STORE_FULL

@@ -53,7 +53,8 @@ class SqliteStore:
     Args:
         path: the file; `-wal`, `-shm`, `.journal`, `.slices`, `.lock`, `.mark` and `.ballast` files stand beside it.
         keep_jobs: finished jobs of our own that stay after their horizon, for people to look up, while there is room.
-        max_bytes: size of the database from which `room` says that it is full; jobs past their time go before that.
+        max_bytes: size of database, slots and journal from which `room` says that it is full; jobs past their time go
+            before that.
         ballast_bytes: the most that is kept in reserve on the disk; see `space`.
         owner: fingerprint of the agent whose store it is: it takes a new one, and no other opens it any more; None to
             open it whosever it is.

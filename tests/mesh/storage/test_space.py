@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mesh.blobs import SLICE_BYTES, Key, Slice
+from mesh.effects import Batch, Bytes
 from mesh.errors import StoreFull
 from mesh.room import Room
 from mesh.storage.columns import DESTINATION, ORIGIN
@@ -19,6 +21,7 @@ from tests.mesh.storage.rows import board, large_row, put, row
 
 MIB = 1_048_576
 SMALL = 8 * MIB
+NOBODY = Key(b"", 1, b"")
 
 
 @pytest.fixture
@@ -49,6 +52,11 @@ def fill(folder: Path, leaving: int = 0) -> Path:
                 return filler
             file.write(b"\0" * min(free, MIB))
             file.flush()
+
+
+def put_bytes(store: SqliteStore, *blobs: int) -> None:
+    """One slice of the longest for each of these blobs."""
+    store.apply([Batch(slices=[Slice(blob, 0, bytes(SLICE_BYTES)) for blob in blobs])])
 
 
 def opened(path: Path, **settings: int) -> SqliteStore:
@@ -168,6 +176,24 @@ def test_on_a_full_disk_commits_go_on_from_the_ballast(small_disk: Path) -> None
     filler.unlink()
     assert store.room() is Room.ENOUGH
     assert Ballast(small_disk / "store.sqlite.ballast").size >= LEAST, "restored"
+    store.close()
+
+
+def test_on_a_full_disk_results_as_large_as_the_payloads_are_taken(small_disk: Path) -> None:
+    """What ends jobs goes to slots, too: so the reserve is for them as well as for the database."""
+    store = opened(small_disk / "store.sqlite")
+    put(store, *(row(seq, role=DESTINATION) for seq in range(1, 29)))
+    put_bytes(store, *range(1, 29))
+    assert store.room() is Room.ENOUGH
+    fill(small_disk)
+    for seq in range(1, 29):
+        put_bytes(store, 100 + seq)
+        put(store, row(seq, role=DESTINATION, live=0))
+        assert store.room() is Room.DISK_FULL
+    store.close()
+    store.open()
+    assert len(store.list_jobs(live=False, states=(), after=0, limit=200)) == 28
+    assert b"".join(part.data for part in store.read(Bytes(NOBODY, 128, 0, 1)).slices) == bytes(SLICE_BYTES)
     store.close()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -251,6 +253,28 @@ def test_a_commit_that_fails_leaves_slots_as_they_were(path: Path) -> None:
     with pytest.raises(StoreError):
         store.apply([Batch(dropped=[1]), Batch(blobs=[blob(2, 2)], slices=list(cut(2, DATA, 64)))])
     assert store._slots.size == used
+    reopened(store)
+    assert (read(store, 1), read(store, 2)) == (DATA, b"")
+    store.close()
+
+
+def test_slots_that_could_not_be_synced_stop_the_store(
+    path: Path, slots: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    store = SqliteStore(path)
+    store.open()
+    put(store, row(1), row(2), boards=[board(1), board(2)])
+    keep(store, blob(1, 1))
+    if slots:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fdatasync", fails)
+            with pytest.raises(StoreError, match="has to stop"):
+                keep(store, blob(2, 2))
+        with pytest.raises(StoreError, match="has to stop"):
+            read(store, 1)
     reopened(store)
     assert (read(store, 1), read(store, 2)) == (DATA, b"")
     store.close()

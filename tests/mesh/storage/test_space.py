@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import subprocess
@@ -235,6 +236,28 @@ def test_by_sqlites_own_limit_a_commit_without_room_is_made_again(
     assert not (tmp_path / "store.sqlite.ballast").exists()
     assert store.room() is Room.ENOUGH, "this disk has plenty: the ballast is back at once"
     assert (tmp_path / "store.sqlite.ballast").exists()
+    store.close()
+
+
+def test_a_commit_that_found_no_room_for_its_slots_is_made_again_and_takes_the_same_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(tmp_path / "store.sqlite")
+    put_bytes(store, 1, 2)
+    assert store.room() is Room.ENOUGH
+    real, refused = os.pwrite, [OSError(errno.EDQUOT, "no room")]
+
+    def written(descriptor: int, data: bytes, start: int) -> int:
+        if start > SLICE_BYTES * 5 // 2 and refused:
+            raise refused.pop()
+        return real(descriptor, data[: SLICE_BYTES * 2 // 3], start)
+
+    monkeypatch.setattr(os, "pwrite", written)
+    put_bytes(store, 3, 4)
+    assert not (tmp_path / "store.sqlite.ballast").exists()
+    assert store._slots.size == 4 * SLICE_BYTES
+    assert (tmp_path / "store.sqlite.slices").stat().st_size == 4 * SLICE_BYTES
+    assert [len(store.read(Bytes(NOBODY, blob, 0, 1)).slices) for blob in (1, 2, 3, 4)] == [1, 1, 1, 1]
     store.close()
 
 

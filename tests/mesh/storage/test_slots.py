@@ -170,7 +170,7 @@ def test_what_was_put_is_synced_once(slots: Slots, monkeypatch: pytest.MonkeyPat
 
 def test_slots_in_a_row_are_one_write(slots: Slots, monkeypatch: pytest.MonkeyPatch) -> None:
     slots.put(parts(*[LONG] * 6))
-    slots.keep([1, 2, 4])
+    slots.keep([(slot, slice_id(1, slot * SLOT)) for slot in (1, 2, 4)])
     written: list[tuple[int, int]] = []
     real = os.pwrite
 

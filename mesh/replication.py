@@ -28,6 +28,7 @@ class Outbox:
             the peer has received later ones. -1 before the first link of this opening.
         resumed: highest number that the peer had taken note of when the present link began; `before` the highest one
             that had been given out by then.
+        again: numbers up to here may have been carried by two links before the present one, or more.
         home: every Outcome of ours up to here is committed at its origin.
         void: numbers up to here are from before the last full exchange began, and what the peer says of them is nothing
             (R4).
@@ -39,6 +40,7 @@ class Outbox:
 
     __slots__ = (
         "acked",
+        "again",
         "before",
         "cursor",
         "doubt",
@@ -64,6 +66,8 @@ class Outbox:
         self.acked = acked
         self.home = self.trimmed = home
         self.cursor = self.resumed = self.before = self.sure = acked
+        # How often an earlier opening sent what it had numbered is not known.
+        self.again = last
         self.doubt = -1
         self.void = self.said = 0
         self.renumbering = False
@@ -107,6 +111,9 @@ class Outbox:
             received: the highest number that the peer has committed.
             first: the first number of this opening of the store.
         """
+        carried = min(self.before, self.cursor)
+        if carried > self.resumed:
+            self.again = max(self.again, carried)
         self.cursor = self.resumed = max(self.acked, received)
         if self.doubt < 0:
             self.doubt = min(self.resumed, first - 1)
@@ -129,9 +136,9 @@ class Outbox:
         self.flight_bytes = 0
 
     def sent_again(self, number: int) -> bool:
-        """Whether the peer had not taken note of a number when the present link began, though an earlier link may have
-        carried it."""
-        return self.resumed < number <= self.before
+        """Whether more than one link may have carried a number. What the peer says of it is of the last time only, and
+        may come on a later link still."""
+        return self.resumed < number <= self.before or 0 < number <= self.again
 
     def renumbered(self) -> list[tuple[int, int]]:
         """All that a full exchange is to tell has a number above `void`.

@@ -433,6 +433,34 @@ def test_a_request_that_was_sent_before_stays_offered_though_it_is_refused(moves
     assert outcome is not None, "by the word of the destination"
 
 
+@pytest.mark.parametrize("died", [False, True], ids=["cut", "died"])
+@pytest.mark.parametrize("moves_on", [False, True], ids=["same number", "moved on"])
+def test_a_request_that_was_sent_twice_stays_offered_though_a_third_link_tells_of_its_refusal(
+    moves_on: bool, died: bool
+) -> None:
+    """The refusal is of the second time; the first time the peer took it, and lost its store."""
+    pair, job_id = taken_and_lost(life_s=100)
+    while not pair.refusals("portal", "cluster"):
+        pair.down()
+        if not pair.waiting("portal", "cluster"):
+            pair.up()
+    # It took note of the record, and its word of that is lost.
+    pair.part()
+    if died:
+        pair.crash("portal")
+    pair.connect("portal", "cluster")
+    if moves_on:
+        while not pair.portal.board("cluster").open:
+            pair.up()
+        pair.cancel("portal", job_id)
+    pair.settle()
+    lane = pair.portal.job(job_id).down
+    assert lane is not None
+    assert (lane.offered, lane.reissued, lane.waiting) == (True, False, True)
+    pair.wait(200)
+    assert pair.portal.state(job_id) is State.PENDING
+
+
 def test_a_request_that_waits_after_that_goes_marked_once_the_loss_shows() -> None:
     pair, job_id = taken_and_lost()
     pair.settle()

@@ -82,10 +82,32 @@ def test_a_link_resumes_above_what_the_peer_has() -> None:
 
 
 def test_what_an_earlier_link_may_have_carried_is_sent_again() -> None:
-    outbox = Outbox(Limits(), last=9, acked=3)
-    outbox.resume(5, 10)
+    outbox = Outbox(Limits())
+    outbox.last = 9
+    outbox.resume(5, 1)
     outbox.last = 12
     assert [number for number in range(-1, 13) if outbox.sent_again(number)] == [6, 7, 8, 9]
+
+
+def test_what_two_earlier_links_carried_was_sent_again() -> None:
+    outbox = Outbox(Limits())
+    outbox.last = 9
+    outbox.resume(5, 1)
+    outbox.sent(6, b"job", 1)
+    outbox.resume(6, 1)
+    assert outbox.sent_again(6)
+    outbox.sent(9, b"job", 1)
+    outbox.last = 10
+    outbox.sent(10, b"job", 1)
+    outbox.resume(10, 1)
+    assert [outbox.sent_again(number) for number in (9, 10)] == [True, False]
+
+
+def test_how_often_an_earlier_opening_sent_its_numbers_is_not_known() -> None:
+    outbox = Outbox(Limits(), last=9, acked=3)
+    outbox.resume(9, 10)
+    outbox.last = 12
+    assert [number for number in range(5, 13) if outbox.sent_again(number)] == [5, 6, 7, 8, 9]
 
 
 def test_what_an_old_copy_may_only_seem_to_have_sent_is_in_doubt_until_it_is_told_again() -> None:

@@ -51,7 +51,7 @@ from mesh.messages import (
 )
 from mesh.receiving import Receiving
 from mesh.refetching import asked_elsewhere, forget_bytes, not_known
-from mesh.refusals import REASONS, Consequence
+from mesh.refusals import CLOCK, REASONS, Consequence
 from mesh.sending import never_comes_back, peer_holds
 from mesh.trust import NO_CARD
 
@@ -314,9 +314,10 @@ class Exchange:
         board.last_refusal = f"{reason}: {detail[:256]}"
         request_was_in_it = lane is job.down and lane.sent[REQUEST] == number
         consequence = REASONS.get(reason, Consequence.END)
-        if request_was_in_it and consequence is not Consequence.END and board.outbox.sent_again(number):
-            # For want of a card, bytes or room, which it may have had when the Request was sent first. (What ends a job
-            # would have ended it then.)
+        passes = consequence is not Consequence.END or reason == CLOCK
+        if request_was_in_it and passes and board.outbox.sent_again(number):
+            # For want of a card, bytes, room or the right time, which it may have had when the Request was sent first.
+            # (What else ends a job would have ended it then.)
             lane.unsettled = True
         if consequence is Consequence.SEND_AGAIN and lane is job.up:
             goes_again(ledger, job, lane)

@@ -9,6 +9,8 @@ from typing import Final, NamedTuple
 
 from mesh.trust import NO_CARD
 
+CLOCK: Final = "clock"
+
 
 class Consequence(Enum):
     """What the sender of a refused record does."""
@@ -31,7 +33,7 @@ REASONS: Final[Mapping[str, Consequence]] = MappingProxyType(
         "wrong_zone": Consequence.END,
         "bad_path": Consequence.END,
         "forgotten": Consequence.END,
-        "clock": Consequence.END,
+        CLOCK: Consequence.END,
         "life": Consequence.END,
     }
 )

@@ -472,6 +472,30 @@ def test_a_request_that_waits_after_that_goes_marked_once_the_loss_shows() -> No
     assert (lane.offered, lane.reissued, lane.waiting) == (True, True, True)
 
 
+def test_a_request_that_was_sent_before_ends_as_lost_where_the_clock_is_wrong_now() -> None:
+    """A machine that is put back to an old copy comes with the time of that copy."""
+    mesh = Mesh(*CHAIN, ("c", "d"))
+    old = mesh["c"].store.copy()
+    mesh.hold("b")
+    job_id = mesh.put("a.b.c.d", "charge")
+    mesh.deliver("a", "b", 9)
+    mesh.release("b")
+    mesh.hold("b")
+    mesh.deliver("b", "c", 9)
+    mesh.deliver("c", "d", 9)
+    assert mesh["d"].starts
+    mesh.cut("b", "c")
+    mesh.release("b")
+    mesh.restore("c", old)
+    mesh["c"].skew_ms = -300_000
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert mesh["b"].board("c").last_refusal.startswith("clock")
+    reject = mesh["a"].job(job_id).reject
+    assert reject is not None
+    assert reject.reason == "lost"
+
+
 def test_so_many_refusals_and_no_confirmation_close_the_link() -> None:
     pair = Pair()
     pair.hold("portal")

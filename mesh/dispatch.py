@@ -51,7 +51,7 @@ def _number(ledger: Ledger, job: Job, lane: Lane) -> None:
                 return
             lane.counted = True
             count(board.offered, job.branch, 1)
-        elif not lane.offered and not ledger.proved(job):
+        elif not (_is_told_above(ledger, job) if lane.offered else ledger.proved(job)):
             # It waited for its payload to be there when this store was opened.
             _hold(ledger, board, job, lane)
             return

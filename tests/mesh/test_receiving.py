@@ -220,6 +220,35 @@ def test_a_request_whose_bytes_were_lost_with_the_store_that_took_it_stays_offer
     assert mesh["a"].state(job_id) is State.PENDING
 
 
+def test_a_request_whose_payload_was_dropped_waits_for_the_neighbour_above_too() -> None:
+    """Both stores beside the second board are old copies that agree with each other; only the origin knows the end."""
+    mesh = chain("a", "b", "c")
+    mesh.cut("b", "c")
+    job_id = mesh.put("a.b.c", "charge", payload=PAYLOAD)
+    mesh.settle()
+    mesh.connect("b", "c")
+    forgotten(mesh, "b", "c")
+    mesh.cut("b", "c")
+    mesh.connect("b", "c")
+    while not mesh["b"].board("c").last_refusal:
+        mesh.deliver("b", "c")
+        mesh.deliver("c", "b")
+    old = [mesh[name].store.copy() for name in "bc"]
+    mesh.settle()
+    mesh.run_all("c")
+    assert mesh["a"].state(job_id) is State.COMPLETE
+    for name, store in zip("bc", old, strict=True):
+        mesh.restore(name, store)
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert not mesh["c"].starts
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert not mesh["c"].starts
+    assert [mesh[name].state(job_id) for name in "abc"] == [State.COMPLETE] * 3
+    assert leftovers(mesh) == {}
+
+
 def test_a_result_that_was_refused_is_not_home_under_its_old_number() -> None:
     """That number is home once the refusal was confirmed, which may take as long as another one is not."""
     mesh = chain("a", "b", "c")

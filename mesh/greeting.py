@@ -83,7 +83,8 @@ class Greeting:
             lost = f'"{board.name}"'
             self._exchange_at_next_link(board)
         if lost:
-            board.own_loss |= lost == OURS
+            if lost == OURS:
+                ledger.lost(board)
             ledger.alarm(
                 f'the store of {lost} lost what the other side had committed: full exchange with "{board.name}"'
             )
@@ -94,7 +95,7 @@ class Greeting:
             return
         if hello.exchanging and not board.exchanging and not board.recovered:
             # The peer began an exchange of which this store knows nothing: it may be the one that lost something.
-            board.own_loss = True
+            ledger.lost(board)
         if lost or board.exchanging or hello.exchanging:
             self._exchange_all(board, theirs)
         else:
@@ -159,9 +160,10 @@ class Greeting:
             gone_on = other.recovered if own_loss else other.open and other.theirs.current == theirs.current
             if other.exchanging or gone_on:
                 continue
-            other.own_loss |= own_loss
             inbox = other.inbox
-            if not own_loss and inbox.received != NO_POSITION and inbox.incarnation not in theirs.names():
+            if own_loss:
+                self._ledger.lost(other)
+            elif inbox.received != NO_POSITION and inbox.incarnation not in theirs.names():
                 inbox.superseded |= {inbox.incarnation}
             self._exchange_at_next_link(other)
 

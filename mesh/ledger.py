@@ -215,11 +215,20 @@ class Ledger:
                 remedy = error.fix if row.never_left else "fetched from the neighbours"
                 self.effects.alarms.append(f"{error.message}: it is quarantined; {remedy}")
             return None
+        self._doubt(job)
+        self.jobs[row.id] = job
+        return job
+
+    def _doubt(self, job: Job) -> None:
         if job.live and job.role is Role.DESTINATION and job.up is not None and job.seq < self.first_seq:
             # Before it is recovered, its time may be up or a Cancel may come; it may have run in the lost future.
             job.doubtful |= self.boards[job.up.board].own_loss
-        self.jobs[row.id] = job
-        return job
+
+    def lost(self, board: Board) -> None:
+        """This store is an old copy, as a board showed (R4). Some jobs may have been read before that."""
+        board.own_loss = True
+        for job in self.jobs.values():
+            self._doubt(job)
 
     def _quarantine(self, row: Row) -> None:
         """Take a damaged row out of the counts, in the store too: another opening may have no reason to read it again;

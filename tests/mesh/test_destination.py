@@ -9,6 +9,7 @@ import pytest
 from invitations.fingerprint import fingerprint_text
 from mesh.access import Rule
 from mesh.ending import Ending
+from mesh.errors import NotOurJob
 from mesh.facts import VERSION, Cancel, Kind, Outcome, Request
 from mesh.lifecycle import State
 from mesh.limits import Limits
@@ -639,6 +640,29 @@ def test_after_a_loss_at_the_peer_nothing_runs_twice() -> None:
     pair.run_all("cluster")
     assert [pair.cluster.job(one).attempt for one in ids] == [1] * 6
     assert all(pair.states(one) == (State.COMPLETE, State.COMPLETE) for one in ids)
+
+
+def test_a_job_that_somebody_asked_for_before_the_loss_showed_may_have_run_all_the_same() -> None:
+    mesh = Mesh(("a", "b"), ("b", "c"))
+    mesh["c"].engine.destination.draining = True
+    job_id = mesh.put("a.b.c")
+    mesh.settle()
+    old = mesh["c"].store.copy()
+    mesh["c"].engine.destination.draining = False
+    mesh.put("c.b", "idle")
+    mesh.settle()
+    assert [start.job_id for start in mesh["c"].starts] == [job_id]
+    mesh.cut("b", "c")
+    mesh.cancel("a", job_id)
+    mesh.settle()
+    mesh.restore("c", old)
+    # A person at the wrong agent: nothing happens but that the job is in memory.
+    assert isinstance(mesh.cancel("c", job_id), NotOurJob)
+    mesh.connect("b", "c")
+    mesh.settle()
+    outcome = mesh["a"].job(job_id).outcome
+    assert outcome is not None
+    assert outcome.unknown_effect
 
 
 def test_suspects_stay_suspects_when_a_board_proves_itself_again() -> None:

@@ -98,7 +98,8 @@ class Arrival:
             return self._new(board, number, good, reissued, without, now_ms)
         if job.facts[REQUEST] is None:
             # Finished, home and trimmed: there is nothing left to learn (R7), nor to tell one that lost its store.
-            if reissued and first.kind is REQUEST:
+            above = job.up is not None and job.up.board == board.id
+            if (reissued or above) and first.kind is REQUEST:
                 return Refusal("forgotten", f'agent "{self._ledger.name}" finished this job: effect unknown')
             return None
         known: list[Fact] = []
@@ -123,7 +124,7 @@ class Arrival:
                 lane.sent[fact.kind] = HAS
             if fact.kind in ENDS and lane is job.down:
                 still_away(self._ledger, job, fact.kind, board, number)
-        if reissued and first.kind is REQUEST:
+        if first.kind is REQUEST and (reissued or self._was_told(job, lane)):
             # The peer lost what we had told it.
             resend(lane, job)
             for fact in good:
@@ -135,6 +136,11 @@ class Arrival:
             lane.sent[DELETE] = NEVER
             self._ledger.touch(job)
         return None
+
+    def _was_told(self, job: Job, lane: Lane) -> bool:
+        """Whether the agent above has taken the end of a job: it would not send its Request then, if it knew that."""
+        end = REJECT if job.facts[OUTCOME] is None else OUTCOME
+        return lane is job.up and not job.live and 0 < lane.sent[end] <= self._ledger.boards[lane.board].outbox.acked
 
     def _attach(self, job: Job, board: Board) -> Lane | None:
         """A hop that lost its store learns from one neighbour after the other that they share the job. One that it has

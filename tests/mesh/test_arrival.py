@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mesh import ledger
 from mesh.access import Rule
 from mesh.board import count
 from mesh.facts import VERSION, Cancel, Delete, Fact, Kind, Outcome, Progress, Reject, Request
@@ -636,6 +637,36 @@ def test_a_finished_job_that_was_trimmed_is_forgotten_to_one_that_lost_its_store
     pair.record("portal", "cluster", request_fact, flags=REISSUED)
     assert pair.refusals("portal", "cluster") == ["forgotten"]
     assert not pair.cluster.starts
+
+
+@pytest.mark.parametrize("died", [False, True], ids=["in memory", "on disk"])
+def test_a_job_that_was_trimmed_is_over_for_those_too_who_do_not_know_that_it_went_on(
+    died: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agents above were put back to copies which agree with each other that the job was never passed on."""
+    monkeypatch.setattr(ledger, "TRIM", 1)
+    mesh = Mesh(*CHAIN)
+    old = mesh["b"].store.copy()
+    job_id = mesh.put("a.b.c")
+    sent = mesh["a"].store.copy()
+    mesh.settle()
+    mesh.run_all("c")
+    for _ in range(2):
+        mesh.put("a.b.c", "idle")
+        mesh.settle()
+        mesh.run_all("c")
+    assert next(row for row in mesh["c"].store.rows.values() if row.id == job_id).facts is None
+    mesh.restore("a", sent)
+    mesh.restore("b", old)
+    if died:
+        mesh.crash("c")
+    for ends in CHAIN[::-1]:
+        mesh.connect(*ends)
+        mesh.settle()
+    assert not mesh["c"].starts
+    job = mesh["a"].job(job_id)
+    assert job.state is (State.REJECTED if died else State.COMPLETE)
+    assert (job.reject is not None and job.reject.reason == "forgotten") is died
 
 
 def test_of_two_rejects_both_sides_keep_the_same() -> None:

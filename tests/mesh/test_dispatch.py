@@ -624,3 +624,33 @@ def test_a_request_that_waits_again_for_the_neighbour_above_goes_marked_to_who_l
     outcome = mesh["a"].job(job_id).outcome
     assert outcome is not None
     assert outcome.unknown_effect
+
+
+def test_who_lost_the_end_of_a_job_is_told_it_by_an_agent_that_had_given_the_job_up() -> None:
+    """That one holds a Reject of its own beside the Outcome, which is none of the next agent's business."""
+    mesh = Mesh(*CHAIN, ("c", "d"))
+    old = mesh["c"].store.copy()
+    job_id = mesh.put("a.b.c.d")
+    mesh.deliver("a", "b", 9)
+    mesh.deliver("b", "c", 9)
+    mesh.deliver("c", "d", 9)
+    mesh.cut("b", "c")
+    mesh.restore("c", old)
+    mesh["c"].skew_ms = -300_000
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert mesh["a"].job(job_id).reject is not None
+    mesh["c"].skew_ms = 0
+    mesh.connect("c", "d")
+    mesh.settle()
+    old = mesh["c"].store.copy()
+    mesh.run_all("d")
+    assert [mesh[name].state(job_id) for name in "abcd"] == [State.COMPLETE] * 4
+    mesh.restore("c", old)
+    assert mesh["c"].state(job_id) is State.PENDING
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert mesh["c"].state(job_id) is State.COMPLETE
+    mesh.connect("c", "d")
+    mesh.settle()
+    assert [mesh[name].state(job_id) for name in "abcd"] == [State.COMPLETE] * 4

@@ -28,7 +28,7 @@ from mesh.facts import (
     Request,
     decode,
 )
-from mesh.homeward import ENDS, goes_up_all_the_same, is_home, still_away
+from mesh.homeward import ENDS, goes_again, goes_up_all_the_same, is_home, still_away
 from mesh.hop import Hop
 from mesh.job import Job, Merge
 from mesh.lane import HAS, NEVER, Lane
@@ -125,7 +125,9 @@ class Arrival:
             if fact.kind in ENDS and lane is job.down:
                 still_away(self._ledger, job, fact.kind, board, number)
         if first.kind is REQUEST and (reissued or self._was_told(job, lane)):
-            # The peer lost what we had told it.
+            # The peer lost what we had told it. Some of that may go up in this step, and an end behind its bytes only.
+            if lane is job.up:
+                goes_again(self._ledger, job, lane)
             resend(lane, job)
             for fact in good:
                 if not goes_up_all_the_same(job, lane, fact.kind):

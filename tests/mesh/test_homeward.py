@@ -11,7 +11,7 @@ from mesh.lifecycle import State
 from mesh.limits import Limits
 from mesh.messages import FactMessage, Hello
 from mesh.storage.memory import MemoryStore
-from tests.mesh.blob_mesh import LARGE, chain
+from tests.mesh.blob_mesh import LARGE, chain, leftovers, result_of
 from tests.mesh.pair import START_MS, Mesh, Pair, identity_of, signed
 
 CHAIN = (("a", "b"), ("b", "c"))
@@ -336,3 +336,34 @@ def test_a_large_result_that_came_again_is_home_with_its_later_number() -> None:
             assert mesh["c"].board("b").outbox.home < number or mesh["a"].state(job_id) is State.COMPLETE
     assert away(mesh) == (0, 0)
     assert mesh["c"].board("b").outbox.home >= number
+
+
+def test_a_large_result_that_is_told_again_before_its_page_is_read_is_not_home_with_its_first_number() -> None:
+    """a went back to before its Cancel, which goes up at once when a asks, and the Outcome behind its bytes only."""
+    mesh = chain("a", "b", "c")
+    job_id = mesh.put("a.b.c")
+    mesh.settle()
+    old = mesh["a"].store.copy()
+    mesh.cancel("a", job_id)
+    mesh.settle()
+    mesh.finish("c", job_id, LARGE)
+    while not mesh["b"].board("a").outbox.relayed:
+        for one, other in ("cb", "bc", "ba", "ab"):
+            mesh.deliver(one, other)
+    mesh.cut("a", "b")
+    mesh.settle()
+    assert away(mesh) == (1, 0)
+    mesh.restore("a", old)
+    mesh.connect("a", "b")
+    mesh.hold("b")
+    while mesh.wire["a", "b"] or mesh.wire["b", "a"]:
+        mesh.deliver("b", "a")
+        mesh.deliver("a", "b")
+    mesh.release("b")
+    while any(mesh.wire.values()):
+        for ends in list(mesh.wire):
+            mesh.deliver(*ends)
+            assert not is_home(mesh, job_id) or mesh["a"].job(job_id).outcome is not None
+    assert result_of(mesh, "a", job_id) == str(LARGE.result).encode()
+    assert leftovers(mesh) == {}
+    assert all_home(mesh, [job_id])

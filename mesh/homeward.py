@@ -15,11 +15,10 @@ from mesh.job import Job
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role
+from mesh.replication import STRAY
 from mesh.sending import came_again, came_home
 
 ENDS: Final = frozenset({OUTCOME, REJECT})
-STRAY: Final = -1
-"""Stands for the number of a record that came before the store was opened."""
 
 
 def is_home(ledger: Ledger, board_id: int, number: int) -> None:

@@ -15,6 +15,8 @@ from mesh.messages import Position
 DETAIL: Final = 256
 """Characters of a refusal's sentence that are kept and told."""
 NO_POSITION: Final[Position] = (b"", 0)
+STRAY: Final = -1
+"""Stands for the number of a record that came before the store was opened."""
 
 
 class Outbox:

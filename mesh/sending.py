@@ -20,6 +20,7 @@ from mesh.ledger import Ledger
 from mesh.messages import BlobMessage, Held, SliceMessage, Type, encode
 from mesh.quotas import Quota
 from mesh.refetching import refetch
+from mesh.replication import STRAY
 from mesh.staging import OURS
 
 READ: Final = 8
@@ -115,12 +116,9 @@ def came_again(ledger: Ledger, job: Job) -> None:
     for board_id in ledger.blobs.owing.get(job.id, ()):
         for delivery in ledger.blobs.to[board_id].due.values():
             if delivery.key.job == job.id and delivery.arrived is not None and not job.arrived:
-                board, number = delivery.arrived
+                # Also if that was a Reject, and the Outcome beside it waits: it is held under the later number.
+                job.arrived = delivery.arrived[1] or STRAY
                 delivery.arrived = None
-                if number > 0:
-                    job.arrived = number
-                else:
-                    ledger.boards[board].inbox.came_home(number)
 
 
 def numbered(ledger: Ledger, job: Job, lane: Lane, number: int) -> None:

@@ -367,3 +367,28 @@ def test_a_large_result_that_is_told_again_before_its_page_is_read_is_not_home_w
     assert result_of(mesh, "a", job_id) == str(LARGE.result).encode()
     assert leftovers(mesh) == {}
     assert all_home(mesh, [job_id])
+
+
+def test_a_large_result_is_not_home_with_a_reject_that_comes_again() -> None:
+    """Of the number of the Outcome b knows no more than that there was one; of the Reject it has told a before."""
+    mesh = chain("a", "b", "c", "d")
+    job_id = mesh.put("a.b.c.d")
+    mesh.settle()
+    content = Reject(VERSION, job_id, identity_of("c").fingerprint, "c", "lost", "gone", "", START_MS)
+    reject = signed("c", Kind.REJECT, content)
+    mesh.record("c", "b", reject)
+    mesh.settle()
+    mesh.cut("a", "b")
+    mesh.finish("d", job_id, LARGE)
+    mesh.settle()
+    mesh.crash("b")
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert away(mesh) == (0, 1)
+    mesh.record("c", "b", reject)
+    inbox = mesh["b"].board("c").inbox
+    assert inbox.home < inbox.number
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert result_of(mesh, "a", job_id) == str(LARGE.result).encode()
+    assert inbox.home == inbox.number

@@ -301,9 +301,12 @@ class Arrival:
         ledger = self._ledger
         cancelled = False
         for fact in facts:
+            sent = lane.sent[fact.kind]
             merged = job.merge(fact, lane, now_ms)
             if merged is Merge.CONFLICT:
                 ledger.alarm(f"{ledger.describe(job.id)} has two outcomes: the first one committed here is kept")
+                if goes_up_all_the_same(job, lane, fact.kind):
+                    lane.sent[fact.kind] = sent
             if merged is not Merge.CHANGED:
                 if merged is not Merge.SAME:
                     ledger.touch(job)

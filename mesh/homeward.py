@@ -59,8 +59,8 @@ def _back(ledger: Ledger, job: Job, lane: Lane, number: int) -> None:
 
 
 def goes_up_all_the_same(job: Job, lane: Lane, kind: Kind) -> bool:
-    """Whether an end that came from the agent above is carried there if it comes from below as well: only of a number
-    of ours does a hop say when it is home. The origin has it there."""
+    """Whether an end that came from the agent above is carried there if it, or another one, comes from below as well:
+    only of a number of ours does a hop say when it is home. The origin has it there."""
     return lane is job.up and kind in ENDS and job.role is Role.HOP and job.place.index > 1
 
 

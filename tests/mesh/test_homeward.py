@@ -392,3 +392,30 @@ def test_a_large_result_is_not_home_with_a_reject_that_comes_again() -> None:
     mesh.settle()
     assert result_of(mesh, "a", job_id) == str(LARGE.result).encode()
     assert inbox.home == inbox.number
+
+
+def test_a_large_result_that_meets_another_outcome_at_the_hop_above_is_not_home_before_that_one() -> None:
+    """d went back to before it ended the job, and c with it; b has the first Outcome, and nobody has told a."""
+    mesh = chain("a", "b", "c", "d")
+    job_id = mesh.put("a.b.c.d")
+    mesh.settle()
+    mesh.cut("a", "b")
+    copies = {name: mesh[name].store.copy() for name in "cd"}
+    mesh.finish("d", job_id)
+    mesh.settle()
+    for name, copy in copies.items():
+        mesh.restore(name, copy)
+    mesh.connect("c", "d")
+    mesh.settle()
+    mesh.finish("d", job_id, LARGE)
+    mesh.settle()
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert any("has two outcomes" in alarm for alarm in mesh["c"].alarms)
+    outbox = mesh["d"].board("c").outbox
+    assert outbox.home < outbox.last
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert mesh["a"].state(job_id) is State.COMPLETE
+    assert outbox.home == outbox.last
+    assert leftovers(mesh) == {}

@@ -30,6 +30,9 @@ TOLD_REFUSALS: Final = 128
 def number_all(ledger: Ledger) -> None:
     """Number and send what this step changed."""
     for job in ledger.dirty.values():
+        if job.up is not None and ledger.boards[job.up.board].retired:
+            # Whoever would hear of it was revoked, which counts as its acknowledgement (R6).
+            job.up.sent = [HAS] * len(job.up.sent)
         for lane in job.lanes:
             if NEVER in lane.sent:
                 _number(ledger, job, lane)

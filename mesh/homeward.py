@@ -108,6 +108,12 @@ def went_home(ledger: Ledger, board: Board, upto: int) -> None:
     _let_go(ledger, board, before, board.outbox.went_home(upto))
 
 
+def goes_nowhere(ledger: Ledger, board: Board) -> None:
+    """The peer above was revoked, which counts as its acknowledgement: all that went up there is as good as home."""
+    board.outbox.renumbering = False
+    went_home(ledger, board, board.outbox.last)
+
+
 def rest(ledger: Ledger, board: Board) -> None:
     """At the end of a step: if all that the peer has is home, so is what was numbered and is not there any more."""
     outbox = board.outbox

@@ -12,6 +12,7 @@ from mesh.destination import Destination
 from mesh.dispatch import PAGE
 from mesh.effects import Revoked
 from mesh.facts import REQUEST
+from mesh.homeward import goes_nowhere
 from mesh.hop import Hop
 from mesh.job import Job
 from mesh.lane import HAS, NEVER, Lane
@@ -30,6 +31,7 @@ def revoke(ledger: Ledger, board: Board) -> None:
     ledger.touch_board(board)
     ledger.renew(board)
     forget_board(ledger, board)
+    goes_nowhere(ledger, board)
     ledger.effects.queries.append(Revoked(board.id, 0, PAGE))
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from mesh.effects import Revoked
+from mesh.ending import Ending
 from mesh.facts import Kind
 from mesh.lifecycle import State
 from mesh.limits import Limits
-from tests.mesh.pair import ZONE, Mesh, card_of, identity_of, peer_row
+from tests.mesh.blob_mesh import LARGE, small
+from tests.mesh.pair import DONE, ZONE, Mesh, card_of, identity_of, peer_row
 
 CHAIN = (("a", "b"), ("b", "c"))
 
@@ -133,3 +137,29 @@ def test_a_retired_board_stays_retired_over_restarts() -> None:
     assert [board.id for board in mesh["b"].engine.ledger.boards.values() if board.retired] == [retired[0].id]
     assert identity_of("c").fingerprint in mesh["b"].engine.ledger.revoked
     assert mesh["b"].board("c").id != retired[0].id
+
+
+@pytest.mark.parametrize("over", [True, False])
+@pytest.mark.parametrize("ending", [DONE, LARGE])
+def test_what_goes_up_to_a_revoked_peer_holds_no_other_end_back(over: bool, ending: Ending) -> None:
+    """A revocation counts as its acknowledgement: for the agent below all of it is as good as home."""
+    links = (("a", "b"), ("d", "b"), ("b", "c"))
+    mesh = Mesh(*links, limits=small("a", "b", "c", "d"))
+    ids = [mesh.put("a.b.c", "idle"), mesh.put("d.b.c", "idle")]
+    mesh.settle()
+    mesh.cut("a", "b")
+    if not over:
+        revoke(mesh, "b", "a")
+    for job_id in ids:
+        mesh.finish("c", job_id, ending)
+    mesh.settle()
+    if over:
+        revoke(mesh, "b", "a")
+    outbox = mesh["c"].board("b").outbox
+    assert mesh["d"].state(ids[1]) is State.COMPLETE
+    assert outbox.home == outbox.last
+    assert not mesh["b"].engine.ledger.blobs.owing
+    mesh.crash("b")
+    mesh.connect("d", "b")
+    mesh.settle()
+    assert mesh["b"].board("c").inbox.home == outbox.last

@@ -34,6 +34,7 @@ def refetch(ledger: Ledger, job: Job, key: Key) -> None:
     source = job.up if kind is REQUEST else job.down
     board = None if source is None else ledger.boards[source.board]
     if board is None or board.retired or not job.holding >> kind & 1:
+        ledger.blobs.missing.discard(key)
         forget_bytes(ledger, job, kind)
         return
     ledger.blobs.missing.add(key)

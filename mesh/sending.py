@@ -116,7 +116,7 @@ def came_again(ledger: Ledger, job: Job) -> None:
     for board_id in ledger.blobs.owing.get(job.id, ()):
         for delivery in ledger.blobs.to[board_id].due.values():
             if delivery.key.job == job.id and delivery.arrived is not None and not job.arrived:
-                # Also if that was a Reject, and the Outcome beside it waits: it is held under the later number.
+                # If that was a Reject, too: the Outcome that waits beside it is held under the later number.
                 job.arrived = delivery.arrived[1] or STRAY
                 delivery.arrived = None
 
@@ -208,7 +208,9 @@ def _take_back(ledger: Ledger, board_id: int, key: Key) -> None:
 
 
 def forget_board(ledger: Ledger, board: Board) -> None:
-    """The peer of a board was revoked: nothing is owed to it, and what it had not named is dropped."""
+    """The peer of a board was revoked: nothing is owed to it, what it had not named goes, and it gives nothing back."""
+    for job_id in sorted(board.wanted & {key.job for key in ledger.blobs.missing}):
+        _fetch(ledger, job_id)
     deliveries = ledger.blobs.to.get(board.id)
     for delivery in [] if deliveries is None else list(deliveries.due.values()):
         _let_home(ledger, _settle(ledger, board.id, delivery))

@@ -10,7 +10,7 @@ from mesh.lifecycle import State
 from mesh.messages import FactMessage, Unknown, Want
 from mesh.storage.memory import MemoryStore
 from tests.mesh.blob_mesh import DATA, LARGE, chain, leftovers, result_of, stored
-from tests.mesh.pair import Mesh
+from tests.mesh.pair import Mesh, peer_row
 
 PAYLOAD = name_blob(DATA)
 RESULT = str(LARGE.result).encode()
@@ -324,3 +324,20 @@ def test_nobody_is_believed_that_was_not_asked() -> None:
     assert not mesh["a"].lost
     mesh.run_all("b")
     assert mesh["a"].state(job_id) is State.COMPLETE
+
+
+def test_bytes_that_were_asked_of_a_peer_that_is_revoked_are_not_waited_for() -> None:
+    mesh = chain("a", "b", "c", resident_jobs=1)
+    job_id = waiting_result(mesh)
+    mesh.cut("b", "c")
+    damaged(mesh, "b")
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert mesh["a"].state(job_id) is State.PENDING
+    mesh["b"].engine.revoke([peer_row(mesh["c"].card)])
+    mesh.step("b")
+    mesh.settle()
+    assert mesh["a"].state(job_id) is State.COMPLETE
+    assert result_of(mesh, "a", job_id) is None
+    assert not mesh["b"].engine.ledger.blobs.missing
+    assert leftovers(mesh) == {}

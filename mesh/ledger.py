@@ -209,10 +209,11 @@ class Ledger:
         except CorruptRow as error:
             self.absent.add(row.id)
             if self.quarantined.put(row):
-                self._quarantine(row)
-                if row.never_left:
+                gone = not self._quarantine(row) or row.never_left
+                if gone:
+                    self.quarantined.give_up(row.id)
                     self.effects.lost.append(Lost(row.id, error))
-                remedy = error.fix if row.never_left else "fetched from the neighbours"
+                remedy = error.fix if gone else "fetched from the neighbours"
                 self.effects.alarms.append(f"{error.message}: it is quarantined; {remedy}")
             return None
         self._doubt(job)
@@ -230,24 +231,32 @@ class Ledger:
         for job in self.jobs.values():
             self._doubt(job)
 
-    def _quarantine(self, row: Row) -> None:
+    def _quarantine(self, row: Row) -> bool:
         """Take a damaged row out of the counts, in the store too: another opening may have no reason to read it again;
-        and ask the neighbours for their copies."""
+        and ask the neighbours for their copies.
+
+        Returns:
+            Whether one of them may have one; of those that were revoked none is asked.
+        """
         self.effects.batch.quarantined.append(row.seq)
         if len(row.id) != ID_BYTES:
-            return
+            return True
         if self.blobs.used and row.up_board is not None:
             # Its bytes come again with it, or never. (An origin's people may still want to see a result.)
             self.blobs.damaged.add(row.id)
+        asked = False
         for board_id, branch in ((row.up_board, row.up_branch), (row.down_board, row.down_branch)):
             board = None if board_id is None else self.boards.get(board_id)
             if board is None:
                 continue
-            self.want(board, row.id)
+            if not board.retired:
+                asked = True
+                self.want(board, row.id)
             if row.live and branch is not None:
                 counts = board.waiting if row.waiting else board.offered
                 count(board.accepted if board_id == row.up_board else counts, branch, -1)
                 self.pumped[board.id] = self.roomier[board.id] = board
+        return asked
 
     def want(self, board: Board, job_id: bytes) -> None:
         """Ask the peer of `board` for its copy of a job, now or when it is connected (R10)."""

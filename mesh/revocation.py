@@ -18,8 +18,9 @@ from mesh.job import Job
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role
+from mesh.refetching import not_known
 from mesh.row import Row
-from mesh.sending import forget_board
+from mesh.sending import forget_board, never_comes_back
 
 
 def revoke(ledger: Ledger, board: Board) -> None:
@@ -31,6 +32,10 @@ def revoke(ledger: Ledger, board: Board) -> None:
     ledger.touch_board(board)
     ledger.renew(board)
     forget_board(ledger, board)
+    for job_id in sorted(board.wanted):
+        # A row that is damaged, and this peer was asked for its copy.
+        if job_id in ledger.quarantined and not_known(ledger, board, job_id):
+            never_comes_back(ledger, job_id)
     goes_nowhere(ledger, board)
     ledger.effects.queries.append(Revoked(board.id, 0, PAGE))
 

@@ -341,3 +341,24 @@ def test_bytes_that_were_asked_of_a_peer_that_is_revoked_are_not_waited_for() ->
     assert result_of(mesh, "a", job_id) is None
     assert not mesh["b"].engine.ledger.blobs.missing
     assert leftovers(mesh) == {}
+
+
+@pytest.mark.parametrize("found", ["before", "by", "after"])
+def test_who_waits_for_a_damaged_job_is_told_when_the_neighbour_is_revoked(found: str) -> None:
+    """Before the revocation, by it, or in a later life: there is nobody to ask any more."""
+    mesh = chain("a", "b")
+    job_id = mesh.put("a.b")
+    mesh.settle()
+    if found != "after":
+        damaged_row(mesh, "a", job_id)
+    if found == "before":
+        mesh["a"].engine.fetch(job_id)
+        mesh.step("a")
+        assert not mesh["a"].lost
+    mesh["a"].engine.revoke([peer_row(mesh["b"].card)])
+    mesh.step("a")
+    if found == "after":
+        damaged_row(mesh, "a", job_id)
+        mesh["a"].engine.fetch(job_id)
+        mesh.step("a")
+    assert [lost for lost, _ in mesh["a"].lost] == [job_id]

@@ -65,8 +65,9 @@ class Lane:
         self.number = number
         sent = self.sent
         for kind in range(1, SLOTS):
-            if (sent[kind] == NEVER or sent[kind] > acked) and kind not in waiting:
-                sent[kind] = number
+            if sent[kind] == NEVER or sent[kind] > acked:
+                # Under its earlier number no record will carry it any more.
+                sent[kind] = NEVER if kind in waiting else number
 
     def record(self) -> list[object]:
         sent = self.sent[1:]

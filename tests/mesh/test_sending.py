@@ -8,11 +8,11 @@ from grammar.errors import MeshError
 from mesh.blobs import TRANSFERS, Blob, name_blob
 from mesh.ending import Ending
 from mesh.errors import PutRefused, TooLarge
-from mesh.facts import Kind
+from mesh.facts import VERSION, Cancel, Kind, Reject
 from mesh.lifecycle import State
 from mesh.messages import WITHOUT, BlobMessage, FactMessage, Held, SliceMessage
 from tests.mesh.blob_mesh import DATA, LARGE, chain, leftovers, payload_key, result_of, small, stored
-from tests.mesh.pair import DONE, Mesh, Pair, peer_row
+from tests.mesh.pair import DONE, START_MS, Mesh, Pair, identity_of, peer_row, signed
 
 PAYLOAD = name_blob(DATA)
 
@@ -526,4 +526,24 @@ def test_jobs_that_left_memory_get_their_numbers() -> None:
         mesh.settle()
     assert [mesh["a"].state(job_id) for job_id in jobs] == [State.COMPLETE] * 6
     assert all(result_of(mesh, "a", job_id) is not None for job_id in jobs[1:])
+    assert leftovers(mesh) == {}
+
+
+def test_a_reject_that_was_not_sent_yet_goes_with_the_outcome_that_waits_for_its_blob() -> None:
+    """A Cancel that b had lost goes up before them, under another number than the Reject had."""
+    mesh = chain("a", "b", "c", "d")
+    job_id = mesh.put("a.b.c.d")
+    mesh.settle()
+    mesh.cut("a", "b")
+    gone = Reject(VERSION, job_id, identity_of("c").fingerprint, "c", "lost", "gone", "", START_MS)
+    mesh.record("c", "b", signed("c", Kind.REJECT, gone))
+    mesh.finish("d", job_id, LARGE)
+    mesh.settle()
+    stop = Cancel(VERSION, job_id, identity_of("a").fingerprint, START_MS)
+    mesh.record("c", "b", signed("a", Kind.CANCEL, stop))
+    mesh.settle()
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert result_of(mesh, "a", job_id) == str(LARGE.result).encode()
+    assert mesh["a"].job(job_id).reject == gone
     assert leftovers(mesh) == {}

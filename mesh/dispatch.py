@@ -78,7 +78,7 @@ def _number(ledger: Ledger, job: Job, lane: Lane) -> None:
     lane.carry(number, outbox.acked, waiting)
     outbox.last = number
     ledger.touch_board(board)
-    if lane is job.up and (job.arrived or before in outbox.relayed):
+    if lane is job.up and (job.arrived or outbox.relayed):
         goes_on(ledger, job, lane, before)
     if ledger.blobs.owing:
         numbered(ledger, job, lane, number)

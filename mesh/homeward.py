@@ -29,12 +29,13 @@ def is_home(ledger: Ledger, board_id: int, number: int) -> None:
 
 
 def goes_on(ledger: Ledger, job: Job, lane: Lane, before: int) -> None:
-    """A job got another number for the agent above, in place of `before`: the end that it carries is away under that
-    one. (The record of the earlier one may never go out, and still count as home with what was numbered since.)"""
+    """A job got another number for the agent above, in place of `before`: if that carries an end, both are away under
+    that one. (The record of the earlier one may never go out, and still count as home with what was numbered since; and
+    whoever has both takes the later number for the one that is not home.)"""
     relayed = ledger.boards[lane.board].outbox.relayed
-    end = REJECT if job.facts[OUTCOME] is None else OUTCOME
-    if lane.sent[end] == lane.number:
+    if lane.number in (lane.sent[OUTCOME], lane.sent[REJECT]):
         _back(ledger, job, lane, before)
+        goes_again(ledger, job, lane)
     if job.arrived:
         assert job.down is not None
         relayed[lane.number] = (job.down.board, job.arrived)

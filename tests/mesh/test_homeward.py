@@ -255,6 +255,30 @@ def test_an_end_that_moves_to_another_number_is_home_with_that_one() -> None:
     assert not inbox.away
 
 
+def test_an_outcome_is_away_with_the_reject_beside_it_that_goes_up_later() -> None:
+    """b has the Outcome, and is then told c's own Reject in place of one that it brought: of the two numbers b takes
+    the later one for what is not home."""
+    mesh = Mesh(("a", "b"), ("b", "c"), ("c", "d"))
+    job_id = mesh.put("a.b.c.d")
+    mesh.settle()
+    mesh.cut("a", "b")
+    mesh.finish("d", job_id)
+    mesh.settle()
+    contents = [Reject(VERSION, job_id, identity_of("c").fingerprint, "c", "lost", word, "", START_MS) for word in "xy"]
+    kept, other = sorted((signed("c", Kind.REJECT, content) for content in contents), key=lambda fact: fact.digest())
+    for fact in (kept, other):
+        mesh.record("b", "c", fact)
+        mesh.settle()
+    assert mesh["b"].job(job_id).reject == kept.content
+    outbox = mesh["d"].board("c").outbox
+    assert outbox.home < outbox.last
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert mesh["a"].state(job_id) is State.COMPLETE
+    assert outbox.home == outbox.last
+    assert not mesh["c"].board("b").outbox.relayed
+
+
 # -- an end that the agent above has as well --------------------------------------------------------------------------
 
 

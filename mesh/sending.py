@@ -159,7 +159,7 @@ def came_home(ledger: Ledger, board: Board) -> None:
 
 def _let_go(ledger: Ledger, job: Job | None, homed: Homed) -> None:
     board, lane = ledger.boards[homed.board], None if job is None else job.lane_of(homed.board)
-    number = HAS if lane is None else lane.sent[OUTCOME]
+    number = HAS if lane is None else lane.sent[OUTCOME] and max(lane.sent[OUTCOME], lane.sent[REJECT])
     if number == NEVER:
         # It was refused under the number that is home now, and goes up once more.
         return

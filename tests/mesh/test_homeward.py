@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 
 from mesh.dispatch import PAGE
+from mesh.ending import Ending
 from mesh.facts import VERSION, Kind, Reject
 from mesh.ledger import TRIM
 from mesh.lifecycle import State
 from mesh.limits import Limits
 from mesh.messages import FactMessage, Hello
 from mesh.storage.memory import MemoryStore
-from tests.mesh.blob_mesh import LARGE, chain, leftovers, result_of
-from tests.mesh.pair import START_MS, Mesh, Pair, identity_of, signed
+from tests.mesh.blob_mesh import LARGE, chain, leftovers, result_of, stored
+from tests.mesh.pair import DONE, START_MS, Mesh, Pair, identity_of, signed
 
 CHAIN = (("a", "b"), ("b", "c"))
 
@@ -255,14 +256,15 @@ def test_an_end_that_moves_to_another_number_is_home_with_that_one() -> None:
     assert not inbox.away
 
 
-def test_an_outcome_is_away_with_the_reject_beside_it_that_goes_up_later() -> None:
+@pytest.mark.parametrize("ending", [DONE, LARGE])
+def test_an_outcome_is_away_with_the_reject_beside_it_that_goes_up_later(ending: Ending) -> None:
     """b has the Outcome, and is then told c's own Reject in place of one that it brought: of the two numbers b takes
     the later one for what is not home."""
-    mesh = Mesh(("a", "b"), ("b", "c"), ("c", "d"))
+    mesh = chain("a", "b", "c", "d")
     job_id = mesh.put("a.b.c.d")
     mesh.settle()
     mesh.cut("a", "b")
-    mesh.finish("d", job_id)
+    mesh.finish("d", job_id, ending)
     mesh.settle()
     contents = [Reject(VERSION, job_id, identity_of("c").fingerprint, "c", "lost", word, "", START_MS) for word in "xy"]
     kept, other = sorted((signed("c", Kind.REJECT, content) for content in contents), key=lambda fact: fact.digest())
@@ -272,11 +274,14 @@ def test_an_outcome_is_away_with_the_reject_beside_it_that_goes_up_later() -> No
     assert mesh["b"].job(job_id).reject == kept.content
     outbox = mesh["d"].board("c").outbox
     assert outbox.home < outbox.last
+    assert ending is DONE or stored(mesh, "c", job_id, Kind.OUTCOME) is not None
     mesh.connect("a", "b")
     mesh.settle()
     assert mesh["a"].state(job_id) is State.COMPLETE
     assert outbox.home == outbox.last
     assert not mesh["c"].board("b").outbox.relayed
+    assert stored(mesh, "c", job_id, Kind.OUTCOME) is None
+    assert leftovers(mesh) == {}
 
 
 # -- an end that the agent above has as well --------------------------------------------------------------------------

@@ -330,7 +330,8 @@ class Exchange:
                 self._greeting.refuse(board, f'"{board.name}" refused {ledger.describe(job.id)} twice: {reason}')
         elif not request_was_in_it:
             ledger.alarm(f'"{board.name}" did not take {ledger.describe(job.id)}: {board.last_refusal}')
-            lane.number = 0
+            # An end that went up before stays away under its own.
+            lane.number = max(0, *(sent for sent in lane.sent if sent != number)) if lane is job.up else 0
         else:
             withdraw(board, job, lane)
             if not job.live:

@@ -13,7 +13,7 @@ from mesh.limits import Limits
 from mesh.messages import FactMessage, Hello
 from mesh.storage.memory import MemoryStore
 from tests.mesh.blob_mesh import LARGE, chain, leftovers, result_of, stored
-from tests.mesh.pair import DONE, START_MS, Mesh, Pair, identity_of, signed
+from tests.mesh.pair import DONE, START_MS, ZONE, Mesh, Pair, identity_of, signed
 
 CHAIN = (("a", "b"), ("b", "c"))
 
@@ -282,6 +282,33 @@ def test_an_outcome_is_away_with_the_reject_beside_it_that_goes_up_later(ending:
     assert not mesh["c"].board("b").outbox.relayed
     assert stored(mesh, "c", job_id, Kind.OUTCOME) is None
     assert leftovers(mesh) == {}
+
+
+def test_an_outcome_is_away_after_a_restart_though_the_reject_beside_it_was_refused() -> None:
+    """b believes d's Reject no more than any word of d, and has the Outcome of e, which a has not."""
+    mesh = Mesh(("a", "b"), ("b", "c"), ("c", "d"), ("d", "e"))
+    job_id = mesh.put("a.b.c.d.e")
+    mesh.settle()
+    mesh.cut("a", "b")
+    mesh.finish("e", job_id)
+    mesh.settle()
+    mesh["b"].engine.trust(ZONE, "c.d", identity_of("x").fingerprint)
+    mesh.step("b")
+    contents = [Reject(VERSION, job_id, identity_of("d").fingerprint, "d", "lost", word, "", START_MS) for word in "xy"]
+    for fact in sorted((signed("d", Kind.REJECT, content) for content in contents), key=lambda fact: fact.digest()):
+        mesh.record("c", "d", fact)
+        mesh.settle()
+    assert any("identity_changed" in alarm for alarm in mesh["c"].alarms)
+    mesh.crash("c")
+    mesh.connect("c", "d")
+    mesh.settle()
+    outbox = mesh["e"].board("d").outbox
+    assert outbox.home < outbox.last
+    mesh.connect("b", "c")
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert mesh["a"].state(job_id) is State.COMPLETE
+    assert outbox.home == outbox.last
 
 
 # -- an end that the agent above has as well --------------------------------------------------------------------------

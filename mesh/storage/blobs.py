@@ -7,7 +7,8 @@ good as gone, and so is all that follows it. The bytes of most are in a file bes
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from mesh.blobs import BlobRow, Key, Slice
@@ -15,6 +16,9 @@ from mesh.effects import Batch, Bytes
 from mesh.quotas import Quota
 from mesh.storage.columns import check_of_blob, check_of_slice, slice_id
 from mesh.storage.slots import Slots
+
+SliceRow = tuple[int, int | None, int, bytes, bytes | None]
+"""What stands of a slice in its table: its number, slot, size and check, and its bytes if it has no slot."""
 
 _ROW: Final = "id, job, kind, hash, length, depth, board, held, named, counted, owed, at_ms"
 _FITS: Final = frozenset(
@@ -55,8 +59,7 @@ WHERE job = ? AND kind = ? AND hash = ? AND held = length ORDER BY named DESC, i
 _SLICES: Final = 'SELECT id, slot, size, "check", data FROM slices WHERE id >= ? AND id < ? ORDER BY id LIMIT ?'
 _NAMED_SLOTS: Final = "SELECT slot, id FROM slices WHERE slot IS NOT NULL"
 # Rows of slices also go by triggers and with others, so which slots go is noted by triggers as well. They are this
-# connection's own, and nothing of them is on the disk. (A row may come to the slot that it named before: if the file
-# was cut off there.)
+# connection's own, and nothing of them is on the disk.
 _NOTE_FREED: Final = (
     "CREATE TEMP TABLE freed (slot, id)",
     """
@@ -65,13 +68,15 @@ _NOTE_FREED: Final = (
     END
     """,
     """
-    CREATE TEMP TRIGGER slices_replaced AFTER UPDATE ON main.slices
-    WHEN OLD.slot IS NOT NULL AND OLD.slot IS NOT NEW.slot BEGIN
+    CREATE TEMP TRIGGER slices_replaced AFTER UPDATE ON main.slices WHEN OLD.slot IS NOT NULL BEGIN
         INSERT INTO freed VALUES (OLD.slot, OLD.id);
     END
     """,
 )
-_FREED: Final = "SELECT slot, id FROM freed"
+# A slice that comes again may come to the slot that it named before, if the file was cut off there.
+_FREED: Final = """
+SELECT slot, id FROM freed WHERE slot IS NOT (SELECT slices.slot FROM slices WHERE slices.id = freed.id)
+"""
 _FORGET_FREED: Final = "DELETE FROM freed"
 _UNDER_WAY: Final = f"""
 SELECT {_ROW}, "check" FROM blobs INDEXED BY blobs_under_way WHERE named = 0 OR owed IS NOT NULL ORDER BY id
@@ -87,25 +92,30 @@ WHERE counted = 1 AND board = ? AND kind = ? AND depth = ?
 """
 
 
-def write_blobs(connection: sqlite3.Connection, batch: Batch) -> None:
-    """Write what a batch says about blobs; its slices were put before."""
+def write_blobs(connection: sqlite3.Connection, batch: Batch, slices: Iterator[SliceRow]) -> None:
+    """Write what a batch says about blobs.
+
+    Args:
+        slices: rows of its slices come next.
+    """
     for blob in batch.blobs:
         connection.execute(_PUT, (*blob, check_of_blob(blob)))
         if blob.named:
             connection.execute(_TAKE_OVER, (blob.id,))
             connection.execute(_REPLACE, (blob.job, blob.kind, blob.hash, blob.id))
+    connection.executemany(_PUT_SLICE, islice(slices, len(batch.slices)))
     connection.executemany(_OWE, [(owing.board, *owing.key) for owing in batch.owing])
     connection.executemany(_LET_GO_OF_JOB, batch.unneeded)
     connection.executemany(_LET_GO, [(blob,) for blob in batch.dropped])
 
 
-def put_slices(connection: sqlite3.Connection, slots: Slots, slices: Sequence[Slice]) -> None:
-    """Store slices; their slots are taken for the transaction that is open."""
-    rows = []
+def put_slices(slots: Slots, slices: Sequence[Slice]) -> Iterator[SliceRow]:
+    """Have the bytes of slices in slots, which are taken for the transaction that is open; gives the rows to write."""
+    rows: list[SliceRow] = []
     for part, slot in zip(slices, slots.put(slices), strict=True):
         number, data = slice_id(part.blob, part.offset), part.data
         rows.append((number, slot, len(data), check_of_slice(number, data), data if slot is None else None))
-    connection.executemany(_PUT_SLICE, rows)
+    return iter(rows)
 
 
 def open_slots(connection: sqlite3.Connection, slots: Slots) -> None:
@@ -122,8 +132,7 @@ def open_slots(connection: sqlite3.Connection, slots: Slots) -> None:
 def freed_slots(connection: sqlite3.Connection) -> list[tuple[object, int]]:
     """The slots that the transaction which is open let go of, with the numbers of their slices; asked for once."""
     freed = connection.execute(_FREED).fetchall()
-    if freed:
-        connection.execute(_FORGET_FREED)
+    connection.execute(_FORGET_FREED)
     return freed
 
 

@@ -13,7 +13,7 @@ folds after it.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from mesh.opening import Snapshot
 from mesh.room import Room
 from mesh.row import Row
 from mesh.storage import statements
-from mesh.storage.blobs import freed_slots, open_slots, put_slices, write_blobs
+from mesh.storage.blobs import SliceRow, freed_slots, open_slots, put_slices, write_blobs
 from mesh.storage.checks import owner_of, seal, take, with_check
 from mesh.storage.database import SCARCE_CHECKPOINTS, USUAL_CHECKPOINTS, connect_reader, connect_writer
 from mesh.storage.faults import FAULTS, explained, faults_explained
@@ -208,10 +208,10 @@ class SqliteStore:
 
         def write(connection: sqlite3.Connection) -> None:
             nonlocal sweep
-            put_slices(connection, self._slots, [part for batch in batches for part in batch.slices])
+            slices = put_slices(self._slots, [part for batch in batches for part in batch.slices])
             sweep = sweep.advanced(connection, self._pending, place, tight=self._space.tight)
             put_boards(connection, boards)
-            changed = [_write(connection, batch) for batch in batches]
+            changed = [_write(connection, batch, slices) for batch in batches]
             if is_new or any(changed):
                 seal(connection)
             put_rows(connection, rows)
@@ -350,12 +350,12 @@ def _is_more(batch: Batch) -> bool:
     )
 
 
-def _write(connection: sqlite3.Connection, batch: Batch) -> bool:
-    """Write all but jobs and boards; whether a table under the seal changed."""
+def _write(connection: sqlite3.Connection, batch: Batch, slices: Iterator[SliceRow]) -> bool:
+    """Write all but jobs and boards, its slices as `write_blobs` does; whether a table under the seal changed."""
     if batch.quarantined:
         connection.executemany(statements.QUARANTINE, [(seq,) for seq in batch.quarantined])
     if batch.has_blobs:
-        write_blobs(connection, batch)
+        write_blobs(connection, batch, slices)
     tables: tuple[tuple[str, str, Sequence[tuple[Any, ...]]], ...] = (
         ("incarnations", statements.PUT_INCARNATION, batch.incarnations or ()),
         ("cards", statements.PUT_CARD, batch.cards),

@@ -17,7 +17,7 @@ from mesh.blobs import Slice
 from mesh.effects import Batch, Bytes
 from mesh.job import Job, PlaceOn
 from mesh.row import Row
-from mesh.storage import blobs, checks, database, journal, queries, snapshot, sqlite, statements
+from mesh.storage import blobs, checks, database, journal, queries, snapshot, statements
 from mesh.storage.journal import Journal
 from mesh.storage.plainfile import PlainFile
 from mesh.storage.slots import Slots
@@ -125,15 +125,15 @@ def slots_never_synced() -> Iterator[None]:
 @contextmanager
 def slots_free_too_early() -> Iterator[None]:
     """A slot is taken again by the very commit that lets it go."""
-    put = blobs.put_slices
+    put = Slots.put
 
-    def eager(connection: sqlite3.Connection, slots: Slots, slices: Sequence[Slice]) -> None:
-        named = [slot for (slot,) in connection.execute("SELECT slot FROM slices WHERE slot IS NOT NULL")]
+    def eager(slots: Slots, slices: Sequence[Slice]) -> list[int | None]:
+        named = [slot for slot, holder in enumerate(slots._holders) if holder is not None]
         if slices and named:
             slots._free.insert(0, min(named))
-        put(connection, slots, slices)
+        return put(slots, slices)
 
-    with patch.object(sqlite, "put_slices", eager):
+    with patch.object(Slots, "put", eager):
         yield
 
 

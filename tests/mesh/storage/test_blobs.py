@@ -125,6 +125,14 @@ def test_what_is_dropped_leaves_nothing(store: Store) -> None:
     assert read(store, 2) == DATA
 
 
+def test_of_a_group_each_batch_follows_the_one_before_it(store: Store) -> None:
+    keep(store, blob(1, 1))
+    store.apply([Batch(dropped=[1]), Batch(blobs=[blob(1, 2)], slices=list(cut(1, OTHER, 64)))])
+    assert (read(store, 1), read(store, 2)) == (b"", OTHER)
+    store.apply([Batch(blobs=[blob(2, 1)], slices=list(cut(2, DATA, 64))), Batch(dropped=[2])])
+    assert read(store, 1) == b""
+
+
 def test_what_is_under_way_is_told_at_the_opening(store: Store) -> None:
     keep(store, blob(1, 1), blob(2, 2, named=0, held=64, counted=0), blob(5, 2, kind=5))
     store.apply([Batch(owing=[Owing(key(1), 2), Owing(key(2), 2)])])

@@ -28,6 +28,8 @@ _FULL: Final = frozenset(
 )
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """How the system says that there is no room: on the disk, in a quota, in a file of the largest size allowed."""
+_NOT_OURS: Final = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR})
+"""How it says that a file is not for this process to write, or is none. (A disk that fails may be read-only next.)"""
 _PROBE: Final = 65_536
 """Bytes to try with: more than the page that failed, so that what another process frees a moment later is no matter."""
 
@@ -47,6 +49,8 @@ def explained(error: Exception, path: Path) -> StoreError:
             f"no room to write to {path}; nothing of this commit was kept",
             fix="free space on its disk, or raise its quota (quota, ulimit -f); the agent goes on by itself",
         )
+    if isinstance(error, OSError) and number in _NOT_OURS:
+        return _not_ours(Path(error.filename or path), error.strerror or str(error))
     if number is not None:
         return _failed_disk(path, str(error))
     match code & _PRIMARY:
@@ -56,16 +60,20 @@ def explained(error: Exception, path: Path) -> StoreError:
         case sqlite3.SQLITE_IOERR:
             return _failed_disk(path, _name(error))
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
-            return StoreError(
-                f"{path} cannot be opened or written: {error}",
-                fix=f"check who owns it and its folder: ls -ld {path.parent} {path}",
-            )
+            return _not_ours(path, str(error))
         case sqlite3.SQLITE_BUSY:
             return StoreError(
                 f"another program holds {path}: {error}",
                 fix=f"end it (fuser {path}); only the agent writes to its store",
             )
     return StoreError(f"the store {path} failed ({_name(error)}): {error}", fix="start the agent again")
+
+
+def _not_ours(path: Path, what: str) -> StoreError:
+    return StoreError(
+        f"{path} cannot be opened or written: {what}",
+        fix=f"check who owns it and its folder: ls -ld {path.parent} {path}",
+    )
 
 
 def _failed_disk(path: Path, what: str) -> StoreError:

@@ -65,7 +65,7 @@ class Slots:
 
         Raises:
             StoreError: there is no such file, and there should be.
-            OSError: it cannot be cut.
+            OSError: it cannot be written.
         """
         self._taken.clear()
         path = self._file.path
@@ -80,9 +80,10 @@ class Slots:
                 used[slot] = None if slot in used else number
         self._holders = [used.get(slot) for slot in range(max(used, default=-1) + 1)]
         self._free = [slot for slot in range(len(self._holders)) if slot not in used]
-        if size is not None and size > len(self._holders) * SLOT:
+        if size is not None:
             self._file.make()
-            self._file.cut(len(self._holders) * SLOT)
+            if size > len(self._holders) * SLOT:
+                self._file.cut(len(self._holders) * SLOT)
 
     def put(self, slices: Sequence[Slice]) -> list[int | None]:
         """Write those slices that are worth it, durably, for the transaction that is open: `keep` or `give_back` ends

@@ -75,6 +75,13 @@ def test_a_fault_names_its_cause_and_its_fix(code: int, message: str, fix: str) 
     assert fix in error.fix
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR])
+def test_a_file_beside_the_store_that_is_not_its_own_is_no_bad_disk(number: int) -> None:
+    error = explained(OSError(number, os.strerror(number), f"{PATH}.slices"), PATH)
+    assert error.message.startswith(f"{PATH}.slices cannot be opened or written")
+    assert "ls -ld" in error.fix
+
+
 def test_an_error_without_a_code_is_explained_too() -> None:
     assert "ProgrammingError" in explained(sqlite3.ProgrammingError("closed"), PATH).message
 

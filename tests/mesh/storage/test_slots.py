@@ -129,6 +129,14 @@ def test_a_file_that_is_missing_is_told(path: Path) -> None:
     assert refused.value.fix
 
 
+def test_a_file_that_cannot_be_written_is_refused_at_the_opening_and_not_by_the_first_result(path: Path) -> None:
+    elsewhere = Path(f"{path}.elsewhere")
+    elsewhere.write_bytes(LONG)
+    file_of(path).symlink_to(elsewhere)
+    with pytest.raises(OSError, match="symbolic links"):
+        Slots(path).open([held(0)])
+
+
 def test_what_is_read_beyond_the_end_or_in_no_slot_is_short(slots: Slots, path: Path) -> None:
     assert slots.read(0, 10) == b""
     slots.put(parts(LONG))

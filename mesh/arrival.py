@@ -28,7 +28,7 @@ from mesh.facts import (
     Request,
     decode,
 )
-from mesh.homeward import ENDS, goes_again, goes_up_all_the_same, is_home, still_away
+from mesh.homeward import ENDS, goes_again, goes_up_all_the_same, is_home, still_away, was_told
 from mesh.hop import Hop
 from mesh.job import Job, Merge
 from mesh.lane import HAS, NEVER, Lane
@@ -124,7 +124,7 @@ class Arrival:
                 lane.sent[fact.kind] = HAS
             if fact.kind in ENDS and lane is job.down:
                 still_away(self._ledger, job, fact.kind, board, number)
-        if first.kind is REQUEST and (reissued or self._was_told(job, lane)):
+        if first.kind is REQUEST and (reissued or was_told(self._ledger, job, lane)):
             # The peer lost what we had told it. Some of that may go up in this step, and an end behind its bytes only.
             if lane is job.up:
                 goes_again(self._ledger, job, lane)
@@ -138,11 +138,6 @@ class Arrival:
             lane.sent[DELETE] = NEVER
             self._ledger.touch(job)
         return None
-
-    def _was_told(self, job: Job, lane: Lane) -> bool:
-        """Whether the agent above has taken the end of a job: it would not send its Request then, if it knew that."""
-        end = REJECT if job.facts[OUTCOME] is None else OUTCOME
-        return lane is job.up and not job.live and 0 < lane.sent[end] <= self._ledger.boards[lane.board].outbox.acked
 
     def _attach(self, job: Job, board: Board) -> Lane | None:
         """A hop that lost its store learns from one neighbour after the other that they share the job. One that it has

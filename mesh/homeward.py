@@ -59,6 +59,12 @@ def _back(ledger: Ledger, job: Job, lane: Lane, number: int) -> None:
         job.arrived = found[1] or STRAY
 
 
+def was_told(ledger: Ledger, job: Job, lane: Lane) -> bool:
+    """Whether the agent above has taken the end of a job: it would not send its Request then, if it knew that."""
+    end = REJECT if job.facts[OUTCOME] is None else OUTCOME
+    return lane is job.up and not job.live and 0 < lane.sent[end] <= ledger.boards[lane.board].outbox.acked
+
+
 def goes_up_all_the_same(job: Job, lane: Lane, kind: Kind) -> bool:
     """Whether an end that came from the agent above is carried there if it, or another one, comes from below as well:
     only of a number of ours does a hop say when it is home. The origin has it there."""

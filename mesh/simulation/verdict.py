@@ -280,7 +280,7 @@ class _Verdict:
             # Said by an agent whose store forgot, or never learned, that the job had gone on. It only travels up; an
             # Outcome overrides it, and who rejected the job further down goes on saying so.
             above = upper.place.names.index(upper.reject.agent) <= upper.place.index
-            if above and self._excuses.lost(upper.reject.agent):
+            if above and (upper.outcome is not None or self._excuses.lost(upper.reject.agent)):
                 mine, theirs = ({one for one in facts if one[0] is not Kind.REJECT} for facts in (mine, theirs))
         return mine != theirs
 

@@ -240,7 +240,8 @@ class Simulation:
         self.hosts[name].skew_ms = skew_ms
         if abs(skew_ms) > SKEW_MS:
             self.history.faults["clocks"] += 1
-            self.history.usual |= {"clock"}
+            # One that was sent twice may be held, and what follows it goes there all the same.
+            self.history.usual |= {"clock", "unknown_job"}
 
     def _start_later(self, name: str, down_s: float | None = None) -> None:
         down = self.world.random.uniform(0.1, self.faults.down_s) if down_s is None else down_s

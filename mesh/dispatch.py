@@ -12,7 +12,7 @@ from typing import Final
 
 from mesh.board import Board, count
 from mesh.effects import Numbered, Query, Shared, Waiting
-from mesh.facts import CANCEL, REJECT, REQUEST, Reject
+from mesh.facts import CANCEL, DELETE, OUTCOME, REJECT, REQUEST, Reject
 from mesh.homeward import goes_again, goes_on, is_home
 from mesh.job import Job
 from mesh.lane import HAS, NEVER, Lane
@@ -25,6 +25,8 @@ PAGE: Final = 256
 """Rows that are fetched at a time."""
 TOLD_REFUSALS: Final = 128
 """Refusals repeated in one acknowledgement."""
+_TOLD_DOWN: Final = (CANCEL, DELETE, OUTCOME)
+"""What is told down also beside a Reject."""
 
 
 def number_all(ledger: Ledger) -> None:
@@ -47,10 +49,10 @@ def number_all(ledger: Ledger) -> None:
 def _number(ledger: Ledger, job: Job, lane: Lane) -> None:
     board = ledger.boards[lane.board]
     outbox = board.outbox
-    if lane is job.down and job.outcome is not None and job.reject is not None:
+    if lane is job.down and job.reject is not None and any(job.facts[kind] is not None for kind in _TOLD_DOWN):
         place = job.place
         if job.reject.agent not in place.names[place.index + 1 :]:
-            # The next agent would refuse it, and the Outcome with it.
+            # The next agent would refuse it, and with it what it has to hear.
             lane.sent[REJECT] = HAS
     # The Request of a job that is over takes no credit: it goes along so that its Delete, or end, is understood.
     if lane.sent[REQUEST] == NEVER and lane is job.down and job.live:

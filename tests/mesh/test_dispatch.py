@@ -9,13 +9,13 @@ import pytest
 
 from mesh.dispatch import PAGE, TOLD_REFUSALS
 from mesh.effects import Answer, Numbered, Shared, Waiting
-from mesh.facts import Kind
+from mesh.facts import VERSION, Kind, Reject
 from mesh.lifecycle import State
 from mesh.limits import Limits
 from mesh.messages import REISSUED, Ack, CardMessage, Credit, FactMessage, Ping, Want
 from mesh.origin import Put
 from mesh.storage.memory import MemoryStore
-from tests.mesh.pair import START_MS, TEXT, ZONE, Mesh, Pair, identity_of
+from tests.mesh.pair import START_MS, TEXT, ZONE, Mesh, Pair, identity_of, signed
 
 CHAIN = (("a", "b"), ("b", "c"))
 
@@ -654,3 +654,24 @@ def test_who_lost_the_end_of_a_job_is_told_it_by_an_agent_that_had_given_the_job
     mesh.connect("c", "d")
     mesh.settle()
     assert [mesh[name].state(job_id) for name in "abcd"] == [State.COMPLETE] * 4
+
+
+def test_a_cancel_goes_down_without_the_reject_of_a_hop_that_had_given_the_job_up() -> None:
+    """Another copy of its store had done so, and the agent above brings that back."""
+    mesh = Mesh(*CHAIN)
+    job_id = mesh.put("a.b.c")
+    mesh.settle()
+    old = mesh["c"].store.copy()
+    mesh.put("b.c", "idle")
+    mesh.settle()
+    mesh.cut("b", "c")
+    mesh.cancel("a", job_id)
+    mesh.settle()
+    content = Reject(VERSION, job_id, identity_of("b").fingerprint, "b", "expired", "too late", "", START_MS)
+    mesh.record("a", "b", signed("b", Kind.REJECT, content))
+    assert mesh["b"].job(job_id).reject is not None
+    mesh.restore("c", old)
+    mesh.connect("b", "c")
+    mesh.settle()
+    assert mesh["c"].job(job_id).facts[Kind.CANCEL] is not None
+    assert mesh.refusals("b", "c") == []

@@ -639,6 +639,7 @@ def test_a_finished_job_that_was_trimmed_is_forgotten_to_one_that_lost_its_store
     assert not pair.cluster.starts
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("died", [False, True], ids=["in memory", "on disk"])
 def test_a_job_that_was_trimmed_is_over_for_those_too_who_do_not_know_that_it_went_on(
     died: bool, monkeypatch: pytest.MonkeyPatch

@@ -13,8 +13,8 @@ from tests.integration.mesh_process import COUNTING, QUICK, Mesh, MeshProcess, i
 
 JOBS: Final = 10_000
 GROWTH_MIB: Final = 24.0
-"""What a round may add to the memory of an agent: caches still fill, up to bounds of their own. Keeping the finished
-jobs would take more than this."""
+"""What a round may add to the memory of an agent, once its caches are full, which the first round sees to. Keeping the
+finished jobs would take more than this."""
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,7 @@ async def pair(mesh: Mesh, *, both: bool = False, handlers: str = QUICK) -> tupl
 async def test_ten_thousand_jobs_at_once_complete_and_leave_nothing_in_memory(mesh: Mesh) -> None:
     portal, cluster = await pair(mesh)
     memory = []
-    for _ in range(2):
+    for _ in range(3):
         began = time.monotonic()
         jobs, put = await portal.put_and_wait([f"portal.cluster add_user user{n}.proj.org" for n in range(JOBS)])
         took = time.monotonic() - began
@@ -42,8 +42,8 @@ async def test_ten_thousand_jobs_at_once_complete_and_leave_nothing_in_memory(me
         )
         assert Counter(job["state"] for job in jobs) == {"complete": JOBS}
         assert len({job["id"] for job in jobs}) == JOBS
-    for first, second in zip(*memory, strict=True):
-        assert second - first < GROWTH_MIB
+    for before, after in zip(*memory[1:], strict=True):
+        assert after - before < GROWTH_MIB
 
 
 @in_mesh(60)

@@ -7,7 +7,7 @@ by a Reject in its own name.
 from __future__ import annotations
 
 from mesh.access import CONTROL
-from mesh.board import Board, count
+from mesh.board import Board
 from mesh.dispatch import may_have_gone_on
 from mesh.facts import CANCEL, DELETE, PROGRESS, REJECT, REQUEST, VERSION, Reject
 from mesh.job import Job
@@ -66,8 +66,8 @@ class Hop:
         if job.facts[PROGRESS] is not None:
             # A destination that lost its store goes on counting from what it once said.
             job.down.sent[PROGRESS] = NEVER
-        job.down.offered = job.down.reissued = job.down.counted = True
-        count(board.offered, job.branch, 1)
+        # Credit it takes when it goes: a neighbour above marks what it lost sight of, too, and most of that never went.
+        job.down.offered = job.down.reissued = True
         ledger.changed(job)
 
     def _another_key(self, job: Job, board: Board) -> tuple[str, str] | None:

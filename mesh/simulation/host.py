@@ -93,8 +93,9 @@ class Host(Steps):
 
     @property
     def is_quiet(self) -> bool:
-        """Whether it has nothing left to do: it is level, and every job is over."""
-        return self.is_level and not any(row.live for row in self.disk.rows.values())
+        """Whether it has nothing left to do: it is level, every job is over, and no handler runs. (One that a restored
+        store had run again goes on when a neighbour tells that the job ended in the life before.)"""
+        return self.is_level and not self.program.running and not any(row.live for row in self.disk.rows.values())
 
     def board(self, wire: Wire) -> Board:
         """The board that its engine shares with the other end of a wire."""

@@ -153,6 +153,9 @@ class Program:
         beside = [job_id for job_id in alone if job_id not in self._parents]
         if len(alone) > 1 and len(beside) == 1 and not clean:
             self._history.nearly_alone[beside[0]] += 1
+        elif len(alone) > 1 and all(map(self._waits, alone)) and not clean:
+            # The one that began last ran alone, until it began to wait too; that may not have become durable.
+            self._history.nearly_alone[alone[-1]] += 1
         for gone in (self._handlers, self._begun, self._durable, self._splits, self._parents, self._retaken):
             gone.clear()
 

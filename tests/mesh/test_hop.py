@@ -10,6 +10,7 @@ from mesh.access import Rule
 from mesh.ending import Ending
 from mesh.facts import VERSION, Kind, Progress, Request
 from mesh.lifecycle import State
+from mesh.limits import Limits
 from mesh.messages import REISSUED, FactMessage
 from mesh.storage.memory import MemoryStore
 from tests.mesh.pair import START_MS, TEXT, ZONE, Mesh, identity_of, signed
@@ -243,6 +244,20 @@ def test_the_mark_of_a_reissued_request_travels_on() -> None:
     outcome = mesh["a"].job(job_id).outcome
     assert outcome is not None
     assert (outcome.error and outcome.error[0], outcome.unknown_effect) == ("lost", True)
+
+
+def test_a_reissued_request_waits_for_credit_as_any_other() -> None:
+    """R13: a neighbour marks what it lost sight of, too, and that never went on."""
+    mesh = Mesh(*CHAIN, limits={"c": Limits(credit_jobs=1)})
+    first, other = mesh.put("a.b.c", life_s=600), mesh.put("a.b.c", life_s=600)
+    mesh.settle()
+    mesh.restore("b", MemoryStore())
+    mesh.connect("b", "c")
+    mesh.connect("a", "b")
+    mesh.settle()
+    assert [mesh["c"].knows(job_id) for job_id in (first, other)] == [True, False]
+    mesh.run_all("c")
+    assert states(mesh, other) == ["complete"] * 3
 
 
 def test_a_restored_hop_that_forgot_its_peer_says_that_the_effect_is_unknown() -> None:

@@ -5,6 +5,10 @@ of the event loop becomes one step, up to `INPUTS` of them: a longer step would 
 its end, while with several each works on what the one before it left. Steps are computed while earlier commits run;
 their effects come out in order.
 
+A step that ended jobs for callers here, and did nothing else that anybody waits for, keeps its commit back for two
+turns: whoever was told goes on at once, often with the next job, and that one's put then shares the commit instead of
+waiting for it.
+
 Nothing here polls or sleeps: it waits for the next input or for the engine's next deadline.
 """
 
@@ -17,8 +21,9 @@ from functools import partial
 from typing import Final, Protocol
 
 from agents.errors import AgentError
-from mesh.effects import Answer, Effects, Query
+from mesh.effects import Answer, Batch, Effects, Query
 from mesh.engine import Engine
+from mesh.messages import is_ack
 from mesh.storage.writer import Writer
 
 INPUTS: Final = 128
@@ -73,6 +78,8 @@ class Stepping:
         self._failed = False
         self._settling: list[asyncio.Future[None]] = []
         self._pending: deque[_Pending] = deque()
+        # Batches at the end of `_pending` that are not handed over yet.
+        self._kept: list[Batch] = []
         self._after: list[Callable[[], None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms = 0
@@ -178,12 +185,24 @@ class Stepping:
             self._outlet.at_once(effects)
         if effects.batch:
             self._pending.append(_Pending(effects, after, durable=False))
-            self._writer.commit(effects.batch, self._committed)
+            self._kept.append(effects.batch)
+            if effects.told and not after and not _is_awaited(effects):
+                if len(self._kept) == 1:
+                    # In the next turn the callers go on, in the one after it their step ends.
+                    self._loop.call_soon(self._loop.call_soon, self._commit)
+            else:
+                self._commit()
         elif self._pending:
             self._pending.append(_Pending(effects, after, durable=True))
         else:
             self._carry_out(effects, after)
         self._set_timer()
+
+    def _commit(self) -> None:
+        kept, self._kept = self._kept, []
+        if not self._closed:
+            for batch in kept:
+                self._writer.commit(batch, self._committed)
 
     def _committed(self, error: BaseException | None) -> None:
         if error is not None:
@@ -233,6 +252,21 @@ class Stepping:
     def _ring(self) -> None:
         self._timer = None
         self.feed(self._engine.tick)
+
+
+def _is_awaited(effects: Effects) -> bool:
+    """Whether somebody waits for the commit of a step. An acknowledgement makes nobody go on."""
+    return bool(
+        effects.start
+        or effects.stop
+        or effects.replies
+        or effects.slices
+        or effects.lost
+        or effects.close
+        or effects.alarms
+        or effects.queries
+        or not all(len(packed) == 1 and is_ack(packed[0]) for packed in effects.send.values())
+    )
 
 
 def _stopped() -> AgentError:

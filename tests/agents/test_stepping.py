@@ -11,6 +11,7 @@ import pytest
 
 from agents.stepping import Stepping
 from mesh.effects import Answer, Batch, ById, Effects
+from mesh.messages import Ack, Type, encode
 from tests.agents.doors import in_loop
 
 
@@ -23,6 +24,7 @@ class Engine:
         self.dry = False
         self.queries: list[ById] = []
         self.told: list[Any] = []
+        self.acks = False
         self.done: list[int] = []
         self.deadline: int | None = None
         self.broken: Exception | None = None
@@ -34,10 +36,15 @@ class Engine:
         effects = Effects(step=self.step)
         effects.replies, self.inputs = self.inputs, []
         effects.told, self.told = self.told, []
+        if self.acks:
+            effects.send[1] = [encode(Type.ACK, Ack(1, 1, []))]
         effects.queries, self.queries = self.queries, []  # type: ignore[assignment]
         if not self.dry:
             effects.batch.cards.append((b"", b""))
         return effects
+
+    def ask(self) -> None:
+        self.queries.append(ById((b"id",)))
 
     def committed(self, step: int) -> None:
         self.done.append(step)
@@ -76,9 +83,11 @@ class Outlet:
     out: list[Any] = field(default_factory=list)
     ahead: list[Any] = field(default_factory=list)
     failures: list[BaseException] = field(default_factory=list)
+    on_told: Callable[[], None] = bool
 
     def at_once(self, effects: Effects) -> None:
         self.ahead.extend(effects.told)
+        self.on_told()
 
     def after_commit(self, effects: Effects) -> None:
         self.out.append(list(effects.replies))
@@ -138,6 +147,68 @@ async def test_steps_go_on_while_commits_run_and_effects_come_out_in_order() -> 
     await bench.turn()
     assert bench.outlet.out[-1] == ["d"], "nothing to wait for"
     assert bench.engine.done == [1, 2, 3]
+
+
+@in_loop
+async def test_a_put_that_follows_an_end_shares_its_commit() -> None:
+    bench = Bench()
+    caller: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    bench.outlet.on_told = lambda: caller.set_result(None)
+
+    async def call() -> None:
+        await caller
+        bench.put("next")
+
+    calling = asyncio.ensure_future(call())
+    await asyncio.sleep(0)
+    bench.engine.told = ["outcome"]
+    bench.engine.acks = True
+    bench.stepping.poke()
+    await bench.turn()
+    assert calling.done()
+    assert (bench.stepping.steps, len(bench.writer.commits)) == (1, 0)
+    await bench.turn()
+    assert (bench.stepping.steps, len(bench.writer.commits)) == (2, 2)
+    assert bench.outlet.out == []
+    bench.writer.finish()
+    bench.writer.finish()
+    assert bench.outlet.out == [[], ["next"]]
+    assert bench.engine.done == [1, 2]
+
+
+@in_loop
+async def test_an_end_that_nothing_follows_is_committed_by_itself() -> None:
+    bench = Bench()
+    bench.engine.told = ["outcome"]
+    bench.stepping.poke()
+    await bench.turn()
+    assert len(bench.writer.commits) == 0
+    await bench.turn()
+    assert (bench.stepping.steps, len(bench.writer.commits)) == (1, 1)
+
+
+@in_loop
+async def test_a_commit_that_somebody_waits_for_is_not_kept_back() -> None:
+    bench = Bench()
+    for waits in (lambda: bench.put("reply"), lambda: bench.stepping.after(bool), bench.engine.ask):
+        bench.engine.told = ["outcome"]
+        waits()
+        bench.stepping.poke()
+        await asyncio.sleep(0)
+        assert len(bench.writer.commits) == 1
+        bench.writer.finish()
+
+
+@in_loop
+async def test_what_is_kept_back_is_not_handed_over_after_a_failure() -> None:
+    bench = Bench()
+    bench.engine.told = ["outcome"]
+    bench.stepping.poke()
+    await asyncio.sleep(0)
+    bench.stepping.fail(OSError("no disk"))
+    await bench.turn()
+    await bench.turn()
+    assert bench.writer.commits == []
 
 
 @in_loop

@@ -75,11 +75,12 @@ class Stores:
         peer = wire.other(name)
         at_peer = self._hosts[peer]
         board = at_peer.stored_board(wire)
-        # During a full exchange positions mean nothing, and it is begun again anyway.
+        # During a full exchange positions mean nothing, and it is begun again anyway, also if it is that of a clone.
         key = (wire.zone, peer)
         rows = [row for row in copy.boards.values() if (row.zone, row.name) == key]
         known = Board.from_row(rows[-1], self._limits) if rows else None
-        under_way = at_peer.engine is not None and at_peer.board(wire).exchanging
+        meeting = [at_peer] if name not in self._twins else [at_peer, self._twins[name][1]]
+        under_way = any(host.engine is not None and host.board(wire).exchanging for host in meeting)
         if board is None or under_way or board.exchanging or (known is not None and known.exchanging):
             return False
         opened = Incarnations(copy.openings).opened(b"the next one", max(copy.records, default=0) + 1)

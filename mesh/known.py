@@ -1,8 +1,9 @@
 """Which ids this agent has ever stored: a filter that answers most questions without the disk.
 
 De-duplication is complete (R7), so every Request that arrives asks "do I know this id?". Almost always the answer is
-no, and a Bloom filter gives it from memory in a microsecond; a maybe is looked up in the store. Memory is bounded by
-the ids that are kept: about 2 bytes for each, in layers that double, so that nothing is ever rebuilt while it grows.
+no, and a Bloom filter gives it from memory in a microsecond; a maybe is looked up in the store, and the board waits for
+that. Memory is bounded by the ids that are kept: about 4 bytes for each, in layers that double, so that nothing is ever
+rebuilt while it grows. A full layer is wrong about one new id in 16,000.
 
 The k positions of an id are cut out of its own hash part, which is uniformly distributed already.
 """
@@ -14,7 +15,7 @@ from struct import Struct
 from typing import Final
 
 _FIRST_BITS: Final = 1 << 17
-_BITS_PER_ID: Final = 16
+_BITS_PER_ID: Final = 32
 _HASH_BYTES: Final = 20
 _WORDS: Final = Struct(">5I")
 

@@ -1,8 +1,8 @@
 """What the tables of jobs and boards do not hold yet: the rows that are in the journal, by job.
 
 A *fold* brings them into the tables in one transaction, each job once: as it was written last, mostly finished. Nobody
-waits for it. The oldest half goes each time, so that a job has time to end before it is written; and all of them before
-whatever reads the tables.
+waits for it but the commits that come meanwhile: so it takes a few of the oldest each time, which also gives a job time
+to end before it is written; and all of them before whatever reads the tables.
 
 Whoever looks up a job by its id is answered from here.
 """
@@ -25,9 +25,11 @@ from mesh.storage.checks import with_check
 from mesh.storage.columns import DELETED
 
 ROWS: Final = 4_096
-"""Rows, or commits, that are left in the journal before half of them are folded."""
+"""Rows, or commits, that are left in the journal before the oldest are folded."""
 BYTES: Final = 4_194_304
 """Bytes of them, the same."""
+FOLD: Final = 512
+"""Rows that are folded at a time: a few milliseconds."""
 
 _seq: Final = itemgetter(0)
 
@@ -47,6 +49,7 @@ class Pending:
     def __init__(self, folded: int = 0) -> None:
         self.last = folded
         """The last place that was given."""
+        # In the order of their places.
         self._rows: dict[bytes, tuple[int, Row]] = {}
         self._boards: dict[int, BoardRow] = {}
         # Of each commit: its place, how many rows and bytes it wrote.
@@ -78,19 +81,17 @@ class Pending:
         self._commits.append((place, len(rows), size))
         self._written += len(rows)
         self.size += size
+        held = self._rows
         for row in rows:
-            self._rows[row.id] = place, row
+            held.pop(row.id, None)
+            held[row.id] = place, row
         for board in boards:
             self._boards[board.id] = board
 
-    def half(self) -> int:
-        """The place behind which there are half of the rows, of the commits and of the bytes, or fewer."""
-        rows, bytes_, commits = self._written, self.size, len(self._commits)
-        for place, written, size in self._commits:
-            rows, bytes_, commits = rows - written, bytes_ - size, commits - 1
-            if 2 * rows <= self._written and 2 * bytes_ <= self.size and 2 * commits <= len(self._commits):
-                return place
-        return self.last
+    def oldest(self) -> int:
+        """The place up to which a long journal is folded next: faster than it grows."""
+        newest = self._commits[-1][1] if self._commits else 0
+        return self.few(max(FOLD, 2 * newest))
 
     def few(self, rows: int) -> int:
         """The place up to which no more than `rows` were written, in one commit at least."""
@@ -105,7 +106,7 @@ class Pending:
     def fold(self, connection: sqlite3.Connection, last: int, trims: Sequence[Trim] = ()) -> None:
         """Write what was last written up to the place `last` into the tables, in the transaction that is open, without
         the facts that `trims` let go."""
-        found = [entry for entry in self._rows.values() if entry[0] <= last]
+        found = self._up_to(last)
         rows = _trimmed(connection, found, trims) if trims else [row for _, row in found]
         put_rows(connection, rows)
         put_boards(connection, self._boards.values())
@@ -123,7 +124,17 @@ class Pending:
             _, rows, size = self._commits.popleft()
             self._written -= rows
             self.size -= size
-        self._rows = {job_id: entry for job_id, entry in self._rows.items() if entry[0] > last}
+        for _, row in self._up_to(last):
+            del self._rows[row.id]
+
+    def _up_to(self, last: int) -> list[tuple[int, Row]]:
+        """What was last written up to the place `last`."""
+        found = []
+        for entry in self._rows.values():
+            if entry[0] > last:
+                break
+            found.append(entry)
+        return found
 
 
 def packed(rows: Sequence[Row], boards: Sequence[BoardRow]) -> bytes:

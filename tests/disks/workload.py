@@ -298,6 +298,7 @@ def small() -> Iterator[None]:
     with (
         patch.object(mesh.ledger, "TRIM", 4),
         patch.object(pending, "ROWS", 4),
+        patch.object(pending, "FOLD", 2),
         patch.object(journal, "LENGTH", 4_096),
         patch.object(journal, "_CHUNK", 2_048),
         patch.object(slots, "SLOT", 64),

@@ -145,14 +145,26 @@ def test_what_is_owed_may_not_go(connection: sqlite3.Connection) -> None:
     assert [found.facts is None for found in rows_in(connection)] == [False, True]
 
 
-def test_half_of_it_by_rows_or_by_bytes() -> None:
-    made = kept([row(1)], [row(2), row(3), row(4)], [row(5), row(6)], [row(7)])
-    assert made.half() == 2
-    large = Pending(10)
-    for size in (10, 10, 10, 500, 10):
-        large.keep([], [], size)
-    assert large.half() == 14
-    assert Pending(10).half() == 10
+@pytest.mark.interpreted
+def test_the_oldest_are_a_few_but_more_than_come_in_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pending, "FOLD", 3)
+    commits = [[row(1)], [row(2), row(3)], [row(4), row(5)], [row(6)], [row(7)]]
+    assert kept(*commits).oldest() == 2
+    assert kept(*commits, [row(8), row(9), row(10)]).oldest() == 4
+    assert kept([], [], []).oldest() == 3
+    assert Pending(10).oldest() == 10
+
+
+def test_a_row_that_is_written_again_goes_behind_those_before_it(connection: sqlite3.Connection) -> None:
+    made = kept([row(1), row(2)], [row(3)], [row(1, down_number=5)], [row(4)])
+    made.fold(connection, 2)
+    made.forget(2)
+    assert [found.seq for found in rows_in(connection)] == [2, 3]
+    assert made.seqs(0) == [1, 4]
+    made.fold(connection, 3)
+    made.forget(3)
+    assert rows_in(connection) == [row(1, down_number=5), row(2), row(3)]
+    assert made.seqs(0) == [4]
 
 
 def test_few_rows_but_one_commit() -> None:
@@ -197,6 +209,14 @@ def test_a_job_is_looked_up_without_a_fold(sqlite: SqliteStore, path: Path) -> N
     assert in_tables(path) == [2, 1]
 
 
+def test_what_is_not_there_is_looked_up_without_a_fold_whatever_may_go(sqlite: SqliteStore, path: Path) -> None:
+    put(sqlite, row(1, live=0, up_number=3), trims=[(1, 0, 5)])
+    assert sqlite.read(ById((job_id(2),))).rows == []
+    assert in_tables(path) == []
+    assert [found.facts for found in sqlite.read(ById((job_id(2), job_id(1)))).rows] == [None]
+    assert in_tables(path) == [1]
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -216,10 +236,11 @@ def test_every_other_query_finds_what_is_in_the_journal(sqlite: SqliteStore, que
     assert sqlite.read(query).rows == [job]
 
 
-def test_the_older_half_of_a_long_journal_is_folded(
+def test_the_oldest_of_a_long_journal_are_folded(
     sqlite: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pending, "ROWS", 6)
+    monkeypatch.setattr(pending, "FOLD", 3)
     for seq in range(1, 6):
         put(sqlite, row(seq))
         sqlite.tidy()

@@ -31,15 +31,11 @@ ON CONFLICT (seq) DO UPDATE SET {_COLUMNS}
 ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, {_COLUMNS}
 """
 _PUT_ROWS: Final = f"INSERT INTO jobs ({_ROW}) VALUES {_VALUES}"
-PUT_ROWS: Final = (
-    (128, _PUT_ROWS + f", {_VALUES}" * 127 + _REPLACE_ROW),
-    (16, _PUT_ROWS + f", {_VALUES}" * 15 + _REPLACE_ROW),
-    (1, _PUT_ROWS + _REPLACE_ROW),
-)
+PUT_ROWS: Final = tuple((rows, _PUT_ROWS + f", {_VALUES}" * (rows - 1) + _REPLACE_ROW) for rows in (512, 128, 16, 1))
 """Rows that one statement writes, and the statement, most rows first.
 
-Python's lock is given up around each statement, and a busy event loop takes up to 5 ms to give it back: 16 rows a
-statement instead of one cost it 16 times less often.
+Python's lock is given up around each statement, and a busy event loop takes milliseconds to give it back: whoever waits
+for the next commit waits for that, too.
 """
 QUARANTINE: Final = "UPDATE jobs SET up_branch = NULL, down_branch = NULL, due_ms = NULL WHERE seq = ?"
 PUT_BOARD: Final = """

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 from mesh.effects import Batch
@@ -62,10 +63,11 @@ class Sweep:
         """
         left, trims, done = SLICE, self.trims, []
         while trims and trims[0][3] <= last and left > 0:
-            board, after, upto, place = trims[0]
-            left, reached = _trim(connection, board, after, upto, left)
+            board, after, _, _ = trims[0]
+            joined = _joined(trims, last)
+            left, reached = _trim(connection, board, after, trims[joined - 1][2], left)
             done.append((board, after, reached))
-            trims = trims[1:] if reached == upto else ((board, reached, upto, place), *trims[1:])
+            trims = _beyond(trims, joined, reached)
         pending.fold(connection, last, self.trims)
         if done and connection.execute(statements.HAS_BLOBS).fetchone() == (1,):
             newer = json.dumps(pending.seqs(last))
@@ -88,6 +90,26 @@ class Sweep:
         if left > ours:
             return replace(self, collect_ms=None, spare=None, is_late=False)
         return replace(self, spare=spare - ours)
+
+
+def _joined(trims: Sequence[Trim], last: int) -> int:
+    """How many of the first ranges follow one another and were asked for by the place `last`: one statement does for
+    all of them. (A step asks for one each time; the tables hold nothing that is newer than any.)"""
+    count = 1
+    for before, (board, after, _, place) in pairwise(trims):
+        if board != before[0] or after != before[2] or place > last:
+            break
+        count += 1
+    return count
+
+
+def _beyond(trims: tuple[Trim, ...], joined: int, reached: int) -> tuple[Trim, ...]:
+    """What is left of ranges of which the first ones were trimmed together up to a number."""
+    done = sum(1 for _, _, upto, _ in trims[:joined] if upto <= reached)
+    if done == joined:
+        return trims[done:]
+    board, _, upto, place = trims[done]
+    return ((board, reached, upto, place), *trims[done + 1 :])
 
 
 def _trim(connection: sqlite3.Connection, board: int, after: int, upto: int, most: int) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from mesh.effects import Answer, Batch, Query
 from mesh.errors import StoreError, StoreFull
@@ -46,6 +46,10 @@ class _Call(NamedTuple):
 
 
 _Entry = _Commit | _Read | _Call
+
+LOOK: Final = 8
+"""Commits after which the room is looked at, though more of them wait. (The system is asked for it, and Python's lock
+given up for that: they would wait for a busy event loop once more.)"""
 _Outcome = tuple[Callable[[Any], None], object]
 """A callback and what it is called with."""
 
@@ -73,6 +77,7 @@ class Writer:
         # The thread's own: why nothing is committed any more, and what room was last told of.
         self._failed: BaseException | None = None
         self._room = Room.ENOUGH
+        self._unseen = 0
 
     async def open(self) -> Snapshot:
         """Start the thread and open the store in it. Called once.
@@ -244,6 +249,10 @@ class Writer:
 
     def _look(self) -> list[_Outcome]:
         """What is to be said of the room that is left, if that is new."""
+        self._unseen += 1
+        if self._unseen < LOOK and self._room is Room.ENOUGH and not self._queue.empty():
+            return []
+        self._unseen = 0
         room = self._attempt(self._store.room)
         if not isinstance(room, Room) or room is self._room:
             # Why a store cannot be asked is said to the next one who wants something of it.

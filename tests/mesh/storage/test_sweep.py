@@ -49,6 +49,29 @@ def test_one_commit_trims_a_slice_and_the_next_the_rest(sqlite: SqliteStore) -> 
     assert sqlite._sweep.trims == ()
 
 
+def test_ranges_that_follow_one_another_take_one_statement(sqlite: SqliteStore) -> None:
+    put_down(sqlite, *(row(seq, live=0, up_number=seq) for seq in range(1, 9)))
+    said: list[str] = []
+    sqlite._opened().set_trace_callback(said.append)
+    for trim in ((1, 0, 2), (1, 2, 4), (1, 4, 5), (1, 6, 7), (2, 7, 9)):
+        put(sqlite, trims=[trim])
+    sqlite.settle()
+    sqlite._opened().set_trace_callback(None)
+    assert sum("UPDATE jobs" in one for one in said) == 3
+    assert [found.seq for found in sqlite.read(Shared(1, 1, 0, 9)).rows] == [6, 8]
+
+
+def test_a_slice_that_ends_within_a_range_leaves_the_rest_of_it_and_those_behind(sqlite: SqliteStore) -> None:
+    put_down(sqlite, *(row(seq, live=0, up_number=seq) for seq in range(1, JOBS + 1)))
+    put(sqlite, trims=[(1, 0, SLICE - 10)])
+    put(sqlite, trims=[(1, SLICE - 10, SLICE + 5), (1, SLICE + 5, JOBS)])
+    sqlite.settle()
+    place = sqlite._sweep.trims[-1][3]
+    assert sqlite._sweep.trims == ((1, SLICE, SLICE + 5, place), (1, SLICE + 5, JOBS, place))
+    commit(sqlite)
+    assert whole(sqlite) == 0
+
+
 @pytest.mark.parametrize("jobs", [SLICE - 1, SLICE, SLICE + 1])
 def test_slices_end_where_they_should(sqlite: SqliteStore, jobs: int) -> None:
     put_down(sqlite, *(row(seq, live=0, up_number=seq, due_ms=1, role=DESTINATION) for seq in range(1, jobs + 1)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from mesh.opening import Snapshot
 from mesh.room import Room
 from mesh.storage.memory import MemoryStore
 from mesh.storage.sqlite import SqliteStore
-from mesh.storage.writer import Writer
+from mesh.storage.writer import LOOK, Writer
 from tests.mesh.storage.rows import board, job_id, row, seqs
 
 
@@ -451,7 +451,13 @@ def test_the_loop_is_told_of_room_once_and_right_behind_what_was_committed() -> 
     async def test() -> None:
         store, told = HeldStore(), Told()
         rooms = [Room.ENOUGH, Room.DISK_FULL, Room.DISK_FULL, Room.ENOUGH]
-        store.room = lambda: rooms.pop(0)  # type: ignore[method-assign]
+        looked = threading.Semaphore(0)
+
+        def room() -> Room:
+            looked.release()
+            return rooms.pop(0)
+
+        store.room = room  # type: ignore[method-assign]
         async with opened(store) as writer:
             writer.watch_room(told("room"))
             heard = 0
@@ -459,6 +465,7 @@ def test_the_loop_is_told_of_room_once_and_right_behind_what_was_committed() -> 
                 writer.commit(batch(seq), told(seq))
                 heard += more
                 await told.all(heard)
+                await asyncio.to_thread(looked.acquire, timeout=10)
             await writer.call(lambda opened: None)
         assert told.heard == [
             (1, None),
@@ -472,18 +479,50 @@ def test_the_loop_is_told_of_room_once_and_right_behind_what_was_committed() -> 
     run(test)
 
 
+def test_while_commits_wait_the_room_is_looked_at_now_and_then() -> None:
+    async def test() -> None:
+        store, told = HeldStore(), Told()
+        looks: list[int] = []
+        looked = threading.Semaphore(0)
+        last = 2 * LOOK + 3
+        async with opened(store) as writer:
+            apply = store.apply
+
+            def followed(batches: Sequence[Batch]) -> None:
+                apply(batches)
+                if len(store.groups) < last:
+                    seq = len(store.groups) + 1
+                    writer.commit(batch(seq), told(seq))
+
+            def room() -> Room:
+                looks.append(len(store.groups))
+                looked.release()
+                return Room.ENOUGH
+
+            store.apply, store.room = followed, room  # type: ignore[method-assign]
+            writer.commit(batch(1), told(1))
+            for _ in range(3):
+                await asyncio.to_thread(looked.acquire, timeout=10)
+        assert looks == [LOOK, 2 * LOOK, last]
+
+    run(test)
+
+
 def test_a_store_that_cannot_say_its_room_fails_what_comes_next() -> None:
     async def test() -> None:
         store, told = HeldStore(), Told()
         broken = StoreError("the disk is gone")
+        looked = threading.Event()
 
         def fail() -> Room:
+            looked.set()
             raise broken
 
         store.room = fail  # type: ignore[method-assign]
         async with opened(store) as writer:
             writer.commit(batch(1), told(1))
             await told.all(1)
+            await asyncio.to_thread(looked.wait, 10)
             writer.commit(batch(2), told(2))
             await told.all(2)
         assert told.heard == [(1, None), (2, broken)]

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, takewhile
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from msgpack import packb, unpackb
 
@@ -32,6 +32,7 @@ FOLD: Final = 512
 """Rows that are folded at a time: a few milliseconds."""
 
 _seq: Final = itemgetter(0)
+_T = TypeVar("_T", Row, BoardRow)
 
 Trim = tuple[int, int, int, int]
 """Finished jobs whose facts may go: (board, after, upto), as in `Batch.trims`, as far as they were written up to that
@@ -49,9 +50,9 @@ class Pending:
     def __init__(self, folded: int = 0) -> None:
         self.last = folded
         """The last place that was given."""
-        # In the order of their places.
+        # In the order of their places, both.
         self._rows: dict[bytes, tuple[int, Row]] = {}
-        self._boards: dict[int, BoardRow] = {}
+        self._boards: dict[int, tuple[int, BoardRow]] = {}
         # Of each commit: its place, how many rows and bytes it wrote.
         self._commits: deque[tuple[int, int, int]] = deque()
         self._written = 0
@@ -86,7 +87,8 @@ class Pending:
             held.pop(row.id, None)
             held[row.id] = place, row
         for board in boards:
-            self._boards[board.id] = board
+            self._boards.pop(board.id, None)
+            self._boards[board.id] = place, board
 
     def oldest(self) -> int:
         """The place up to which a long journal is folded next: faster than it grows."""
@@ -106,10 +108,12 @@ class Pending:
     def fold(self, connection: sqlite3.Connection, last: int, trims: Sequence[Trim] = ()) -> None:
         """Write what was last written up to the place `last` into the tables, in the transaction that is open, without
         the facts that `trims` let go."""
-        found = self._up_to(last)
+        found = _up_to(last, self._rows)
         rows = _trimmed(connection, found, trims) if trims else [row for _, row in found]
         put_rows(connection, rows)
-        put_boards(connection, self._boards.values())
+        # A board that is at work is in every commit, and so in none of these until all are folded.
+        if boards := _up_to(last, self._boards):
+            put_boards(connection, [board for _, board in boards])
 
     def forget(self, last: int) -> None:
         """The tables hold what was written up to the place `last`."""
@@ -124,17 +128,15 @@ class Pending:
             _, rows, size = self._commits.popleft()
             self._written -= rows
             self.size -= size
-        for _, row in self._up_to(last):
+        for _, row in _up_to(last, self._rows):
             del self._rows[row.id]
+        for _, board in _up_to(last, self._boards):
+            del self._boards[board.id]
 
-    def _up_to(self, last: int) -> list[tuple[int, Row]]:
-        """What was last written up to the place `last`."""
-        found = []
-        for entry in self._rows.values():
-            if entry[0] > last:
-                break
-            found.append(entry)
-        return found
+
+def _up_to(last: int, entries: Mapping[Any, tuple[int, _T]]) -> list[tuple[int, _T]]:
+    """Those that were last written up to a place."""
+    return list(takewhile(lambda entry: entry[0] <= last, entries.values()))
 
 
 def packed(rows: Sequence[Row], boards: Sequence[BoardRow]) -> bytes:

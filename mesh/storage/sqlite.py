@@ -130,6 +130,7 @@ class SqliteStore:
 
     def _take_up_journal(self, connection: sqlite3.Connection) -> None:
         ((mark, folded, known),) = connection.execute(statements.JOURNAL).fetchall()
+        connection.execute(statements.SEAL_FOLDED)
         self._pending = Pending(folded)
         for content in self._journal.open(mark, folded, known):
             self._pending.keep(*unpacked(content), len(content))
@@ -249,8 +250,7 @@ class SqliteStore:
             connection.execute("BEGIN IMMEDIATE")
             write(connection)
             connection.execute(statements.PUT_FOLDED, (folded, max(folded, self._pending.last)))
-            connection.execute(statements.SEAL_FOLDED, (folded,))
-            freed = freed_slots(connection)
+            freed = freed_slots(connection) if self._slots.size else []
             connection.execute("COMMIT")
         except FAULTS as error:
             failure = explained(error, self._path)

@@ -55,7 +55,11 @@ MAKE_SEAL: Final = 'INSERT INTO seal (place, "check", folded) VALUES (1, ?, 0)'
 PUT_SEAL: Final = 'UPDATE seal SET "check" = ? WHERE place = 1'
 MAKE_JOURNAL: Final = "INSERT INTO journal (place, mark, folded, known) VALUES (1, ?, 0, 0)"
 PUT_FOLDED: Final = "UPDATE journal SET folded = ?, known = ? WHERE place = 1"
-SEAL_FOLDED: Final = "UPDATE seal SET folded = ? WHERE place = 1"
+SEAL_FOLDED: Final = """
+CREATE TEMP TRIGGER folded AFTER UPDATE OF folded ON main.journal BEGIN
+    UPDATE seal SET folded = NEW.folded WHERE place = 1;
+END
+"""
 PUT_INVITATION: Final = 'INSERT OR REPLACE INTO invitations (id, record, "check") VALUES (?, ?, ?)'
 
 # -- trimming and collecting ------------------------------------------------------------------------------------------

@@ -146,7 +146,6 @@ def folded_in_two_transactions() -> Iterator[None]:
         connection = store._opened()
         connection.execute("BEGIN IMMEDIATE")
         connection.execute(statements.PUT_FOLDED, (folded, folded))
-        connection.execute(statements.SEAL_FOLDED, (folded,))
         connection.execute("COMMIT")
         commit(store, write, folded)
 

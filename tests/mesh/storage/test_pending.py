@@ -167,6 +167,17 @@ def test_a_row_that_is_written_again_goes_behind_those_before_it(connection: sql
     assert made.seqs(0) == [4]
 
 
+def test_a_board_is_folded_with_the_commit_that_wrote_it_last(connection: sqlite3.Connection) -> None:
+    made = Pending()
+    for boards in ([board(1, last=1), board(2, last=1)], [board(1, last=2)], [board(1, last=3)]):
+        made.keep([], boards, 100)
+    made.fold(connection, 2)
+    made.forget(2)
+    assert Queries(connection, Slots(Path())).boards() == [board(2, last=1)]
+    made.fold(connection, 3)
+    assert Queries(connection, Slots(Path())).boards() == [board(1, last=3), board(2, last=1)]
+
+
 def test_few_rows_but_one_commit() -> None:
     made = kept([row(seq) for seq in range(1, 9)], [row(9)], [row(10), row(11)], [row(12)])
     assert [made.few(most) for most in (1, 8, 9, 10, 11, 12, 99)] == [1, 1, 2, 2, 3, 4, 4]

@@ -34,6 +34,10 @@ class Excuses:
         """The row of a job was damaged at an agent."""
         return (name, job_id) in self._history.damages
 
+    def nowhere(self, job_id: bytes, names: Sequence[str], told: Told) -> bool:
+        """Whoever had the end of a job lost its store, or that row of it: it is run as if it never had been."""
+        return all(self.lost(name, told.put_ms) or self.damaged(name, job_id) for name in names)
+
     def forgotten(self, job_id: bytes, names: Sequence[str], told: Told) -> bool:
         """The destination lost what its neighbour had not heard of, or what that has lost as well before it could say
         so, so that nobody can notice (14), or what everybody above it has lost as well; or it ran twice."""

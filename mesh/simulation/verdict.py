@@ -113,6 +113,7 @@ class _Verdict:
         ahead = final[:1] != told.durable[:1]
         excused = back and (told.doubted or excuses.unknown(mine) or excuses.flagged(job_id) or ahead)
         excused |= ahead and excuses.crosses(names)
+        excused |= excuses.nowhere(job_id, names, told)
         rejects = (State.REJECTED, State.EXPIRED, State.CANCELLED)
         # What was told ahead is told once more at the end, when a hop has had another word meanwhile.
         later = final[1:] if final and ahead and final[0] is final[-1] else final

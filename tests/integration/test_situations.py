@@ -135,8 +135,10 @@ async def test_situation_04_five_thousand_jobs_that_wait_for_jobs_do_not_stall(m
 
 @in_mesh(60)
 async def test_situation_04_ten_thousand_puts_cost_as_much_each_as_a_thousand(mesh: Mesh) -> None:
-    """Counted in messages and bytes on the link."""
-    portal, cluster = mesh.make("portal", "portal"), mesh.make("cluster", "instance", handlers=QUICK)
+    """Counted in messages and bytes on the link, without what a job says that waits long for a handler: how many do so
+    depends on the machine."""
+    portal = mesh.make("portal", "portal")
+    cluster = mesh.make("cluster", "instance", handlers=QUICK, limits="report_after_s = 60")
     await mesh.line(portal, cluster)
     costs = []
     for many in (1_000, 10_000):

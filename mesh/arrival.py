@@ -287,7 +287,7 @@ class Arrival:
         return (
             signer == ledger.fingerprint
             and card is not None
-            and ledger.trust.verifier.holds(fact.kind, fact.body, fact.proof, card.public_key)
+            and ledger.trust.verifier.holds(fact.digest(), fact.proof, card.public_key)
         )
 
     # -- merging ------------------------------------------------------------------------------------------------

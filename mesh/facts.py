@@ -20,6 +20,7 @@ from mesh.blobs import HASH_BYTES, Name
 from mesh.codec import pack, unpack
 from mesh.errors import CodecError, FactError
 from mesh.lifecycle import OUTCOMES, Event, State
+from mesh.proof import leaf_of
 from mesh.quotas import DEEPEST
 
 VERSION: Final = 1
@@ -157,7 +158,7 @@ class Fact:
     making of a fact and the end of the step that signs it; such a fact is never stored nor sent.
     """
 
-    __slots__ = ("body", "content", "job_id", "kind", "proof")
+    __slots__ = ("_digest", "body", "content", "job_id", "kind", "proof")
 
     def __init__(self, kind: Kind, body: bytes, proof: bytes, content: Content) -> None:
         self.job_id = job_id_of(content.created_ms, body) if kind is REQUEST else content.job_id  # type: ignore[union-attr]
@@ -165,13 +166,16 @@ class Fact:
         self.body = body
         self.proof = proof
         self.content = content
+        self._digest: bytes | None = None
 
     def __repr__(self) -> str:
         return f"<{self.kind.name.lower()} {len(self.body)} bytes>"
 
     def digest(self) -> bytes:
-        """BLAKE2b-160 of kind and bytes: what is kept of an Outcome when the job was trimmed."""
-        return blake2b(bytes((self.kind,)) + self.body, digest_size=20).digest()
+        """Hash of kind and bytes, the leaf that is signed: 32 bytes (PROTOCOL.md 6)."""
+        if self._digest is None:
+            self._digest = leaf_of(self.kind, self.body)
+        return self._digest
 
 
 _NONE: Final = type(None)

@@ -5,16 +5,16 @@ clock decides it. Around the facts lies what only this agent knows: its role, th
 the handler, and one *lane* per board that shares the job.
 
 A job does nothing by itself: it is changed by the roles in `origin`, `hop` and `destination`, and turned into a `Row`
-that a store keeps. A row carries a hash of its content, so that a damaged one is noticed before it is used (R10).
+that a store keeps. A row carries a checksum of its content, so that a damaged one is noticed before it is used (R10).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
-from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, Final
+from zlib import crc32
 
 from msgpack import packb
 
@@ -300,14 +300,14 @@ class Job:
                 None if down is None else down.record(),
                 self.evidence,
                 None if outcome is None else outcome.digest(),
-                blake2b(facts, digest_size=16).digest(),
+                crc32(facts),
                 self.doubtful,
                 due_ms,
                 self.key,
                 self.holding,
             )
         )
-        return _new(Row, (*columns, record, facts, blake2b(self.id + record, digest_size=16).digest()))
+        return _new(Row, (*columns, record, facts, crc32(record, crc32(self.id))))
 
     def _columns(self, due_ms: int | None) -> tuple[Any, ...]:
         """Everything of a row but its blobs: it follows from the blobs."""
@@ -339,8 +339,8 @@ class Job:
             place_on: gives our place on a Request's path.
 
         Raises:
-            CorruptRow: a hash does not match, a part is not readable, or a column says something else than the blobs;
-                the row must be quarantined.
+            CorruptRow: a checksum does not match, a part is not readable, or a column says something else than the
+                blobs; the row must be quarantined.
         """
         try:
             return cls._read(row, place_on)
@@ -354,7 +354,7 @@ class Job:
 
     @classmethod
     def _read(cls, row: Row, place_on: PlaceOn) -> Job:
-        if blake2b(row.id + row.record, digest_size=16).digest() != row.check:
+        if crc32(row.record, crc32(row.id)) != row.check:
             raise CorruptRow(f"the stored row of job {row.called} is damaged")
         (
             seq,
@@ -370,7 +370,7 @@ class Job:
             down,
             evidence,
             _,
-            digest,
+            checksum,
             doubtful,
             due_ms,
             key,
@@ -386,7 +386,7 @@ class Job:
         job.down = None if down is None else Lane.from_record(down)
         job.key = key
         if row.facts is not None:
-            if blake2b(row.facts, digest_size=16).digest() != digest:
+            if crc32(row.facts) != checksum:
                 raise CorruptRow(f"the stored facts of job {short_text(row.id)} are damaged")
             for kind, body, proof in unpack(row.facts, STORED):
                 job.facts[kind] = decode(kind, body, proof)

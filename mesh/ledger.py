@@ -26,7 +26,7 @@ from mesh.lifecycle import Role
 from mesh.limits import Limits
 from mesh.messages import Type, Want, encode
 from mesh.positions import Incarnations
-from mesh.proof import BATCH, leaf_of, sign_batch
+from mesh.proof import BATCH, sign_batch
 from mesh.quarantine import Quarantine
 from mesh.room import Room
 from mesh.routing import Place, place_of
@@ -198,8 +198,8 @@ class Ledger:
     def adopt(self, row: Row) -> Job | None:
         """Make a stored job resident; a resident one stays as it is, since memory is ahead of the disk.
 
-        A row that does not match its hash is quarantined: it counts as unknown, and its number is used again for the
-        copy that a neighbour sends (R10), and so is its key, which only this agent knows. None is returned then.
+        A row that does not match its checksum is quarantined: it counts as unknown, and its number is used again for
+        the copy that a neighbour sends (R10), and so is its key, which only this agent knows. None is returned then.
         """
         job = self.jobs.get(row.id)
         if job is not None:
@@ -317,7 +317,7 @@ class Ledger:
         unsigned = self._unsigned
         for start in range(0, len(unsigned), BATCH):
             batch = unsigned[start : start + BATCH]
-            proofs = sign_batch([leaf_of(fact.kind, fact.body) for fact in batch], self._sign)
+            proofs = sign_batch([fact.digest() for fact in batch], self._sign)
             for fact, proof in zip(batch, proofs, strict=True):
                 fact.proof = proof
 

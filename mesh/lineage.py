@@ -47,7 +47,7 @@ def speaker_of(request: Request, verifier: Verifier, limits: Limits, now_ms: int
             or parent.path.rpartition(".")[2] != child.path.partition(".")[0]
             or parent.destination not in (None, child.origin)
             or now_ms > parent.expires_ms + int(limits.run_s * 1000)
-            or not verifier.holds(REQUEST, body, proof, card.public_key)
+            or not verifier.holds(fact.digest(), proof, card.public_key)
         ):
             return None
         child = parent

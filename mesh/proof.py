@@ -68,15 +68,16 @@ def sign_batch(leaves: Sequence[bytes], sign: Callable[[bytes], bytes]) -> list[
 
 
 class Verifier:
-    """Checks proofs and remembers what held, so that a batch costs one verification and two hashes a fact.
+    """Checks proofs and remembers what held, so that a batch costs one verification and a hash a fact, beside
+    that of the fact itself.
 
-    A node whose path to a signed root was checked is remembered with the rest of that path: the next proof that comes
-    to the node with the same rest needs no hash and no signature beyond it. What is remembered is the exact bytes, so
-    that a proof which holds here holds everywhere.
+    A node whose path to a signed root was checked is remembered with the rest of that path, and so are the siblings on
+    it, whose paths follow from it: the next proof that comes to the node with the same rest needs no hash and no
+    signature beyond it. What is remembered is the exact bytes, so that a proof which holds here holds everywhere.
 
     Args:
         verify: `verify(public_key, data, signature) -> bool`, an Ed25519 check.
-        capacity: how many nodes are remembered; all are forgotten when there are more.
+        capacity: how many nodes are remembered; all are forgotten when there are as many.
     """
 
     __slots__ = ("_capacity", "_nodes", "_verify")
@@ -86,13 +87,13 @@ class Verifier:
         self._capacity = capacity
         self._nodes: dict[bytes, tuple[bytes, bytes, bytes]] = {}
 
-    def holds(self, kind: int, body: bytes, proof: bytes, public_key: bytes) -> bool:
-        """Say whether `public_key` signed the fact (`kind`, `body`). A malformed proof does not hold."""
+    def holds(self, leaf: bytes, proof: bytes, public_key: bytes) -> bool:
+        """Say whether `public_key` signed the fact whose hash `leaf` is. A malformed proof does not hold."""
         size = len(proof)
         if size < _SIGNATURE or (size - _SIGNATURE) % _STEP or size > _LONGEST:
             return False
         signature = proof[:_SIGNATURE]
-        node = blake2b(_LEAF + bytes((kind,)) + body, digest_size=32).digest()
+        node = leaf
         nodes = self._nodes
         fresh = []
         start = _SIGNATURE
@@ -115,4 +116,8 @@ class Verifier:
             nodes.clear()
         for node, start in fresh:
             nodes[node] = (signature, public_key, proof[start:])
+            if start < size:
+                other = _LEFT if proof[start] else _RIGHT
+                above = start + _STEP
+                nodes[proof[start + 1 : above]] = (signature, public_key, other + node + proof[above:])
         return True

@@ -82,7 +82,7 @@ class Trust:
             return NO_CARD
         if card.name != route.rpartition(".")[2] or zone not in card.zones:
             return IDENTITY_CHANGED
-        if not self.verifier.holds(fact.kind, fact.body, fact.proof, card.public_key):
+        if not self.verifier.holds(fact.digest(), fact.proof, card.public_key):
             return BAD_PROOF
         return None
 

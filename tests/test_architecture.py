@@ -35,7 +35,7 @@ ORDER = MappingProxyType(
             recognition admission joining config __init__
         """,
         "mesh": """
-            errors limits room lifecycle codec quotas blobs facts proof noise session known messages positions
+            errors limits room lifecycle codec quotas blobs proof facts noise session known messages positions
             replication routing lane row quarantine job board trust refusals access lineage effects ending ledger
             counting refetching staging sending receiving homeward dispatch hop unreported destination clocks greeting
             liveness newcomer arrival exchange origin revocation opening shortage engine __init__

@@ -35,7 +35,7 @@ _INT_OR_NONE: Final = (int, type(None))
 _TEXT_OR_NONE: Final = (str, type(None))
 _TYPES: Final[tuple[tuple[type, ...], ...]] = (
     *(_INT, _BYTES, _INT, _INT, _INT, _INT_OR_NONE, _INT, _INT_OR_NONE, _INT, _TEXT_OR_NONE, _TEXT_OR_NONE),
-    *(_INT, _INT_OR_NONE, (type(None), str), _BYTES, (bytes, type(None)), _BYTES),
+    *(_INT, _INT_OR_NONE, (type(None), str), _BYTES, (bytes, type(None)), _INT),
 )
 """The types that the columns of a `Row` may have."""
 # Every combination of them: one look-up instead of a look at each column.
@@ -46,7 +46,7 @@ def row_of(columns: Iterable[object]) -> Row:
     """A job's row as its table gave it.
 
     A damaged page may give any column any type. One that is wrong is taken as empty, 0 or "" (a key as none), so that
-    the row is one by its types, and its hash or its blobs say that it is damaged.
+    the row is one by its types, and its checksum or its blobs say that it is damaged.
     """
     found = tuple(columns)
     if tuple(map(type, found)) in _FITS:

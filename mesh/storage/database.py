@@ -19,7 +19,7 @@ from mesh.storage.mark import LogMark
 
 APPLICATION: Final = int.from_bytes(b"Hopb", "big")
 """`PRAGMA application_id` of our files, so that no other program's database is taken for ours."""
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 """`PRAGMA user_version`: the schema that this version reads and writes."""
 
 PAGE_BYTES: Final = 4096

@@ -1,4 +1,4 @@
--- The store of one agent, schema 3.
+-- The store of one agent, schema 4.
 --
 -- A job is one row: the blobs `record` and `facts` are the truth, guarded by "check"; the columns before them are there
 -- to find it. Its rowid is `seq`, which rises, and its id begins with a time, so that new rows and new entries of the
@@ -23,7 +23,7 @@ CREATE TABLE jobs (
     key TEXT,
     record BLOB NOT NULL,
     facts BLOB,
-    "check" BLOB NOT NULL
+    "check" INTEGER NOT NULL
 ) STRICT;
 
 -- By id (de-duplication), and scanned for the short ids that people type.

@@ -921,7 +921,7 @@ def test_a_row_that_is_damaged_while_it_waits_holds_no_slot_up(crash: bool) -> N
         running(pair)
     store = pair.cluster.store
     damaged = ids[1]
-    store.rows = {seq: row._replace(check=b"") if row.id == damaged else row for seq, row in store.rows.items()}
+    store.rows = {seq: row._replace(check=0) if row.id == damaged else row for seq, row in store.rows.items()}
     pair.cluster.engine.ledger.jobs.pop(damaged)
     pair.finish("cluster", ids[0])
     pair.settle()

@@ -495,7 +495,7 @@ def test_a_quarantined_job_is_asked_for_at_connect() -> None:
     pair.settle()
     pair.part()
     store = pair.cluster.store
-    store.rows = {seq: row._replace(check=b"") for seq, row in store.rows.items()}
+    store.rows = {seq: row._replace(check=0) for seq, row in store.rows.items()}
     pair.crash("cluster")
     pair.cluster.engine.cancel(9, job_id, START_MS)
     pair.step("cluster")

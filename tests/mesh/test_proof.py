@@ -37,7 +37,9 @@ def test_every_fact_of_a_batch_holds_for_one_verification(size: int) -> None:
     bodies, proofs = batch(size)
     check = Counting()
     verifier = Verifier(check)
-    assert all(verifier.holds(1, body, proof, ANNA.public_key) for body, proof in zip(bodies, proofs, strict=True))
+    assert all(
+        verifier.holds(leaf_of(1, body), proof, ANNA.public_key) for body, proof in zip(bodies, proofs, strict=True)
+    )
     assert check.asked == 1
     assert len({proof[:64] for proof in proofs}) == 1
     assert max(len(proof) for proof in proofs) <= 64 + MAX_STEPS * 33
@@ -66,24 +68,24 @@ def test_every_flipped_bit_is_refused(size: int) -> None:
     bodies, proofs = batch(size)
     verifier = Verifier(verify)
     body, proof = bodies[-1], proofs[-1]
-    assert verifier.holds(1, body, proof, ANNA.public_key)
+    assert verifier.holds(leaf_of(1, body), proof, ANNA.public_key)
     for index in range(len(proof) * 8):
         damaged = bytearray(proof)
         damaged[index // 8] ^= 1 << index % 8
-        assert not verifier.holds(1, body, bytes(damaged), ANNA.public_key)
+        assert not verifier.holds(leaf_of(1, body), bytes(damaged), ANNA.public_key)
     for index in range(len(body) * 8):
         other = bytearray(body)
         other[index // 8] ^= 1 << index % 8
-        assert not verifier.holds(1, bytes(other), proof, ANNA.public_key)
+        assert not verifier.holds(leaf_of(1, bytes(other)), proof, ANNA.public_key)
 
 
 def test_another_kind_key_or_place_is_refused() -> None:
     bodies, proofs = batch(4)
     verifier = Verifier(verify)
-    assert verifier.holds(1, bodies[0], proofs[0], ANNA.public_key)
-    assert not verifier.holds(2, bodies[0], proofs[0], ANNA.public_key)
-    assert not verifier.holds(1, bodies[0], proofs[0], BERT.public_key)
-    assert not verifier.holds(1, bodies[0], proofs[1], ANNA.public_key)
+    assert verifier.holds(leaf_of(1, bodies[0]), proofs[0], ANNA.public_key)
+    assert not verifier.holds(leaf_of(2, bodies[0]), proofs[0], ANNA.public_key)
+    assert not verifier.holds(leaf_of(1, bodies[0]), proofs[0], BERT.public_key)
+    assert not verifier.holds(leaf_of(1, bodies[0]), proofs[1], ANNA.public_key)
 
 
 def test_a_node_does_not_pass_for_a_fact() -> None:
@@ -92,19 +94,19 @@ def test_a_node_does_not_pass_for_a_fact() -> None:
     inner = b"\x01" + leaves[0] + leaves[1]
     above = proofs[0][:64] + proofs[0][64 + 33 :]
     # A body that spells an inner node, offered with the rest of the path.
-    assert not Verifier(verify).holds(inner[0], inner[1:], above, ANNA.public_key)
+    assert not Verifier(verify).holds(leaf_of(inner[0], inner[1:]), above, ANNA.public_key)
 
 
 @pytest.mark.parametrize("size", [0, 1, 63, 65, 64 + 32, 64 + 34, 64 + 7 * 33, 64 + 70 * 33])
 def test_a_proof_of_another_length_is_refused(size: int) -> None:
     check = Counting()
-    assert not Verifier(check).holds(1, b"fact", b"\x00" * size, ANNA.public_key)
+    assert not Verifier(check).holds(leaf_of(1, b"fact"), b"\x00" * size, ANNA.public_key)
     assert check.asked == 0
 
 
 @given(st.binary(max_size=300))
 def test_no_proof_is_guessed(proof: bytes) -> None:
-    assert not Verifier(verify).holds(1, b"fact", proof, ANNA.public_key)
+    assert not Verifier(verify).holds(leaf_of(1, b"fact"), proof, ANNA.public_key)
 
 
 @pytest.mark.parametrize("size", [0, BATCH + 1])
@@ -116,13 +118,14 @@ def test_a_batch_holds_1_to_64_facts(size: int) -> None:
 def test_a_full_cache_starts_again() -> None:
     check = Counting()
     verifier = Verifier(check, capacity=2)
-    made = [(body, sign_batch([leaf_of(1, body)], ANNA.sign)[0]) for body in (b"one", b"two", b"three")]
-    for body, proof in made:
-        assert verifier.holds(1, body, proof, ANNA.public_key)
+    leaves = [leaf_of(1, body) for body in (b"one", b"two", b"three")]
+    made = [(leaf, sign_batch([leaf], ANNA.sign)[0]) for leaf in leaves]
+    for leaf, proof in made:
+        assert verifier.holds(leaf, proof, ANNA.public_key)
     assert check.asked == 3
-    assert verifier.holds(1, *made[2], ANNA.public_key)
+    assert verifier.holds(*made[2], ANNA.public_key)
     assert check.asked == 3
-    assert verifier.holds(1, *made[0], ANNA.public_key)
+    assert verifier.holds(*made[0], ANNA.public_key)
     assert check.asked == 4
 
 
@@ -131,8 +134,8 @@ def test_the_cache_stays_within_its_capacity_and_keeps_no_failure() -> None:
     for number in range(50):
         body = b"%d" % number
         (proof,) = sign_batch([leaf_of(1, body)], ANNA.sign)
-        assert verifier.holds(1, body, proof, ANNA.public_key)
-        assert not verifier.holds(1, body, proof, BERT.public_key)
+        assert verifier.holds(leaf_of(1, body), proof, ANNA.public_key)
+        assert not verifier.holds(leaf_of(1, body), proof, BERT.public_key)
         assert len(verifier._nodes) <= 8
 
 
@@ -141,10 +144,10 @@ def test_what_is_remembered_vouches_for_the_exact_bytes_only(first: int) -> None
     bodies, proofs = batch(13)
     check = Counting()
     verifier = Verifier(check)
-    assert verifier.holds(1, bodies[first], proofs[first], ANNA.public_key)
+    assert verifier.holds(leaf_of(1, bodies[first]), proofs[first], ANNA.public_key)
     for body, proof in zip(bodies, proofs, strict=True):
         for place in range(len(proof)):
             other = proof[:place] + bytes((proof[place] ^ 1,)) + proof[place + 1 :]
-            assert not verifier.holds(1, body, other, ANNA.public_key)
-        assert not verifier.holds(1, body, proof, BERT.public_key)
-        assert verifier.holds(1, body, proof, ANNA.public_key)
+            assert not verifier.holds(leaf_of(1, body), other, ANNA.public_key)
+        assert not verifier.holds(leaf_of(1, body), proof, BERT.public_key)
+        assert verifier.holds(leaf_of(1, body), proof, ANNA.public_key)

@@ -50,7 +50,7 @@ def row(seq: int, **columns: Any) -> Row:
         "key": None,
         "record": b"record %d" % seq,
         "facts": b"facts %d" % seq,
-        "check": b"check".ljust(16),
+        "check": 0xC0DE_C0DE,
     }
     return Row(**(values | columns))
 

@@ -7,7 +7,7 @@ process.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -223,7 +223,7 @@ class Agent:
 
     # -- jobs ---------------------------------------------------------------------------------------------------
 
-    async def put(
+    def put(
         self,
         command: str,
         *,
@@ -234,8 +234,8 @@ class Agent:
         context: str = "",
         payload: bytes | str | PathLike[str] | None = None,
         wait_for_room: bool = False,
-    ) -> JobHandle:
-        """Put a job; it is durable when this returns.
+    ) -> Coroutine[Any, Any, JobHandle]:
+        """Put a job; it is durable when what this gives was awaited.
 
         Args:
             command: dotted path and instruction, `portal.cluster add_user fred.proj.org`.
@@ -251,7 +251,7 @@ class Agent:
             PutRefused: this agent knows it to be wrong; nothing was stored. TooLarge for a payload above the limit.
             AgentError: the file cannot be read.
         """
-        return await self.running.jobs.put(
+        return self.running.jobs.put(
             command,
             zone=zone,
             life_s=life_s,

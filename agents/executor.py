@@ -19,9 +19,11 @@ from agents.errors import Refused
 from agents.handlers import Handlers
 from agents.longtext import is_long, written
 from grammar.errors import GrammarError
+from grammar.instruction import Instruction
 from grammar.results import encode
 from mesh.blobs import Blob
 from mesh.ending import Ending
+from mesh.facts import id_text, short_text
 from mesh.lifecycle import State
 from mesh.limits import Limits
 
@@ -67,10 +69,16 @@ class Executor:
         self.held = False
         """A handler did not let go at the stop."""
 
-    def start(self, context: Context) -> None:
-        """Start the handler of a job."""
-        job_id = context.job_id
-        self._tasks[job_id] = self._loop.create_task(self._run(context), name=f"job {context.id[12:20]}")
+    def start(self, job_id: bytes, instruction: Instruction, context: Callable[[], Context]) -> None:
+        """Start the handler of a job.
+
+        Args:
+            job_id: its id.
+            instruction: what to do, parsed.
+            context: makes what a handler is given if it asks for that; many do not.
+        """
+        work = self._run(job_id, instruction, context)
+        self._tasks[job_id] = self._loop.create_task(work, name=f"job {short_text(job_id)}")
         self._deadlines[job_id] = self._loop.time() + self._limits.run_s
         if self._timer is None:
             self._timer = self._loop.call_later(self._limits.run_s, self._ring)
@@ -126,12 +134,11 @@ class Executor:
             for task in deaf:
                 log.error("%s does not stop: it will count as interrupted by a crash", task.get_name())
 
-    async def _run(self, context: Context) -> None:
+    async def _run(self, job_id: bytes, instruction: Instruction, context: Callable[[], Context]) -> None:
         ending: Ending | None
-        job_id = context.job_id
         self._begun.add(job_id)
         try:
-            ending = await self._normalise(job_id, await self._call(context))
+            ending = await self._normalise(job_id, await self._call(instruction, context))
         except asyncio.CancelledError as error:
             if self._stopping:
                 ending = None
@@ -141,17 +148,20 @@ class Executor:
                 ending = self._late()
             else:
                 # Something that the handler itself waited for was cancelled: nobody asked for the job to stop.
-                ending = self._broken(context, error)
+                ending = _broken(job_id, instruction, error)
         except Refused as refusal:
             ending = _failed("failed", str(refusal) or "the handler refused")
         except Exception as error:  # noqa: BLE001 - whatever a handler raises ends its job, not the agent
-            ending = self._broken(context, error)
+            ending = _broken(job_id, instruction, error)
         self._end(job_id, ending)
 
-    async def _call(self, context: Context) -> Any:
-        handler = self._handlers.find(context.instruction.keyword)
+    def _call(self, instruction: Instruction, context: Callable[[], Context]) -> Awaitable[Any]:
+        handler = self._handlers.find(instruction.keyword)
         if handler is not None:
-            return await handler.call(context.instruction, context)
+            return handler.call(instruction, context)
+        return self._call_generic(context())
+
+    async def _call_generic(self, context: Context) -> Any:
         assert self._handlers.generic is not None, "the engine starts only what has a handler"
         job = EnvelopeJob(context.id, context.path, context.instruction, context.attempt)
         ended = await self._handlers.generic(Envelope(job, context.path[-2], context.path[-1], context))
@@ -179,9 +189,10 @@ class Executor:
             return Ending(State.COMPLETE, result_type, blob)
         return Ending(State.COMPLETE, result_type, encoded.decode())
 
-    def _broken(self, context: Context, error: BaseException) -> Ending:
-        log.exception("handler of %s raised", context.instruction.keyword, extra={"job": context.id})
-        return _failed("failed", f"{type(error).__name__}: {error}")
+
+def _broken(job_id: bytes, instruction: Instruction, error: BaseException) -> Ending:
+    log.exception("handler of %s raised", instruction.keyword, extra={"job": id_text(job_id)})
+    return _failed("failed", f"{type(error).__name__}: {error}")
 
 
 def _failed(kind: str, message: str) -> Ending:

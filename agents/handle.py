@@ -6,13 +6,12 @@ A handle is not the job: dropping it changes nothing, and another can be had fro
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, Protocol
 
 from agents.errors import JobFailed, NotKnownYet
-from agents.longtext import read_long
+from agents.longtext import read_long, read_short
 from agents.views import JobView, failure_of
 from agents.watching import News, Watch
 from grammar.errors import MeshError
@@ -110,7 +109,7 @@ class JobHandle:
         if content.state != State.COMPLETE:
             failure = failure_of(content, self._last)
             raise JobFailed(failure.message, kind=failure.kind, agent=failure.agent, job=self.id)
-        data = json.loads(content.result) if isinstance(content.result, str) else None
+        data = read_short(content.result) if isinstance(content.result, str) else None
         return decode(content.result_type or "None", data, self._keeper.result_types())
 
     async def watch(self) -> AsyncIterator[JobView]:

@@ -33,21 +33,31 @@ _UNKNOWN: Final = Declaration("unknown")
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """One handler: its declaration, the function, and the name of the parameter that gets the context."""
+    """One handler.
+
+    Attributes:
+        declaration: of its instruction.
+        function: what does it.
+        context: the name of the parameter that gets the context, if one does.
+        in_order: the function takes just the arguments of the declaration, all by place and in that order.
+    """
 
     declaration: Declaration
     function: Function
     context: str | None
+    in_order: bool = False
 
-    async def call(self, instruction: Instruction, context: Context) -> Any:
-        """Run it on the arguments of `instruction`; raises whatever the function raises."""
-        named = dict(instruction.named)
+    def call(self, instruction: Instruction, context: Callable[[], Context]) -> Awaitable[Any]:
+        """Begin it on the arguments of `instruction`; what is returned raises whatever the function raises."""
+        if self.in_order and instruction.declaration is self.declaration:
+            return self.function(*instruction.arguments)
+        named = instruction.named
         by_place = [
             named.pop(parameter.name) for parameter in self.declaration.parameters if parameter.form is Form.POSITION
         ]
         if self.context is not None:
-            named[self.context] = context
-        return await self.function(*by_place, **named)
+            named[self.context] = context()
+        return self.function(*by_place, **named)
 
 
 async def ping(text: str) -> str:
@@ -56,7 +66,7 @@ async def ping(text: str) -> str:
 
 
 _BUILT_IN: Final[Mapping[str, Handler]] = MappingProxyType(
-    {"ping": Handler(declare(ping, right="read", read_only=True), ping, None)}
+    {"ping": Handler(declare(ping, right="read", read_only=True), ping, None, in_order=True)}
 )
 
 
@@ -124,8 +134,8 @@ class Handlers:
             hints = typing.get_type_hints(function)
         except (NameError, TypeError) as error:
             raise HandlerError(f'an annotation of handler "{name}" cannot be read: {error}') from error
-        parameters = [hints.get(parameter) for parameter in inspect.signature(function).parameters]
-        if parameters == [Envelope]:
+        taken = inspect.signature(function).parameters
+        if [hints.get(parameter) for parameter in taken] == [Envelope]:
             if self.generic is not None:
                 raise HandlerError("there is a generic handler already", fix="one function can take an Envelope")
             self.generic = function
@@ -149,4 +159,8 @@ class Handlers:
                 declaration = declaration.shaped_as(known)
         except GrammarError as error:
             raise HandlerError(f'handler "{name}": {error.message}', fix=error.fix) from error
-        self._by_keyword[declaration.keyword] = Handler(declaration, function, contexts[0] if contexts else None)
+        in_order = not any(one.kind is one.KEYWORD_ONLY for one in taken.values()) and list(taken) == [
+            parameter.name for parameter in declaration.parameters
+        ]
+        context = contexts[0] if contexts else None
+        self._by_keyword[declaration.keyword] = Handler(declaration, function, context, in_order)

@@ -101,6 +101,16 @@ def _pairs(part: list[tuple[str, Any]]) -> Iterator[bytes]:
         before = b","
 
 
+def read_short(text: str) -> Any:
+    """What a JSON text says that is no longer than a fact.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    is_plain = text.startswith('"') and "\\" not in text
+    return from_json(text) if is_plain else json.loads(text)
+
+
 def read_long(text: bytes) -> Any:
     """What a JSON text in UTF-8 says. One that is a single string is read in pieces, or takes no time; another one in
     one go.

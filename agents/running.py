@@ -35,7 +35,7 @@ from mesh.access import Access
 from mesh.effects import Effects, Start
 from mesh.ending import Ending
 from mesh.engine import Engine
-from mesh.facts import Kind, id_text
+from mesh.facts import Kind, Request, id_text
 from mesh.opening import Snapshot
 from mesh.room import Room
 from mesh.storage.beside import Beside
@@ -222,22 +222,24 @@ class Running:
     def _start(self, start: Start) -> None:
         job = self.engine.ledger.find(start.job_id)
         assert job is not None, "a job whose handler runs is kept in memory"
-        request = job.request
         self.handled.started += 1
         self.executor.start(
-            Context(
-                job_id=job.id,
-                id=id_text(job.id),
-                attempt=start.attempt,
-                path=job.place.names,
-                instruction=start.instruction,
-                origin=request.origin,
-                zone=request.zone,
-                circle=request.circle,
-                context=request.context,
-                expires=request.expires_ms / 1000,
-                _desk=self,
-            )
+            start.job_id, start.instruction, partial(self._context, start, job.place.names, job.request)
+        )
+
+    def _context(self, start: Start, path: tuple[str, ...], request: Request) -> Context:
+        return Context(
+            job_id=start.job_id,
+            id=id_text(start.job_id),
+            attempt=start.attempt,
+            path=path,
+            instruction=start.instruction,
+            origin=request.origin,
+            zone=request.zone,
+            circle=request.circle,
+            context=request.context,
+            expires=request.expires_ms / 1000,
+            _desk=self,
         )
 
     def _ended(self, job_id: bytes, ending: Ending | None) -> None:

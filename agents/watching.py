@@ -46,24 +46,25 @@ class Watch:
         """Whether somebody follows each change."""
         return bool(self._listeners)
 
-    async def end(self) -> None:
-        """Wait until the job is over.
+    def end(self) -> asyncio.Future[None]:
+        """What is done when the job is over; whoever awaits it holds the watch meanwhile.
 
-        Raises:
+        Raises (when it is awaited):
             AgentError: the agent stopped first; the job goes on when it is started again.
             MeshError: the job is lost; see `Effects.lost`.
         """
-        if self.over:
-            return
-        if self.lost is not None:
-            raise self.lost
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        try:
-            await waiter
-        finally:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
+        if self.over:
+            waiter.set_result(None)
+        elif self.lost is not None:
+            waiter.set_exception(self.lost)
+        else:
+            waiters = self._waiters
+            if waiters and waiters[-1].done():
+                # Its patience ended. Whoever asks again and again leaves no more than one behind.
+                waiters.pop()
+            waiters.append(waiter)
+        return waiter
 
     def listen(self, listener: Callable[[News], None]) -> Callable[[], None]:
         """Call `listener` with each new view, and with an error if the agent stops first or the job is lost; returns

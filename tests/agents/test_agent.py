@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -42,9 +43,15 @@ async def test_an_agent_without_a_name_takes_the_folders(tmp_path: Path) -> None
 @in_loop
 async def test_verbs_of_an_agent_that_does_not_run_say_so(tmp_path: Path) -> None:
     agent = Agent("portal", home=tmp_path)
-    for verb in (agent.put("portal.cluster work"), agent.jobs(), agent.job("x"), agent.invite("cluster")):
+    verbs: list[Callable[[], Awaitable[object]]] = [
+        lambda: agent.put("portal.cluster work"),
+        agent.jobs,
+        lambda: agent.job("x"),
+        lambda: agent.invite("cluster"),
+    ]
+    for verb in verbs:
         with pytest.raises(AgentError, match="does not run") as refused:
-            await verb
+            await verb()
         assert "async with" in refused.value.fix
     await agent.stop()
 

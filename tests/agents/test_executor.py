@@ -19,6 +19,7 @@ from agents.executor import Executor
 from agents.handlers import Handlers
 from agents.longtext import PIECE, written
 from grammar.identifiers import UserIdentifier
+from grammar.instruction import Instruction
 from grammar.openportal import VOCABULARY
 from mesh.blobs import Blob, name_blob
 from mesh.ending import Ending
@@ -53,6 +54,9 @@ class Bench:
     def add(self, function: Callable[..., Awaitable[Any]]) -> None:
         self.handlers.add(function, keyword="work", right="write", read_only=False, idempotent=True)
 
+    def work(self, text: str = "work") -> tuple[bytes, Instruction, Callable[[], Context]]:
+        return JOB, self.handlers.vocabulary.parse(text), lambda: self.context(text)
+
     def context(self, text: str = "work") -> Context:
         return Context(
             job_id=JOB,
@@ -73,7 +77,7 @@ class Bench:
     ) -> Ending:
         """How a job ends that `function` does."""
         self.add(function)
-        self.executor(limits).start(self.context(text))
+        self.executor(limits).start(*self.work(text))
         await self.reported.wait()
         ((job_id, ending),) = self.reports
         assert job_id == JOB
@@ -181,7 +185,7 @@ async def test_a_cancelled_handler_ends_as_cancelled() -> None:
 
     bench.add(work)
     executor = bench.executor()
-    executor.start(bench.context())
+    executor.start(*bench.work())
     await runs.wait()
     executor.stop(JOB)
     executor.stop(bytes(25) + b"x")
@@ -204,7 +208,7 @@ async def test_a_handler_may_finish_although_it_was_cancelled() -> None:
 
     bench.add(work)
     executor = bench.executor()
-    executor.start(bench.context())
+    executor.start(*bench.work())
     await runs.wait()
     executor.stop(JOB)
     await bench.reported.wait()
@@ -221,7 +225,7 @@ async def test_a_job_cancelled_before_its_first_step_is_reported_too() -> None:
 
     bench.add(work)
     executor = bench.executor()
-    executor.start(bench.context())
+    executor.start(*bench.work())
     executor.stop(JOB)
     await executor.close()
     assert [job_id for job_id, _ in bench.reports] == [JOB]
@@ -328,7 +332,7 @@ async def test_a_clean_stop_takes_handlers_away_without_an_ending() -> None:
 
     bench.add(work)
     executor = bench.executor()
-    executor.start(bench.context())
+    executor.start(*bench.work())
     await runs.wait()
     await executor.close()
     assert bench.reports == [(JOB, None)]
@@ -349,7 +353,7 @@ async def test_a_handler_that_ends_while_it_is_taken_away_keeps_its_ending() -> 
 
     bench.add(work)
     executor = bench.executor()
-    executor.start(bench.context())
+    executor.start(*bench.work())
     await runs.wait()
     await executor.close()
     assert bench.reports == [(JOB, Ending(State.ERROR, error=("failed", "in the middle of it")))]
@@ -373,7 +377,7 @@ async def test_a_deaf_handler_does_not_hold_up_a_stop(
 
     bench.add(work)
     executor = bench.executor()
-    executor.start(bench.context())
+    executor.start(*bench.work())
     await runs.wait()
     await executor.close()
     assert bench.reports == []
@@ -387,7 +391,7 @@ async def generic(bench: Bench, ended: Callable[[Envelope], object]) -> Ending:
         return ended(envelope)  # type: ignore[return-value]
 
     bench.handlers.add(take, keyword=None, right="write", read_only=False, idempotent=True)
-    bench.executor().start(bench.context("add_user fred.proj.org"))
+    bench.executor().start(*bench.work("add_user fred.proj.org"))
     await bench.reported.wait()
     ((_, ending),) = bench.reports
     assert ending is not None

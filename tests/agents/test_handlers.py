@@ -43,7 +43,42 @@ async def call(handlers: Handlers, text: str, context: Any = None) -> Any:
     instruction = handlers.vocabulary.parse(text)
     handler = handlers.find(instruction.keyword)
     assert handler is not None
-    return await handler.call(instruction, context)
+    return await handler.call(instruction, lambda: context)
+
+
+def nothing() -> Context:
+    raise AssertionError("nobody asked for a context")
+
+
+@in_loop
+async def test_a_context_is_made_for_who_asks_for_it() -> None:
+    handlers = added(greet)
+    handler = handlers.find("greet")
+    assert handler is not None
+    plain, loud = (handlers.vocabulary.parse(f"greet fred {more}".strip()) for more in ("", "loud=true"))
+    assert await handler.call(plain, nothing) == "fred"
+    assert await handler.call(loud, nothing) == "FRED"
+
+
+@in_loop
+async def test_arguments_go_by_place_only_where_the_function_has_them_there() -> None:
+    async def swapped(*, second: str, first: str) -> str:
+        return f"{first} {second}"
+
+    async def same(first: str, second: str) -> str:
+        return f"{first} {second}"
+
+    async def amid(first: str, context: Context, second: str) -> str:
+        return f"{first} {second} {context}"
+
+    handlers = Handlers(VOCABULARY)
+    for function in (swapped, same, amid):
+        add(handlers, function)
+    found = [handlers.find(function.__name__) for function in (swapped, same, amid)]
+    assert [handler is not None and handler.in_order for handler in found] == [False, True, False]
+    assert await call(handlers, "swapped first=1 second=2") == "1 2"
+    assert await call(handlers, "same 1 2") == "1 2"
+    assert await call(handlers, "amid 1 2", "there") == "1 2 there"
 
 
 @in_loop
@@ -63,7 +98,7 @@ async def test_ping_is_built_in_until_something_else_is_called_so() -> None:
     (declaration,) = handlers.built_in
     built_in = handlers.find("ping")
     assert built_in is not None
-    assert await built_in.call(declaration.parse("hello"), None) == "hello"  # type: ignore[arg-type]
+    assert await built_in.call(declaration.parse("hello"), nothing) == "hello"
     assert (handlers.told, handlers.keywords) == ((), frozenset()), "peers know that it is there"
     assert set(handlers.built_in.keywords) == BUILT_IN
 

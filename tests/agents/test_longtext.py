@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic_core import to_json
 
 from agents import longtext
-from agents.longtext import ITEMS, PIECE, is_long, read_long, written
+from agents.longtext import ITEMS, PIECE, is_long, read_long, read_short, written
 
 DATA = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -85,6 +85,17 @@ def test_one_piece_is_as_short_as_what_others_may_wait_for() -> None:
     }
     assert written(data) == whole(data)
     assert max(map(len, longtext._pieces(data))) <= PIECE
+
+
+@given(data=DATA, ascii_only=st.booleans())
+def test_what_is_short_is_read_as_it_was_written(data: Any, ascii_only: bool) -> None:
+    assert read_short(json.dumps(data, ensure_ascii=ascii_only)) == data
+
+
+@pytest.mark.parametrize("text", ["", '"', '"a', '"a"b', '"\n"', "nothing", '"\\x"'])
+def test_a_short_text_that_is_no_json_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        read_short(text)
 
 
 @pytest.mark.parametrize("data", ["x" * PIECE, [1] * ITEMS, {"a": ["b", None, 1.5]}, None, 7])

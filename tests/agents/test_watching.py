@@ -42,7 +42,7 @@ OVER = replace(LIVE, state="complete", version=2)
 @in_loop
 async def test_the_end_wakes_everybody_who_waits() -> None:
     watch = Watch(JOB)
-    waiting = [asyncio.create_task(watch.end()) for _ in range(3)]
+    waiting = [asyncio.ensure_future(watch.end()) for _ in range(3)]
     await asyncio.sleep(0)
     waiting[0].cancel()
     watch.changed(LIVE)
@@ -53,6 +53,17 @@ async def test_the_end_wakes_everybody_who_waits() -> None:
     assert [task.cancelled() for task in waiting] == [True, False, False]
     assert watch.over
     await watch.end()
+
+
+@in_loop
+async def test_whoever_gives_up_again_and_again_leaves_nothing_behind() -> None:
+    watch = Watch(JOB)
+    patient = watch.end()
+    for _ in range(100):
+        watch.end().cancel()
+    assert len(watch._waiters) == 2
+    watch.changed(OVER)
+    await patient
 
 
 def test_listeners_hear_each_view_until_they_stop() -> None:
@@ -88,7 +99,7 @@ def test_a_listener_may_stop_listening_while_it_is_told() -> None:
 async def test_a_stop_is_told_to_those_who_wait() -> None:
     watching = Watching()
     watch = watching.of(JOB)
-    waiting = asyncio.create_task(watch.end())
+    waiting = asyncio.ensure_future(watch.end())
     await asyncio.sleep(0)
     watching.stopped()
     with pytest.raises(AgentError, match="goes on when it is started again"):
@@ -100,14 +111,14 @@ async def test_a_stop_is_told_to_those_who_wait() -> None:
 async def test_whoever_waits_or_asks_later_is_told_of_a_lost_job() -> None:
     watch, heard = Watch(JOB), list[News]()
     watch.listen(heard.append)
-    waiting = asyncio.create_task(watch.end())
+    waiting = asyncio.ensure_future(watch.end())
     await asyncio.sleep(0)
     lost = CorruptRow("the row is damaged", fix="put it again")
     watch.gone(lost)
     for _ in range(2):
         with pytest.raises(CorruptRow):
             await waiting
-        waiting = asyncio.create_task(watch.end())
+        waiting = asyncio.ensure_future(watch.end())
     with pytest.raises(CorruptRow):
         await waiting
     assert heard == [lost]

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from mesh.ahead import told_ahead
 from mesh.board import Board, count
 from mesh.destination import Destination
 from mesh.dispatch import count_as_offered, did_not_go_on, resend
-from mesh.effects import Told
 from mesh.errors import FactError
 from mesh.facts import (
     CANCEL,
@@ -34,7 +34,6 @@ from mesh.job import Job, Merge
 from mesh.lane import HAS, NEVER, Lane
 from mesh.ledger import Ledger
 from mesh.lifecycle import Role, State
-from mesh.messages import Ahead, Type, encode
 from mesh.newcomer import misplaced
 from mesh.receiving import Receiving
 from mesh.refusals import Refusal
@@ -363,25 +362,7 @@ class Arrival:
             job.arrived = number
             inbox.away[number] = None
         if fact.kind is OUTCOME:
-            self.pass_ahead(job, fact)
-
-    def pass_ahead(self, job: Job, fact: Fact) -> None:
-        """An Outcome is durable at its destination: pass it on, or tell the waiter, before our own commit (R1)."""
-        ledger = self._ledger
-        large = type(fact.content.result) is list  # type: ignore[union-attr]
-        if large or (job.ahead is not None and job.ahead.body == fact.body):
-            # It came ahead of its record, which brings it once more; or it waits for its blob at the next agent.
-            return
-        job.ahead = fact
-        if job.role is Role.ORIGIN:
-            ledger.effects.told.append(Told(job.id, fact))
-        elif job.up is not None:
-            board = ledger.boards[job.up.board]
-            content = fact.content
-            assert isinstance(content, Outcome)
-            if board.open and content.signer in board.cards:
-                packed = encode(Type.AHEAD, Ahead(fact.body, fact.proof))
-                ledger.effects.ahead.setdefault(board.id, []).append(packed)
+            told_ahead(self._ledger, job, fact)
 
     def ahead(self, board: Board, body: bytes, proof: bytes) -> None:
         """An Outcome came ahead of its record: believe it as one, keep nothing; the record follows."""
@@ -393,7 +374,7 @@ class Arrival:
         if job is None or not job.live or job.down is None or job.down.board != board.id:
             return
         if self._doubt(board, job.request, job.place, fact) is None:
-            self.pass_ahead(job, fact)
+            told_ahead(self._ledger, job, fact)
 
 
 def _by_kind(fact: Fact) -> int:

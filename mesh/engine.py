@@ -1,17 +1,15 @@
 """The engine: the whole agent without the world (CONTRIBUTING.md, "Where things are").
 
 It takes inputs (a put, messages of a peer, the end of a handler, what the store found, the time) and gives `Effects`.
-It never waits, reads no clock, draws no random number but through the function it was given: the same inputs give the
-same effects, so every run can be replayed from a seed.
+It never waits, reads no clock, draws no random number but by what it was given: a seed gives the same run again.
 
 The duties of whoever drives it:
 
 1. Call `open` once with what the store holds, then feed inputs, each with the time in milliseconds of Unix time.
 2. After each input, or after many that wait at once, call `end_step` and carry its effects out in the order that
    `effects` names. Steps may be carried out while later ones are computed, but their commits keep their order.
-3. Say `committed` when the batch of a step is durable.
-4. Answer every query, after the commits before it, by `answer`.
-5. Call `tick` at `next_deadline_ms`.
+3. Say `committed` when the batch of a step is durable, and `answer` every query, after the commits before it.
+4. Call `tick` at `next_deadline_ms`.
 """
 
 from __future__ import annotations
@@ -23,6 +21,7 @@ from grammar.errors import MeshError
 from invitations.card import Card
 from invitations.peers import InvitationRow, PeerRow
 from mesh.access import Access
+from mesh.ahead import pass_ahead
 from mesh.arrival import Arrival
 from mesh.blobs import Blob
 from mesh.board import Board
@@ -386,6 +385,7 @@ class Engine:
         uncount(ledger)
         number_all(ledger)
         ledger.sign()
+        pass_ahead(ledger)
         build_records(ledger)
         for board in (*ledger.paged, *ledger.pumped.values()):
             self._greeting.stepped(board)

@@ -96,6 +96,7 @@ class Ledger:
         self.dirty: dict[bytes, Job] = {}
         self.dirty_boards: dict[int, Board] = {}
         self.acks: dict[int, Board] = {}
+        self.ahead: dict[int, list[Fact]] = {}
         self.pumped: dict[int, Board] = {}
         self.roomier: dict[int, Board] = {}
         self.sending: list[tuple[Board, Job, Lane, int]] = []

@@ -37,8 +37,8 @@ ORDER = MappingProxyType(
         "mesh": """
             errors limits room lifecycle codec quotas blobs proof facts noise session known messages positions
             replication routing lane row quarantine job board trust refusals access lineage effects ending ledger
-            counting refetching staging sending receiving homeward dispatch hop unreported destination clocks greeting
-            liveness newcomer arrival exchange origin revocation opening shortage engine __init__
+            ahead counting refetching staging sending receiving homeward dispatch hop unreported destination clocks
+            greeting liveness newcomer arrival exchange origin revocation opening shortage engine __init__
             storage/contract storage/columns storage/faults storage/plainfile storage/slots storage/blobs storage/memory
             storage/statements storage/checks storage/log storage/mark storage/lock storage/database storage/queries
             storage/snapshot storage/journal storage/pending storage/sweep storage/space storage/sqlite storage/reader

@@ -17,7 +17,7 @@ from mesh.job import Job
 from mesh.lane import HAS
 from mesh.lifecycle import State
 from mesh.limits import Limits
-from mesh.messages import END, REISSUED, Ahead, CardMessage, FactMessage
+from mesh.messages import END, REISSUED, CardMessage, FactMessage
 from mesh.refusals import REASONS, Consequence
 from mesh.storage.memory import MemoryStore
 from tests.mesh.pair import DONE, START_MS, TEXT, ZONE, Mesh, Pair, card_of, facts_in, identity_of, signed
@@ -454,91 +454,6 @@ def test_an_outcome_overrides_a_hops_reject() -> None:
     assert mesh["a"].state(job_id) is State.REJECTED
     mesh.run_all("c")
     assert mesh["a"].state(job_id) is State.COMPLETE
-
-
-# -- told ahead ---------------------------------------------------------------------------------------------------
-
-
-def test_an_outcome_is_told_at_the_origin_before_the_commit() -> None:
-    mesh = Mesh(*CHAIN)
-    job_id = mesh.put("a.b.c")
-    mesh.settle()
-    mesh.hold("b")
-    mesh.hold("a")
-    mesh.finish("c", job_id)
-    mesh.deliver("c", "b", 9)
-    assert [type(message) for message in mesh.waiting("b", "a")] == []
-    mesh.release("b")
-    mesh.deliver("b", "a", 9)
-    assert [told.job_id for told in mesh["a"].told] == [job_id]
-    assert mesh["a"].state(job_id) is State.PENDING
-
-
-def test_a_hop_passes_an_outcome_on_before_its_own_commit() -> None:
-    mesh = Mesh(*CHAIN)
-    mesh.put("a.b.c")
-    mesh.settle()
-    mesh.run_all("c")
-    # The card of the destination has gone ahead by now.
-    job_id = mesh.put("a.b.c")
-    mesh.settle()
-    mesh.hold("b")
-    mesh.finish("c", job_id)
-    mesh.deliver("c", "b", 9)
-    (message,) = mesh.waiting("b", "a")
-    assert isinstance(message, Ahead)
-    told = len(mesh["a"].told)
-    mesh.deliver("b", "a")
-    assert [one.job_id for one in mesh["a"].told[told:]] == [job_id]
-    # Told, and nothing kept: the hop may die now.
-    assert mesh["a"].state(job_id) is State.PENDING
-    mesh.crash("b")
-    for ends in CHAIN:
-        mesh.connect(*ends)
-    mesh.settle()
-    assert mesh["a"].state(job_id) is State.COMPLETE
-
-
-def test_what_was_told_ahead_is_told_once() -> None:
-    mesh = Mesh(*CHAIN, ("c", "d"))
-    for _ in range(2):
-        mesh["a"].told.clear()
-        mesh.put("a.b.c.d")
-        mesh.settle()
-        mesh.run_all("d")
-        assert len(mesh["a"].told) == 1
-    assert len(mesh.sent("b", "a", Ahead)) == 1
-
-
-def ahead_of(mesh: Mesh, fact: Fact, proof: bytes | None = None) -> int:
-    mesh["a"].told.clear()
-    mesh.inject("b", "a", Ahead(fact.body, fact.proof if proof is None else proof))
-    return len(mesh["a"].told)
-
-
-def test_what_comes_ahead_is_checked_like_any_fact() -> None:
-    mesh = Mesh(*CHAIN)
-    mesh.put("a.b.c")
-    mesh.settle()
-    mesh.run_all("c")
-    job_id = mesh.put("a.b.c")
-    mesh.settle()
-    assert ahead_of(mesh, outcome(job_id, "b")) == 0
-    assert ahead_of(mesh, outcome(job_id, "c", by="b")) == 0
-    assert ahead_of(mesh, outcome(job_id, "c"), b"") == 0
-    assert ahead_of(mesh, outcome(b"x" * 26, "c")) == 0
-    assert ahead_of(mesh, progress(job_id, "c")) == 0
-    assert ahead_of(mesh, outcome(job_id, "c")) == 1
-    mesh.run_all("c")
-    assert ahead_of(mesh, outcome(job_id, "c")) == 0
-
-
-def test_nothing_is_believed_ahead_that_comes_from_the_wrong_side() -> None:
-    mesh = Mesh(*CHAIN)
-    job_id = mesh.put("a.b.c")
-    mesh.settle()
-    mesh.inject("a", "b", Ahead(outcome(job_id, "c").body, outcome(job_id, "c").proof))
-    assert not mesh.waiting("b", "a")
 
 
 # -- a destination that lost its store ----------------------------------------------------------------------------

@@ -105,11 +105,14 @@ class Pending:
             reached = place
         return reached or self.last
 
-    def fold(self, connection: sqlite3.Connection, last: int, trims: Sequence[Trim] = ()) -> None:
+    def fold(
+        self, connection: sqlite3.Connection, last: int, trims: Sequence[Trim] = (), *, blobs: bool = True
+    ) -> None:
         """Write what was last written up to the place `last` into the tables, in the transaction that is open, without
-        the facts that `trims` let go."""
+        the facts that `trims` let go; `blobs`: some may be owed, and keep them."""
         found = _up_to(last, self._rows)
-        rows = _trimmed(connection, found, trims) if trims else [row for _, row in found]
+        owed = frozenset(job for (job,) in connection.execute(statements.OWED)) if trims and blobs else frozenset()
+        rows = _trimmed(found, trims, owed) if trims else [row for _, row in found]
         put_rows(connection, rows)
         # A board that is at work is in every commit, and so in none of these until all are folded.
         if boards := _up_to(last, self._boards):
@@ -166,9 +169,8 @@ def put_boards(connection: sqlite3.Connection, boards: Iterable[BoardRow]) -> No
     connection.executemany(statements.PUT_BOARD, with_check("boards", boards))
 
 
-def _trimmed(connection: sqlite3.Connection, found: Iterable[tuple[int, Row]], trims: Sequence[Trim]) -> list[Row]:
+def _trimmed(found: Iterable[tuple[int, Row]], trims: Sequence[Trim], owed: frozenset[bytes]) -> list[Row]:
     """Rows without the facts that may go; those of a job whose bytes are owed may not."""
-    owed = frozenset(job for (job,) in connection.execute(statements.OWED))
     ranges: dict[int | None, list[Trim]] = {}
     for trim in trims:
         ranges.setdefault(trim[0], []).append(trim)

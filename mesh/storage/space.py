@@ -22,6 +22,8 @@ from mesh.storage.database import PAGE_BYTES
 LEAST: Final = 524_288
 """Bytes of ballast that the smallest store keeps."""
 _PAGES: Final = "PRAGMA page_count", "PRAGMA freelist_count"
+RECOUNT: Final = 4_194_304
+"""Bytes that were folded since the pages were counted: more, and they are counted again."""
 
 
 class Ballast:
@@ -75,6 +77,7 @@ class Space:
         self._max_bytes = max_bytes
         self._ballast = Ballast(Path(f"{path}.ballast"))
         self._pages: tuple[int, int] | None = None
+        self._unseen = 0
         self.room = Room.ENOUGH
         self.tight = False
 
@@ -85,27 +88,29 @@ class Space:
         self.room = Room.DISK_FULL
         return True
 
-    def changed(self) -> None:
-        """The database was written to."""
-        self._pages = None
+    def changed(self, folded: int | None = None) -> None:
+        """The database was written to; `folded`: it took in so many bytes from the journal, and nothing else."""
+        self._unseen += folded or 0
+        if folded is None or self._unseen >= RECOUNT:
+            self._pages = None
 
     def look(self, connection: sqlite3.Connection, journaled: int, sliced: int) -> Room:
         """Look at the disk and the database, and put the ballast back where there is room for it.
 
         Args:
-            connection: is asked only if the database was written to since.
+            connection: is asked only if the database was written to since, and it matters how much.
             journaled: bytes that are not in the database yet.
             sliced: bytes of blobs that stand in a file beside it.
 
         Raises:
             sqlite3.Error: the database cannot be asked.
         """
-        if self._pages is None:
-            pages, unused = (connection.execute(one).fetchone()[0] for one in _PAGES)
-            self._pages = pages, unused
-        pages, unused = self._pages
-        used = (pages - unused) * PAGE_BYTES + journaled + sliced
-        self.tight = used * 4 >= self._max_bytes * 3
+        used = self._used(connection) + journaled + sliced
+        if self._is_tight(used) and self._unseen:
+            self._pages = None
+            used = self._used(connection) + journaled + sliced
+        self.tight = self._is_tight(used)
+        pages, _ = self._counted(connection)
         # What is folded goes through the log, and then makes the database larger. Results are as large as payloads may
         # be: whoever holds many bytes of one must be able to take as many of the other.
         if not self._disk_has_room(pages * PAGE_BYTES + 2 * journaled + sliced):
@@ -115,6 +120,19 @@ class Space:
         else:
             self.room = Room.ENOUGH
         return self.room
+
+    def _used(self, connection: sqlite3.Connection) -> int:
+        pages, unused = self._counted(connection)
+        return (pages - unused) * PAGE_BYTES + self._unseen
+
+    def _counted(self, connection: sqlite3.Connection) -> tuple[int, int]:
+        if self._pages is None:
+            pages, unused = (connection.execute(one).fetchone()[0] for one in _PAGES)
+            self._pages, self._unseen = (pages, unused), 0
+        return self._pages
+
+    def _is_tight(self, used: int) -> bool:
+        return used * 4 >= self._max_bytes * 3
 
     def _disk_has_room(self, size: int) -> bool:
         # In powers of two, so that a growing store seldom asks for more.

@@ -82,8 +82,9 @@ class SqliteStore:
         self._journal = Journal(path)
         self._pending = Pending()
         self._slots = Slots(path)
-        # What the seal covers of each board.
+        # What the seal covers of each board; and whether there may be blobs.
         self._named: dict[int, tuple[object, ...]] = {}
+        self._blobs = False
 
     @property
     def path(self) -> Path:
@@ -107,6 +108,7 @@ class SqliteStore:
                 self._take_up_journal(connection)
                 # What is beyond the last slot in use is cut off: not before these files are known to fit each other.
                 open_slots(connection, self._slots)
+                self._blobs = connection.execute(statements.HAS_BLOBS).fetchone() == (1,)
             if self._pending:
                 self._fold()
             with faults_explained(self._path):
@@ -206,17 +208,18 @@ class SqliteStore:
         # A place of its own: the journal that goes on from here fits no earlier state of the tables.
         place = self._pending.last + 1
         sweep = self._sweep
+        self._blobs |= any(batch.has_blobs for batch in batches)
 
         def write(connection: sqlite3.Connection) -> None:
             nonlocal sweep
             slices = put_slices(self._slots, [part for batch in batches for part in batch.slices])
-            sweep = sweep.advanced(connection, self._pending, place, tight=self._space.tight)
+            sweep = self._advanced(sweep, connection, self._pending, place)
             put_boards(connection, boards)
             changed = [_write(connection, batch, slices) for batch in batches]
             if is_new or any(changed):
                 seal(connection)
             put_rows(connection, rows)
-            sweep = sweep.asked(batches, place).advanced(connection, Pending(place), place, tight=self._space.tight)
+            sweep = self._advanced(sweep.asked(batches, place), connection, Pending(place), place)
 
         self._commit(write, place)
         self._sweep = sweep
@@ -238,10 +241,13 @@ class SqliteStore:
 
         def write(connection: sqlite3.Connection) -> None:
             nonlocal sweep
-            sweep = sweep.advanced(connection, self._pending, last, tight=self._space.tight)
+            sweep = self._advanced(sweep, connection, self._pending, last)
 
         self._commit(write, last if last < self._pending.last else last + 1)
         self._sweep = sweep
+
+    def _advanced(self, sweep: Sweep, connection: sqlite3.Connection, pending: Pending, last: int) -> Sweep:
+        return sweep.advanced(connection, pending, last, tight=self._space.tight, blobs=self._blobs)
 
     def _commit(self, write: Callable[[sqlite3.Connection], None], folded: int) -> None:
         """Make one transaction of what `write` does, after which the tables hold the journal up to `folded`."""
@@ -262,9 +268,10 @@ class SqliteStore:
             self._roll_back(connection)
             raise
         self._slots.keep(freed)
+        size = self._pending.size
         self._pending.forget(folded)
         self._journal.forget(folded)
-        self._space.changed()
+        self._space.changed(size - self._pending.size if self._pending else None)
         if not self._commits % COMMITS:
             self._mark.put()
         self._commits += 1

@@ -31,8 +31,10 @@ ON CONFLICT (seq) DO UPDATE SET {_COLUMNS}
 ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, {_COLUMNS}
 """
 _PUT_ROWS: Final = f"INSERT INTO jobs ({_ROW}) VALUES {_VALUES}"
-PUT_ROWS: Final = tuple((rows, _PUT_ROWS + f", {_VALUES}" * (rows - 1) + _REPLACE_ROW) for rows in (512, 128, 16, 1))
-"""Rows that one statement writes, and the statement, most rows first.
+PUT_ROWS: Final = tuple(
+    (rows, _PUT_ROWS + f", {_VALUES}" * (rows - 1) + _REPLACE_ROW) for rows in (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
+)
+"""Rows that one statement writes, and the statement, most rows first: any number in few of them.
 
 Python's lock is given up around each statement, and a busy event loop takes milliseconds to give it back: whoever waits
 for the next commit waits for that, too.
@@ -64,24 +66,28 @@ PUT_INVITATION: Final = 'INSERT OR REPLACE INTO invitations (id, record, "check"
 
 # -- trimming and collecting ------------------------------------------------------------------------------------------
 
-TRIM_END: Final = """
+# Behind a number that is given. SQLite plans a statement anew each time it runs if a parameter by itself may decide
+# whether a partial index will do (here: is it above 0?); of what is worked out from one it does not ask that.
+_AFTER: Final = "> ? + 0"
+
+TRIM_END: Final = f"""
 SELECT up_number FROM jobs INDEXED BY jobs_up
-WHERE up_board = ? AND up_number > ? AND up_number <= ? AND up_number > 0
+WHERE up_board = ? AND up_number {_AFTER} AND up_number <= ? AND up_number > 0
 ORDER BY up_number LIMIT 1 OFFSET ?
 """
-TRIM: Final = """
+TRIM: Final = f"""
 UPDATE jobs INDEXED BY jobs_up SET facts = NULL
-WHERE up_board = ? AND up_number > ? AND up_number <= ? AND up_number > 0
+WHERE up_board = ? AND up_number {_AFTER} AND up_number <= ? AND up_number > 0
     AND live = 0 AND state <> ? AND facts IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM blobs INDEXED BY blobs_owed WHERE owed IS NOT NULL AND blobs.job = jobs.id)
 """
 HAS_BLOBS: Final = "SELECT EXISTS (SELECT 1 FROM blobs)"
 OWED: Final = "SELECT job FROM blobs INDEXED BY blobs_owed WHERE owed IS NOT NULL"
 # But of jobs whose present row is in the journal: it may have other bytes.
-DROP_TRIMMED: Final = """
+DROP_TRIMMED: Final = f"""
 DELETE FROM blobs WHERE id IN (
     SELECT blobs.id FROM jobs INDEXED BY jobs_up CROSS JOIN blobs INDEXED BY blobs_job ON blobs.job = jobs.id
-    WHERE jobs.up_board = ? AND jobs.up_number > ? AND jobs.up_number <= ? AND jobs.up_number > 0
+    WHERE jobs.up_board = ? AND jobs.up_number {_AFTER} AND jobs.up_number <= ? AND jobs.up_number > 0
         AND jobs.live = 0 AND jobs.facts IS NULL AND jobs.seq NOT IN (SELECT value FROM json_each(?))
 )
 """
@@ -98,11 +104,12 @@ BY_ID: Final = f"SELECT {_ROW} FROM jobs INDEXED BY jobs_id WHERE id = ?"
 BY_KEY: Final = f"SELECT {_ROW} FROM jobs INDEXED BY jobs_key WHERE key = ? ORDER BY seq DESC LIMIT 1"
 NUMBERED_UP: Final = f"""
 SELECT {_ROW} FROM jobs INDEXED BY jobs_up
-WHERE up_board = ? AND up_number > ? AND up_number <= ? AND up_number > 0 ORDER BY up_number, seq LIMIT ?
+WHERE up_board = ? AND up_number {_AFTER} AND up_number <= ? AND up_number > 0 ORDER BY up_number, seq LIMIT ?
 """
 NUMBERED_DOWN: Final = f"""
 SELECT {_ROW} FROM jobs INDEXED BY jobs_down
-WHERE down_board = ? AND down_number > ? AND down_number <= ? AND down_number > 0 ORDER BY down_number, seq LIMIT ?
+WHERE down_board = ? AND down_number {_AFTER} AND down_number <= ? AND down_number > 0
+ORDER BY down_number, seq LIMIT ?
 """
 _PROVED: Final = """
     (seq >= :first_seq OR (

@@ -51,7 +51,9 @@ class Sweep:
         sweep = replace(self, trims=self.trims + trims, is_new=True) if trims else self
         return replace(sweep, collect_ms=times[-1], spare=None, is_new=True) if times else sweep
 
-    def advanced(self, connection: sqlite3.Connection, pending: Pending, last: int, *, tight: bool) -> Sweep:
+    def advanced(
+        self, connection: sqlite3.Connection, pending: Pending, last: int, *, tight: bool, blobs: bool
+    ) -> Sweep:
         """Fold up to the place `last`, and do a slice of the work, in the transaction that is open. Nothing is
         collected before everything is folded.
 
@@ -60,6 +62,7 @@ class Sweep:
             pending: what may be folded.
             last: a place in it.
             tight: there is little room: `keep_jobs` keeps nothing.
+            blobs: there may be some that go with a job, or that keep one.
         """
         left, trims, done = SLICE, self.trims, []
         while trims and trims[0][3] <= last and left > 0:
@@ -68,8 +71,8 @@ class Sweep:
             left, reached = _trim(connection, board, after, trims[joined - 1][2], left)
             done.append((board, after, reached))
             trims = _beyond(trims, joined, reached)
-        pending.fold(connection, last, self.trims)
-        if done and connection.execute(statements.HAS_BLOBS).fetchone() == (1,):
+        pending.fold(connection, last, self.trims, blobs=blobs)
+        if done and blobs:
             newer = json.dumps(pending.seqs(last))
             connection.executemany(statements.DROP_TRIMMED, [(*part, newer) for part in done])
         is_left = bool(trims) and trims[0][3] <= last
@@ -114,7 +117,8 @@ def _beyond(trims: tuple[Trim, ...], joined: int, reached: int) -> tuple[Trim, .
 
 def _trim(connection: sqlite3.Connection, board: int, after: int, upto: int, most: int) -> tuple[int, int]:
     """Trim a range as far as `most` rows go; gives how many more may be done, and the number it came to."""
-    last = connection.execute(statements.TRIM_END, (board, after, upto, most - 1)).fetchone()
+    few = upto - after <= most
+    last = None if few else connection.execute(statements.TRIM_END, (board, after, upto, most - 1)).fetchone()
     reached: int = upto if last is None else last[0]
     done = connection.execute(statements.TRIM, (board, after, reached, DELETED)).rowcount
     return (most - done if last is None else 0), reached

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from mesh.effects import Batch, Bytes
 from mesh.errors import StoreFull
 from mesh.room import Room
 from mesh.storage.columns import DESTINATION, ORIGIN
-from mesh.storage.space import LEAST, Ballast, Space
+from mesh.storage.space import LEAST, RECOUNT, Ballast, Space
 from mesh.storage.sqlite import SqliteStore
 from tests.mesh.storage.rows import board, large_row, put, row
 
@@ -280,6 +281,35 @@ def test_a_store_at_its_size_is_full_until_jobs_past_their_time_are_collected(tm
     assert [found.due_ms for found in left] == [5_000], "only what is past its time, though keep_jobs would keep all"
     assert store.room() is Room.ENOUGH
     store.close()
+
+
+def test_pages_are_counted_again_when_much_was_folded_or_it_matters(tmp_path: Path) -> None:
+    space = Space(tmp_path / "store", ballast_bytes=0, max_bytes=100 * MIB)
+    connection = sqlite3.connect(tmp_path / "store", isolation_level=None)
+    connection.execute("CREATE TABLE bytes (some BLOB)")
+    said: list[str] = []
+    connection.set_trace_callback(said.append)
+
+    def asked() -> bool:
+        said.clear()
+        space.look(connection, 0, 0)
+        return bool(said)
+
+    assert [asked(), asked()] == [True, False]
+    space.changed(RECOUNT - 1)
+    assert not asked()
+    space.changed(1)
+    assert asked()
+    space.changed()
+    assert asked()
+    connection.execute("INSERT INTO bytes VALUES (zeroblob(?))", (72 * MIB,))
+    space.changed(1)
+    assert not asked()
+    space.changed()
+    assert [asked(), space.tight] == [True, False]
+    space.changed(4 * MIB - 1)
+    assert [asked(), space.tight] == [True, False], "they went where there was room"
+    connection.close()
 
 
 def test_with_room_enough_keep_jobs_are_kept(tmp_path: Path) -> None:

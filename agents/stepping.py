@@ -26,7 +26,7 @@ from mesh.engine import Engine
 from mesh.messages import is_ack
 from mesh.storage.writer import Writer
 
-INPUTS: Final = 128
+INPUTS: Final = 512
 """Inputs after which a step ends within its turn."""
 
 Clock = Callable[[], int]

@@ -36,30 +36,26 @@ def zone_not_looked_at() -> Iterator[None]:
 
 @contextmanager
 def damaged_rows_are_believed() -> Iterator[None]:
-    """The hashes of a stored row are not compared."""
+    """The checksums of a stored row are not compared."""
 
-    class Same(bytes):
+    class Same(int):
         def __eq__(self, other: object) -> bool:
             return True
 
         def __ne__(self, other: object) -> bool:
             return False
 
-        __hash__ = bytes.__hash__
+        __hash__ = int.__hash__
 
-    class Hash:
-        def __init__(self, data: bytes, digest_size: int) -> None:
-            self._data = good(data, digest_size=digest_size)
+    def same(data: bytes, start: int = 0) -> int:
+        return Same(good(data, start))
 
-        def digest(self) -> bytes:
-            return Same(self._data.digest())
-
-    good = job.blake2b
+    good = job.crc32
     read = Job._read.__func__  # type: ignore[attr-defined]
 
     def from_row(cls: type[Job], row: Any, place_on: Any) -> Job:
         try:
-            with patch.object(job, "blake2b", Hash):
+            with patch.object(job, "crc32", same):
                 return read(cls, row, place_on)
         except (MeshError, ValueError, TypeError, IndexError, KeyError) as error:
             raise CorruptRow(str(error)) from error

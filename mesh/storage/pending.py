@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, takewhile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Final, TypeVar
 
@@ -32,6 +32,9 @@ FOLD: Final = 512
 """Rows that are folded at a time: a few milliseconds."""
 
 _seq: Final = itemgetter(0)
+_FACTS: Final = len(Row._fields) - 2  # before the check
+# What `Row._replace` does, without a step in Python for each row.
+_new: Final[Callable[[type[Row], tuple[Any, ...]], Row]] = tuple.__new__
 _T = TypeVar("_T", Row, BoardRow)
 
 Trim = tuple[int, int, int, int]
@@ -84,8 +87,10 @@ class Pending:
         self.size += size
         held = self._rows
         for row in rows:
-            held.pop(row.id, None)
-            held[row.id] = place, row
+            job_id = row[1]
+            if job_id in held:
+                del held[job_id]
+            held[job_id] = place, row
         for board in boards:
             self._boards.pop(board.id, None)
             self._boards[board.id] = place, board
@@ -139,7 +144,12 @@ class Pending:
 
 def _up_to(last: int, entries: Mapping[Any, tuple[int, _T]]) -> list[tuple[int, _T]]:
     """Those that were last written up to a place."""
-    return list(takewhile(lambda entry: entry[0] <= last, entries.values()))
+    found: list[tuple[int, _T]] = []
+    for entry in entries.values():
+        if entry[0] > last:
+            break
+        found.append(entry)
+    return found
 
 
 def packed(rows: Sequence[Row], boards: Sequence[BoardRow]) -> bytes:
@@ -175,7 +185,7 @@ def _trimmed(found: Iterable[tuple[int, Row]], trims: Sequence[Trim], owed: froz
     for trim in trims:
         ranges.setdefault(trim[0], []).append(trim)
     return [
-        row._replace(facts=None)
+        _new(Row, (*row[:_FACTS], None, *row[_FACTS + 1 :]))
         if not row.live
         and row.up_board in ranges
         and any(after < row.up_number <= upto and place <= at for _, after, upto, at in ranges[row.up_board])

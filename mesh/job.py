@@ -49,7 +49,6 @@ _STATES: Final = tuple(State)
 _ROLE_NUMBERS: Final = MappingProxyType({role: number for number, role in enumerate(_ROLES)})
 _STATE_NUMBERS: Final = MappingProxyType({state: number for number, state in enumerate(_STATES)})
 
-
 PlaceOn = Callable[[str], Place]
 """Gives this agent's place on a path; ValueError if it has none there."""
 _NOWHERE: Final = Place((), 0)
@@ -346,8 +345,7 @@ class Job:
             return cls._read(row, place_on)
         except (CorruptRow, CodecError, FactError, ValueError, TypeError, IndexError, KeyError) as error:
             what = f"the stored row of job {row.called} is not readable: {error}"
-            if isinstance(error, CorruptRow):
-                what = error.message
+            what = error.message if isinstance(error, CorruptRow) else what
             if row.never_left:
                 raise CorruptRow(f"{what}, and it had not left this agent", fix="put it again") from error
             raise CorruptRow(what, fix=_REFETCHED) from error
@@ -369,7 +367,7 @@ class Job:
             up,
             down,
             evidence,
-            _,
+            digest,
             checksum,
             doubtful,
             due_ms,
@@ -389,7 +387,9 @@ class Job:
             if crc32(row.facts) != checksum:
                 raise CorruptRow(f"the stored facts of job {short_text(row.id)} are damaged")
             for kind, body, proof in unpack(row.facts, STORED):
-                job.facts[kind] = decode(kind, body, proof)
+                job.facts[kind] = fact = decode(kind, body, proof)
+                if fact.job_id != row.id or (kind == OUTCOME and fact.digest() != digest):
+                    raise CorruptRow(f"the stored facts of job {short_text(row.id)} are others")
             if job.facts[REQUEST] is not None:
                 job.place = place_on(job.request.path)
         elif job.live:

@@ -12,7 +12,8 @@ class Row(NamedTuple):
     the id and the record, the record covers the facts, and the columns follow from both.
 
     Both checksums are CRC-32, as file systems have them: they are there for disks that fail. Against whoever can write
-    to the store no hash without a key would help, and BLAKE2b took half of the time that a row took.
+    to the store no hash without a key would help, and BLAKE2b took half of the time that a row took. (It binds the
+    facts all the same: a Request to the id, an Outcome to its digest in the record.)
 
     `due_ms` is when a live job may be expired by this agent (None when it may not) or when a finished one may be
     collected. `waiting` is 1 while the Request has no number on `down_board` yet. The branches are there while the job

@@ -113,7 +113,7 @@ class Space:
         pages, _ = self._counted(connection)
         # What is folded goes through the log, and then makes the database larger. Results are as large as payloads may
         # be: whoever holds many bytes of one must be able to take as many of the other.
-        if not self._disk_has_room(pages * PAGE_BYTES + 2 * journaled + sliced):
+        if not self._disk_has_room(pages * PAGE_BYTES + self._unseen + 2 * journaled + sliced):
             self.room = Room.DISK_FULL
         elif used >= self._max_bytes or (self.room is Room.STORE_FULL and used * 10 > self._max_bytes * 9):
             self.room = Room.STORE_FULL

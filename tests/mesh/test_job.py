@@ -421,6 +421,24 @@ def test_a_record_of_another_shape_is_corrupt(change: Any) -> None:
         Job.from_row(forge(rich().row(None), change), place_on)
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        outcome(result='"another one"'),
+        proved(Kind.REQUEST, REQUEST.content._replace(instruction="remove_user u.p.o")),  # type: ignore[call-arg]
+        proved(Kind.CANCEL, CANCEL.content._replace(job_id=b"x" * 26)),  # type: ignore[call-arg]
+    ],
+)
+def test_facts_that_are_others_are_corrupt_whatever_the_checksums_say(other: Fact) -> None:
+    row = rich().row(None)
+    assert row.facts is not None
+    kept = [fact for fact in unpack(row.facts) if fact[0] != other.kind]
+    facts = pack([*kept, [int(other.kind), other.body, other.proof]])
+    changed = forge(row, lambda record: [*record[:13], crc32(facts), *record[14:]])
+    with pytest.raises(CorruptRow, match="are others"):
+        Job.from_row(changed._replace(facts=facts), place_on)
+
+
 def test_a_row_of_another_agents_job_is_corrupt() -> None:
     def not_ours(path: str) -> tuple[tuple[str, ...], int]:
         raise ValueError("the stored path does not name this agent")
@@ -436,8 +454,9 @@ def test_the_largest_request_and_outcome_fit_a_row() -> None:
     job = Job(big.job_id, 5, Role.HOP, NOW)
     job.place = Place(NAMES, 1)
     job.merge(big, None, NOW)
-    job.merge(outcome(result='"' + "y" * 33_000 + '"'), None, NOW)
-    job.merge(CANCEL, None, NOW)
+    ended = outcome(result='"' + "y" * 33_000 + '"').content
+    for kind, other in ((Kind.OUTCOME, ended), (Kind.CANCEL, CANCEL.content)):
+        job.merge(proved(kind, other._replace(job_id=big.job_id)), None, NOW)  # type: ignore[call-arg]
     assert content_of(Job.from_row(job.row(None), place_on)) == content_of(job)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar, overload
+from typing import Any, ClassVar, Self, TypeVar, Unpack, overload
 
 from agents.door import Door
 from agents.errors import AgentError, AlreadyRunning, NotKnownYet
@@ -21,6 +21,7 @@ from agents.handlers import Handlers
 from agents.pairing import Wish
 from agents.plugins import Installed, installed
 from agents.program import run_program
+from agents.putting import PutOptions
 from agents.running import Running, open_agent
 from agents.settings import Settings, default_home, load_settings
 from agents.views import JobView
@@ -261,6 +262,23 @@ class Agent:
             payload=payload,
             wait_for_room=wait_for_room,
         )
+
+    def call(self, command: str, *, timeout: float | None = None, **how: Unpack[PutOptions]) -> asyncio.Future[Any]:
+        """Put a job at once; what this gives is done with its result, as a typed value. It is to be awaited, alone or
+        with others (`asyncio.gather`); to cancel it does not stop the job.
+
+        Args:
+            command: as in `put`.
+            timeout: seconds of patience from when the job is durable, None for any.
+            how: as in `put`.
+
+        Raises (when it is awaited):
+            GrammarError, PutRefused: as `put`.
+            JobFailed: the job ended otherwise than complete; its id is `error.job`.
+            NotKnownYet: patience ended first; the job goes on.
+            AgentError: this agent stopped first; the job goes on when it is started again.
+        """
+        return self.running.jobs.call(command, timeout=timeout, **how)
 
     async def job(self, job_id: str) -> JobHandle:
         """A handle to a job of this agent, by its id or the first characters that people type.

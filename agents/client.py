@@ -15,13 +15,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar, Unpack
 
 from agents.answers import error_of, view_of_record
 from agents.calls import CallFailed, Calls
 from agents.chunks import download, read_payload, upload
 from agents.errors import NotKnownYet
 from agents.plugins import Installed, installed
+from agents.putting import PutOptions
 from agents.settings import default_home
 from agents.views import JobView
 from agents.wire import Wire, fresh_key
@@ -229,6 +230,14 @@ class Client:
 
         answer = await self.repeat(act)
         return RemoteJob(self, answer["job"]["id"], answer["job"]["short"])
+
+    async def call(self, command: str, *, timeout: float | None = None, **how: Unpack[PutOptions]) -> Any:
+        """Put a job and return its result as a typed value; see `Agent.call`.
+
+        Raises:
+            MeshError: as `put` and `RemoteJob.result`.
+        """
+        return await (await self.put(command, **how)).result(timeout)
 
     async def job(self, job_id: str) -> RemoteJob:
         """A handle to a job of the agent, by its id or the first characters that people type.

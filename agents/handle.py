@@ -17,7 +17,7 @@ from agents.watching import News, Watch
 from grammar.errors import MeshError
 from grammar.results import decode
 from grammar.vocabulary import Vocabulary
-from mesh.facts import Outcome, blob_of, id_text, short_text
+from mesh.facts import Fact, Outcome, blob_of, id_text, short_text
 from mesh.lifecycle import State
 
 
@@ -37,8 +37,36 @@ class Keeper(Protocol):
     def result_types(self) -> Vocabulary: ...
 
 
+def is_at_hand(outcome: Fact) -> bool:
+    """Whether an Outcome holds all that it says itself, and names no bytes."""
+    return blob_of(outcome.content) is None
+
+
+def value_of(outcome: Fact, last: str, known: Vocabulary) -> Any:
+    """The result that an Outcome holds, as a typed value.
+
+    Args:
+        outcome: is at hand.
+        last: the name of the destination.
+        known: has the types of results.
+
+    Raises:
+        JobFailed: the job ended otherwise than complete.
+        GrammarError: the result is not of the type that it is said to be of.
+    """
+    content = outcome.content
+    assert isinstance(content, Outcome)
+    if content.state != State.COMPLETE:
+        failure = failure_of(content, last)
+        raise JobFailed(failure.message, kind=failure.kind, agent=failure.agent, job=id_text(outcome.job_id))
+    data = read_short(content.result) if isinstance(content.result, str) else None
+    return decode(content.result_type or "None", data, known)
+
+
 class JobHandle:
     """One job that this agent put, or watches."""
+
+    __slots__ = ("_keeper", "_last", "_looked", "_watch")
 
     def __init__(self, keeper: Keeper, watch: Watch, last: str, *, fresh: bool = False) -> None:
         self._keeper = keeper
@@ -98,19 +126,13 @@ class JobHandle:
         else:
             await self._over(timeout)
         fact = watch.outcome
-        if fact is None or blob_of(fact.content) is not None:
+        if fact is None or not is_at_hand(fact):
             view = await self.wait()
             if view.result_bytes is not None:
                 text = await self._keeper.result_text(self._watch.job_id)
                 view = replace(view, result=await asyncio.to_thread(read_long, text))
             return view.value(self._keeper.result_types())
-        content = fact.content
-        assert isinstance(content, Outcome)
-        if content.state != State.COMPLETE:
-            failure = failure_of(content, self._last)
-            raise JobFailed(failure.message, kind=failure.kind, agent=failure.agent, job=self.id)
-        data = read_short(content.result) if isinstance(content.result, str) else None
-        return decode(content.result_type or "None", data, self._keeper.result_types())
+        return value_of(fact, self._last, self._keeper.result_types())
 
     async def watch(self) -> AsyncIterator[JobView]:
         """Follow the job: a view now and at each change, the last one when it is over.

@@ -9,13 +9,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from functools import partial
-from typing import Final
+from typing import Any, Final, Unpack
 
 from agents.blobs import BlobReader, Source, payload_of
+from agents.calling import Call
 from agents.errors import AgentError
 from agents.handle import JobHandle
 from agents.handlers import Handlers
 from agents.lookup import Lookup
+from agents.putting import PutOptions
 from agents.settings import Settings
 from agents.stepping import Clock, Stepping
 from agents.views import JobView
@@ -31,6 +33,8 @@ from mesh.origin import Put
 Answered = Callable[[bytes | MeshError], None]
 
 _UNANSWERED: Final = b""
+_PLAIN: Final = frozenset({"zone", "life_s", "circle", "context"})
+"""Options of a put that makes a new job, at once or not at all."""
 
 
 class Jobs:
@@ -77,9 +81,10 @@ class Jobs:
         Raises:
             PutRefused, GrammarError: this agent knows it to be wrong; `reply` is not called.
         """
+        # What fails in there has everybody told who waits by then, and nobody later.
+        self._stepping.make_room()
         if self._stepping.failed:
             raise AgentError("the agent has stopped", fix="see its log, and start it again")
-        self._stepping.make_room()
         self._token += 1
         self._answers[self._token] = reply
         try:
@@ -215,6 +220,28 @@ class Jobs:
                 if not wait_for_room:
                     raise
                 await self._next_room()
+
+    def call(self, command: str, *, timeout: float | None = None, **how: Unpack[PutOptions]) -> asyncio.Future[Any]:
+        """Put a job and give what its result will be; see `Agent.call`."""
+        if timeout is not None or not _PLAIN.issuperset(how):
+            return asyncio.get_running_loop().create_task(self._put_and_wait(command, timeout, how))
+        call = Call(self, self._watching)
+        try:
+            put = self.wish(
+                command,
+                zone=how.get("zone"),
+                life_s=how.get("life_s"),
+                circle=how.get("circle", ""),
+                context=how.get("context", ""),
+            )
+            call.last = put.path.rpartition(".")[2]
+            self.put_nowait(put, call.answered)
+        except MeshError as error:
+            call.answered(error)
+        return call.result
+
+    async def _put_and_wait(self, command: str, timeout: float | None, how: PutOptions) -> Any:
+        return await (await self.put(command, **how)).result(timeout)
 
     def _next_room(self) -> asyncio.Future[None]:
         """Done at the next moment at which there may be room where there was none."""

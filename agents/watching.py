@@ -118,6 +118,7 @@ class Watching:
 
     def __init__(self) -> None:
         self._watches: dict[bytes, ReferenceType[Watch]] = {}
+        self._held: dict[bytes, Watch] = {}
 
     def of(self, job_id: bytes) -> Watch:
         """The watch of a job, made now if there is none."""
@@ -126,6 +127,15 @@ class Watching:
             watch = Watch(job_id)
             self._watches[job_id] = ref(watch, partial(self._let_go, job_id))
         return watch
+
+    def hold(self, watch: Watch) -> None:
+        """Keep a watch, the first one of its job, until it is released, whether or not anybody else does."""
+        self._held[watch.job_id] = watch
+
+    def release(self, watch: Watch) -> None:
+        """Keep a watch for those alone who follow the job through it."""
+        if self._held.pop(watch.job_id, None) is not None and watch.wants_views:
+            self._watches[watch.job_id] = ref(watch, partial(self._let_go, watch.job_id))
 
     def _let_go(self, job_id: bytes, gone: ReferenceType[Watch]) -> None:
         # Another watch of the job may have been made since.
@@ -138,8 +148,13 @@ class Watching:
             watch = held()
             if watch is not None:
                 watch.stopped()
+        for watch in list(self._held.values()):
+            watch.stopped()
 
     def find(self, job_id: bytes) -> Watch | None:
         """The watch of a job, if anybody holds one."""
+        watch = self._held.get(job_id)
+        if watch is not None:
+            return watch
         held = self._watches.get(job_id)
         return None if held is None else held()

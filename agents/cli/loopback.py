@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -61,15 +61,15 @@ class Row:
         """From the origin over so many links."""
         return ".".join(self._names[: hops + 1])
 
-    async def ping(self, path: str, text: str) -> None:
+    def ping(self, path: str, text: str) -> asyncio.Future[None]:
         """One job, put to result.
 
-        Raises:
+        Raises (when it is awaited):
             MeshError: it was refused, or failed.
         """
-        await (await self.origin.put(f"{path} ping {text}")).result()
+        return self.origin.call(f"{path} ping {text}")
 
-    async def guard(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def guard(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do `work` while all agents run.
 
         Raises:

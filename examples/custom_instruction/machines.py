@@ -41,7 +41,7 @@ async def machines(*, state: State | None = None) -> list[Machine]:
 async def ask(instruction: str) -> None:
     """Ask for one thing, and show the typed answer."""
     try:
-        answer = await (await portal.put(f"portal.cluster {instruction}")).result(timeout=30)
+        answer = await portal.call(f"portal.cluster {instruction}", timeout=30)
     except GrammarError as mistake:
         print(f"not put: {mistake.message}")
     except JobFailed as failure:

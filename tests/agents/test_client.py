@@ -33,6 +33,14 @@ async def test_a_job_put_by_a_client(tmp_path: Path) -> None:
 
 
 @in_loop
+async def test_a_call_is_a_put_and_its_result(tmp_path: Path) -> None:
+    async with two_agents(tmp_path) as house, Client(house.home) as client:
+        assert await client.call(COMMAND, timeout=10) == "account created"
+        with pytest.raises(JobFailed, match="not allowed"):
+            await client.call("portal.cluster remove_user jane.admin.org", key="k")
+
+
+@in_loop
 async def test_a_job_that_fails_raises(tmp_path: Path) -> None:
     async with two_agents(tmp_path) as house, Client(house.home) as client:
         job = await client.put("portal.cluster remove_user jane.admin.org")

@@ -14,6 +14,7 @@ import pytest
 
 from agents.agent import Agent
 from agents.client import Client
+from agents.errors import AgentError
 from agents.handle import JobHandle
 from agents.views import JobView
 from grammar.errors import GrammarError, MeshError
@@ -50,6 +51,24 @@ async def test_what_is_known_to_be_wrong_is_refused_and_not_stored(tmp_path: Pat
                 await portal.put(command)
             assert refused.value.message
         assert await portal.jobs(live=None) == []
+
+
+@in_loop
+async def test_an_agent_that_fails_in_the_midst_of_a_put_leaves_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two(tmp_path) as (_, portal, _cluster):
+        stepping = portal.running.stepping
+        make_room = stepping.make_room
+
+        def fail() -> None:
+            make_room()
+            stepping.fail(ValueError("a broken invariant"))
+
+        monkeypatch.setattr(stepping, "make_room", fail)
+        with pytest.raises(AgentError, match="has stopped"):
+            await portal.put(f"{WORK} x")
+        monkeypatch.undo()
 
 
 async def to_the_end(views: AsyncIterator[JobView]) -> None:

@@ -45,8 +45,8 @@ class Origin:
         """Put to result, again and again."""
         command = f"{path} {instruction}"
 
-        async def job(_: int) -> None:
-            await (await self._agent.put(command)).result()
+        def job(_: int) -> asyncio.Future[Any]:
+            return self._agent.call(command)
 
         timing = await measure(
             job, outstanding=outstanding, jobs=jobs, seconds=seconds, failures=(MeshError,), patience_s=patience_s

@@ -45,10 +45,11 @@ class Link:
     Attributes:
         queue: what is yet to be sent, as packed messages.
         slices: those of blobs, which go one at a time behind whatever else waits (R14).
+        sealed: frames that were not taken at once; they go before anything else.
         flushing: a flush is under way; seen from elsewhere, the socket has no room and TCP waits for the other side.
     """
 
-    __slots__ = ("board", "connection", "flushing", "queue", "session", "slices", "waiting")
+    __slots__ = ("board", "connection", "flushing", "queue", "sealed", "session", "slices", "waiting")
 
     def __init__(self, board: Board, connection: Connection, session: Session) -> None:
         self.board = board
@@ -57,6 +58,7 @@ class Link:
         self.queue: list[bytes] = []
         self.flushing = False
         self.slices: deque[bytes] = deque()
+        self.sealed: deque[bytes] = deque()
         self.waiting = asyncio.Event()
 
     def send(self, packed: list[bytes]) -> None:
@@ -90,16 +92,17 @@ class Links:
         self._network = network
         self._changed = changed
         self._live: dict[int, Link] = {}
-        # Links for which nothing but an acknowledgement waits.
+        # Links for which nothing but an acknowledgement waits, and those for which something else does.
         self._quiet: list[Link] = []
+        self._ready: list[Link] = []
         self.traffic = Traffic()
         self.events: dict[tuple[str, str], LinkEvent] = {}
 
     # -- what the engine wants sent -----------------------------------------------------------------------------
 
     def send(self, messages: Mapping[int, list[bytes]]) -> None:
-        """Send on the present links of boards what one step has for each; where there is no link there is nothing to
-        do, the store remembers.
+        """Queue on the present links of boards what one step has for each, for the next `flush`; where there is no link
+        there is nothing to do, the store remembers.
 
         A mere acknowledgement makes nobody go on. It goes behind the rest and behind the step that this one leads to,
         and with what that sends: a frame less, and neither the next agent nor a handler waits for it.
@@ -110,15 +113,11 @@ class Links:
             link = self._live.get(board_id)
             if link is None:
                 continue
-            if len(packed) == 1 and is_ack(packed[0]):
-                link.queue += packed
-                self._quiet.append(link)
-            else:
-                link.send(packed)
+            link.queue += packed
+            (self._quiet if len(packed) == 1 and is_ack(packed[0]) else self._ready).append(link)
             if len(link.queue) > QUEUED:
                 self.close(board_id, "it asks for answers and does not read them")
-        for link in waiting:
-            link.waiting.set()
+        self._ready += waiting
         if self._quiet:
             loop = asyncio.get_running_loop()
             # In the next turn handlers begin, and short ones end; in the one after it their step does.
@@ -126,16 +125,30 @@ class Links:
 
     def _send_quiet(self) -> None:
         if not self._local.stepping.committing:
-            waiting, self._quiet = self._quiet, []
-            for link in waiting:
+            self._ready += self._quiet
+            self._quiet = []
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was queued, as far as sockets take it at once; the task of a link does the rest. (To wake that for
+        everything would have each frame wait for a turn of the loop, in which a thousand callers may go on.)"""
+        ready, self._ready = self._ready, []
+        for link in ready:
+            if link.flushing or not link.queue:
+                continue
+            self._seal(link, with_slice=False)
+            while link.sealed and link.connection.offer(link.sealed[0]):
+                link.sealed.popleft()
+            if link.sealed:
                 link.waiting.set()
 
     def pass_ahead(self, board_id: int, packed: list[bytes]) -> None:
-        """Send Outcomes ahead of their records, if that makes them early: on a link without room they would only wait
+        """Queue Outcomes ahead of their records, if that makes them early: on a link without room they would only wait
         in memory, beside the window, for records that wait as well (R12)."""
         link = self._live.get(board_id)
-        if link is not None and not link.flushing:
-            link.send(packed)
+        if link is not None and not link.flushing and not link.sealed:
+            link.queue += packed
+            self._ready.append(link)
         elif link is not None:
             self.traffic.passed_over += len(packed)
 
@@ -290,8 +303,8 @@ class Links:
 
     async def _write(self, link: Link) -> None:
         try:
-            while self._live.get(link.board.id) is link or link.queue:
-                if not link.queue and not link.slices:
+            while self._live.get(link.board.id) is link or link.queue or link.sealed:
+                if not link.queue and not link.slices and not link.sealed:
                     link.waiting.clear()
                     await link.waiting.wait()
                 await self._flush(link)
@@ -300,21 +313,25 @@ class Links:
             link.connection.abort()
 
     async def _flush(self, link: Link) -> None:
-        packer = FramePacker()
-        packed, link.queue = link.queue, []
-        packer.extend(packed)
-        traffic = self.traffic
-        traffic.messages_out += len(packed)
         link.flushing = True
-        if link.slices:
-            packer.add(link.slices.popleft())
-            traffic.messages_out += 1
+        self._seal(link, with_slice=True)
+        while link.sealed:
+            await link.connection.send(link.sealed.popleft())
+        link.flushing = False
+
+    def _seal(self, link: Link, *, with_slice: bool) -> None:
+        """Make frames of what is queued, with a slice behind it if one waits."""
+        packed, link.queue = link.queue, []
+        if with_slice and link.slices:
+            packed.append(link.slices.popleft())
+        traffic, packer = self.traffic, FramePacker()
+        packer.extend(packed)
+        traffic.messages_out += len(packed)
         for frame in packer.take():
             sealed = link.session.seal(frame)
             traffic.frames_out += 1
             traffic.bytes_out += len(sealed)
-            await link.connection.send(sealed)
-        link.flushing = False
+            link.sealed.append(sealed)
 
     def _drop(self, link: Link) -> None:
         board = link.board

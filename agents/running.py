@@ -193,6 +193,10 @@ class Running:
         if effects.changed:
             self.jobs.made_room()
 
+    def flush(self) -> None:
+        """What steps have for peers goes out."""
+        self.peering.links.flush()
+
     def _tell(self, watch: Watch) -> None:
         job = self.engine.ledger.find(watch.job_id)
         if job is None or not (watch.wants_views or (watch.outcome is None and not job.live)):

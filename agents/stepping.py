@@ -3,7 +3,8 @@
 Inputs are plain calls of the engine; whoever makes one calls `poke` after it. Everything that arrives within one turn
 of the event loop becomes one step, up to `INPUTS` of them: a longer step would keep the disk and the peers waiting for
 its end, while with several each works on what the one before it left. Steps are computed while earlier commits run;
-their effects come out in order.
+their effects come out in order, and soon: not at the end of a turn in which a thousand callers go on, but between two
+inputs, so that the peers have something to do meanwhile.
 
 A step that ended jobs for callers here, and did nothing else that anybody waits for, keeps its commit back for two
 turns: whoever was told goes on at once, often with the next job, and that one's put then shares the commit instead of
@@ -41,6 +42,9 @@ class Outlet(Protocol):
 
     def after_commit(self, effects: Effects) -> None:
         """Everything else but the queries, which the loop asks itself."""
+
+    def flush(self) -> None:
+        """Those were all effects for now: what waits for the network may go."""
 
     def failed(self, error: BaseException) -> None:
         """The store failed for good, or an invariant broke: the process has to stop before it says something untrue
@@ -100,7 +104,9 @@ class Stepping:
         return self._clock()
 
     def make_room(self) -> None:
-        """End the present step if it is full; called before an input of which there may be many in one turn."""
+        """End the present step if it is full, and carry out what became durable meanwhile; called before an input of
+        which there may be many in one turn."""
+        self._writer.deliver()
         if self._inputs >= INPUTS:
             self._end_step()
 
@@ -196,6 +202,7 @@ class Stepping:
             self._pending.append(_Pending(effects, after, durable=True))
         else:
             self._carry_out(effects, after)
+        self._outlet.flush()
         self._set_timer()
 
     def _commit(self) -> None:
@@ -215,6 +222,7 @@ class Stepping:
             done = pending.popleft()
             self._engine.committed(done.effects.step)
             self._carry_out(done.effects, done.after)
+        self._outlet.flush()
 
     def _carry_out(self, effects: Effects, after: list[Callable[[], None]]) -> None:
         try:

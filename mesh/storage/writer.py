@@ -11,6 +11,7 @@ acknowledgement covers what they took, so a commit with a hole before it would a
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -74,6 +75,9 @@ class Writer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Future[None] | None = None
         self._on_room: Callable[[Room], None] = _ignore
+        # What the thread has done and the loop has not said yet.
+        self._news: deque[_Outcome] = deque()
+        self._delivering = False
         # The thread's own: why nothing is committed any more, and what room was last told of.
         self._failed: BaseException | None = None
         self._room = Room.ENOUGH
@@ -146,6 +150,29 @@ class Writer:
         assert self._loop is not None, "the writer is not open"
         return self._loop.create_future()
 
+    def deliver(self) -> None:
+        """Run the callbacks of all that is done by now. The loop does so by itself, once it has done all else that
+        waits in its turn; where that is much, who waits for a commit is told sooner by this.
+
+        Without effect from within such a callback: the next one runs after it.
+        """
+        if self._delivering or not self._news:
+            return
+        self._delivering, full = True, False
+        while self._news:
+            done, outcome = self._news.popleft()
+            full = full or isinstance(outcome, StoreFull)
+            try:
+                done(outcome)
+            except Exception as error:  # noqa: BLE001 - a bug of one callback must not leave the others uncalled
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": "a callback of the store failed", "exception": error}
+                )
+        self._delivering = False
+        if full:
+            # Whoever handed over a batch knows by now; what comes after this is made in that knowledge.
+            self._queue.put(_Call(self._try_again, _ignore))
+
     async def reopen(self) -> Snapshot:
         """Close the store and open it again, after a full disk: what it holds now, to begin anew from.
 
@@ -167,18 +194,6 @@ class Writer:
 
     # -- on the loop ----------------------------------------------------------------------------------------------
 
-    def _deliver(self, loop: asyncio.AbstractEventLoop, outcomes: Iterable[_Outcome]) -> None:
-        full = False
-        for done, outcome in outcomes:
-            full = full or isinstance(outcome, StoreFull)
-            try:
-                done(outcome)
-            except Exception as error:  # noqa: BLE001 - a bug of one callback must not leave the others uncalled
-                loop.call_exception_handler({"message": "a callback of the store failed", "exception": error})
-        if full:
-            # Whoever handed over a batch knows by now; what comes after this is made in that knowledge.
-            self._queue.put(_Call(self._try_again, _ignore))
-
     def _end(self) -> None:
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
@@ -191,16 +206,20 @@ class Writer:
             group = self._take()
             ending = None in group
             outcomes = self._carry_out([entry for entry in group if entry is not None])
-            _tell(loop, self._deliver, loop, outcomes)
+            self._say(loop, outcomes)
             if any(type(entry) is _Commit for entry in group):
                 # Whoever waited was told. What fails here is said to the next one who wants something of the store.
                 if room := self._look():
-                    _tell(loop, self._deliver, loop, room)
+                    self._say(loop, room)
                 self._attempt(self._store.tidy)
         try:
             self._store.close()
         finally:
             _tell(loop, self._end)
+
+    def _say(self, loop: asyncio.AbstractEventLoop, outcomes: Iterable[_Outcome]) -> None:
+        self._news.extend(outcomes)
+        _tell(loop, self.deliver)
 
     def _take(self) -> list[_Entry | None]:
         queue = self._queue
@@ -285,9 +304,9 @@ def _settle(future: asyncio.Future[Any], result: object) -> None:
         future.set_result(result)
 
 
-def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *arguments: object) -> None:
+def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
     try:
-        loop.call_soon_threadsafe(callback, *arguments)
+        loop.call_soon_threadsafe(callback)
     except RuntimeError:
         # The loop was closed without `close`: nobody is left to be told.
         if not loop.is_closed():

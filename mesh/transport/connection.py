@@ -32,6 +32,9 @@ from mesh.transport.errors import ConnectionLost
 SUBPROTOCOL: Final = Subprotocol("hopboard.v1")
 QUEUE_FRAMES: Final = 4
 """Messages read ahead of `receive`; above it the socket is left unread and TCP slows the sender down."""
+WRITE_BYTES: Final = 0
+"""Bytes that wait for room in the socket before a sender does. With none, what it takes it is given at once: some event
+loops (uvloop) would otherwise collect what is written until the end of their turn, and the other side waits for it."""
 CLOSE_S: Final = 3.0
 """How long the other side may take over the closing handshake before the socket is dropped."""
 FRAGMENTS: Final = 64
@@ -64,6 +67,14 @@ class Guarded(LibraryConnection):
         """Take messages of full size from now on. Idempotent."""
         self.is_authenticated = True
         setattr(self.protocol, self._size_limit, MESSAGE_BYTES)
+
+    def offer_message(self, data: bytes) -> bool:
+        """Send one binary message if the connection is open and its write buffer is not full; says whether it did."""
+        if self.protocol.state is not OPEN or self.transport.is_closing() or self.paused:
+            return False
+        self.protocol.send_binary(data)
+        self.send_data()
+        return True
 
     async def send_message(self, data: bytes) -> None:
         """Send one binary message and wait while the write buffer is full.
@@ -179,6 +190,11 @@ class WebsocketConnection:
         if self._websocket.state is not OPEN:
             # The library wakes a sender without an error when the connection it waits for is aborted.
             raise ConnectionLost("it ended while a message was being sent", VANISHED)
+
+    def offer(self, data: bytes) -> bool:
+        """See `contract.Connection.offer`."""
+        assert len(data) <= MESSAGE_BYTES, "a message is cut to size by whoever makes it"
+        return self._websocket.offer_message(data)
 
     async def receive(self) -> bytes:
         """See `contract.Connection.receive`. A text message is a protocol error and closes the connection."""

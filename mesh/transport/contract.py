@@ -58,6 +58,13 @@ class Connection(Protocol):
             ConnectionLost: the connection is over, or ended while waiting.
         """
 
+    def offer(self, data: bytes) -> bool:
+        """Hand over one message as `send` does, if that needs no waiting.
+
+        Returns:
+            Whether it was taken. If not, the other side is too slow to take it now, or the connection is over.
+        """
+
     async def receive(self) -> bytes:
         """Wait for the next message. Cancelling loses none. One call at a time.
 

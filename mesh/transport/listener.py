@@ -22,6 +22,7 @@ from mesh.transport.connection import (
     CLOSE_S,
     QUEUE_FRAMES,
     SUBPROTOCOL,
+    WRITE_BYTES,
     Guarded,
     WebsocketConnection,
     source_of,
@@ -110,6 +111,7 @@ class WebsocketListener:
                 close_timeout=CLOSE_S,
                 max_size=preauth_bytes,
                 max_queue=QUEUE_FRAMES,
+                write_limit=WRITE_BYTES,
                 create_connection=functools.partial(Inbound, listener),  # type: ignore[arg-type]
             )
         except OSError as error:

@@ -61,6 +61,14 @@ class MemoryConnection:
         if self._end is not None:
             self._raise()
 
+    def offer(self, data: bytes) -> bool:
+        """See `contract.Connection.offer`."""
+        assert len(data) <= MESSAGE_BYTES, "a message is cut to size by whoever makes it"
+        if self._end is not None or not self._outward.has_room:
+            return False
+        self._outward.put(data)
+        return True
+
     async def receive(self) -> bytes:
         """See `contract.Connection.receive`."""
         assert self._reader is None, "one receive at a time"

@@ -84,9 +84,14 @@ class Wire:
         if self.bytes <= WINDOW_BYTES:
             self.wake()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether `room` would return at once."""
+        return self.bytes <= WINDOW_BYTES
+
     async def room(self) -> None:
         """Wait until the receiver has caught up, or `wake` is called."""
-        if self.bytes > WINDOW_BYTES:
+        if not self.has_room:
             waiter = self._loop.create_future()
             self._room.append(waiter)
             await waiter

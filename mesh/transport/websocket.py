@@ -21,6 +21,7 @@ from mesh.transport.connection import (
     CLOSE_S,
     QUEUE_FRAMES,
     SUBPROTOCOL,
+    WRITE_BYTES,
     Guarded,
     WebsocketConnection,
     source_of,
@@ -88,6 +89,7 @@ class WebsocketNetwork:
                 close_timeout=CLOSE_S,
                 max_size=self._preauth_bytes,
                 max_queue=QUEUE_FRAMES,
+                write_limit=WRITE_BYTES,
                 create_connection=Outbound,
                 **options,
             )

@@ -312,6 +312,33 @@ async def test_what_comes_on_the_heels_of_the_greeting_is_taken(tmp_path: Path) 
         assert Pong(41) in found
 
 
+@in_loop
+async def test_what_a_step_sends_is_written_without_a_turn_of_the_loop(tmp_path: Path) -> None:
+    async with two(tmp_path) as at:
+        links = at.portal.running.peering.links
+        link, before = links._live[at.board.id], links.traffic.frames_out
+        links.send({at.board.id: [encode(Type.PING, Ping(1)), encode(Type.PING, Ping(2))]})
+        assert len(link.queue) == 2, "all that there is goes into one frame"
+        links.flush()
+        assert links.traffic.frames_out == before + 1
+        assert not link.queue
+        assert not link.sealed
+        await at.works()
+
+
+@in_loop
+async def test_a_link_that_had_no_room_goes_on_where_it_stood(tmp_path: Path) -> None:
+    async with two(tmp_path) as at:
+        links = at.portal.running.peering.links
+        async with jammed(at) as link:
+            links.send({at.board.id: [encode(Type.PING, Ping(1))]})
+            links.flush()
+            assert link.queue
+        await at.works()
+        assert not link.queue
+        assert links.is_up(at.board.id)
+
+
 @asynccontextmanager
 async def jammed(at: Two) -> AsyncIterator[Link]:
     """The portal's link to the cluster, with more in it than the network takes from a side that nobody reads."""

@@ -66,12 +66,19 @@ class Writer:
 
     commits: list[tuple[Batch, Callable[[BaseException | None], None]]] = field(default_factory=list)
     reads: list[tuple[ById, Callable[[Any], None]]] = field(default_factory=list)
+    durable: int = 0
+    """How many of the oldest commits are done, and the loop was not told yet."""
 
     def commit(self, batch: Batch, done: Callable[[BaseException | None], None]) -> None:
         self.commits.append((batch, done))
 
     def read(self, query: ById, done: Callable[[Any], None]) -> None:
         self.reads.append((query, done))
+
+    def deliver(self) -> None:
+        for _ in range(self.durable):
+            self.finish()
+        self.durable = 0
 
     def finish(self, error: BaseException | None = None) -> None:
         """The oldest commit comes back."""
@@ -84,6 +91,8 @@ class Outlet:
     ahead: list[Any] = field(default_factory=list)
     failures: list[BaseException] = field(default_factory=list)
     on_told: Callable[[], None] = bool
+    flushed: int = 0
+    """How much of `out` was there when everything was written."""
 
     def at_once(self, effects: Effects) -> None:
         self.ahead.extend(effects.told)
@@ -91,6 +100,9 @@ class Outlet:
 
     def after_commit(self, effects: Effects) -> None:
         self.out.append(list(effects.replies))
+
+    def flush(self) -> None:
+        self.flushed = len(self.out)
 
     def failed(self, error: BaseException) -> None:
         self.failures.append(error)
@@ -126,6 +138,21 @@ async def test_what_arrives_in_one_turn_is_one_step_and_one_commit() -> None:
     bench.writer.finish()
     assert bench.outlet.out == [[1, 2, 3]]
     assert bench.engine.done == [1]
+
+
+@in_loop
+async def test_what_became_durable_is_carried_out_before_the_next_input_of_a_long_turn() -> None:
+    bench = Bench()
+    bench.put("a")
+    await bench.turn()
+    bench.writer.durable = 1
+    bench.put("b")
+    assert bench.outlet.out == [["a"]], "without a turn of the loop in between"
+    assert bench.outlet.flushed == 1
+    await bench.turn()
+    bench.writer.finish()
+    assert bench.outlet.out == [["a"], ["b"]]
+    assert bench.outlet.flushed == 2
 
 
 @in_loop

@@ -29,6 +29,7 @@ class HeldStore(MemoryStore):
         self.groups: list[list[int]] = []
         self.entered = threading.Event()
         self.left = threading.Event()
+        self.looked = threading.Event()
         self.going = threading.Event()
         self.going.set()
         self.failures: dict[int, BaseException] = {}
@@ -51,6 +52,10 @@ class HeldStore(MemoryStore):
                 raise self.failures[seq]
         self.groups.append(wanted)
         super().apply(batches)
+
+    def room(self) -> Room:
+        self.looked.set()
+        return super().room()
 
     def close(self) -> None:
         self.closed += 1
@@ -150,6 +155,34 @@ def test_callbacks_run_on_the_loop_and_the_store_in_one_thread() -> None:
         assert threads == [threading.get_ident()]
         assert len(store.threads) == 1
         assert threading.get_ident() not in store.threads
+
+    run(test)
+
+
+def test_what_is_done_is_told_in_the_midst_of_a_turn_of_the_loop_to_who_asks_for_it() -> None:
+    async def test() -> None:
+        store, told = HeldStore(), Told()
+        async with opened(store) as writer:
+            nested: list[int] = []
+
+            def first(outcome: Any) -> None:
+                told(1)(outcome)
+                writer.deliver()
+                nested.append(len(told.heard))
+
+            store.going.clear()
+            writer.commit(batch(1), first)
+            writer.read(ById((job_id(1),)), told("read"))
+            writer.deliver()
+            assert told.heard == []
+            store.going.set()
+            # The loop has no turn meanwhile. (The store is asked for its room right behind a group.)
+            assert store.looked.wait(10)
+            writer.deliver()
+            assert [name for name, _ in told.heard] == [1, "read"]
+            assert nested == [1], "one callback runs behind the other, not within it"
+            await asyncio.sleep(0)
+            assert len(told.heard) == 2
 
     run(test)
 

@@ -134,6 +134,29 @@ async def test_a_sender_waits_for_a_slow_receiver_and_loses_nothing(client, serv
     await sending
 
 
+@on_pair()
+async def test_what_is_offered_is_taken_while_there_is_room_and_keeps_its_place(client, server):
+    await client.send(b"first")
+    count = 0
+    while client.offer(count.to_bytes(2, "big") * 30_000):
+        count += 1
+        assert count < 2_000, "it is always taken"
+    sending = asyncio.ensure_future(client.send(b"last"))
+    assert await server.receive() == b"first"
+    for n in range(count):
+        assert await server.receive() == n.to_bytes(2, "big") * 30_000
+    assert await server.receive() == b"last"
+    await sending
+    client.abort()
+    assert not client.offer(b"too late")
+
+
+@on_pair()
+async def test_what_is_too_long_to_offer_is_a_bug(client, server):
+    with pytest.raises(AssertionError):
+        client.offer(bytes(MESSAGE_BYTES + 1))
+
+
 async def fill(end: Connection) -> None:
     while True:
         await end.send(bytes(60_000))

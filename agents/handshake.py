@@ -22,10 +22,10 @@ from invitations.peers import InvitationRow, PeerBook, PeerRow
 from invitations.recognition import recognise
 from invitations.refusal import Refused, unexplained
 from mesh.board import Board
-from mesh.codec import FramePacker, unpack_frame
+from mesh.codec import FramePacker
 from mesh.engine import Engine
 from mesh.errors import LinkError, MessageError, SessionError
-from mesh.messages import Bye, Identify, Message, Type, encode, read
+from mesh.messages import Bye, Identify, Message, Type, encode, messages_of
 from mesh.session import Answering, Dialing, Session
 from mesh.transport.contract import UNPROVEN, Connection
 from mesh.transport.errors import ConnectionLost
@@ -198,16 +198,6 @@ class Handshake:
         with suppress(LinkError):
             await connection.send(session.seal(_one(Type.BYE, Bye(f"{error.message} | {error.fix}"))))
             await connection.close(REFUSED, "refused")
-
-
-def messages_of(plaintext: bytes) -> list[Message]:
-    """The messages of one frame; unknown optional ones are passed over.
-
-    Raises:
-        CodecError, MessageError: what no honest peer sends.
-    """
-    found = map(read, unpack_frame(plaintext))
-    return [message for message in found if message is not None]
 
 
 def _one(code: Type, content: Message) -> bytes:

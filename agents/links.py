@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from agents.handshake import REFUSED, Agreed, Handshake, Local, PeerRefused, messages_of
+from agents.handshake import REFUSED, Agreed, Handshake, Local, PeerRefused
 from agents.metrics import Traffic
 from invitations.errors import CardError
 from invitations.peers import PeerRow
@@ -23,7 +23,7 @@ from invitations.refusal import Refused
 from mesh.board import Board
 from mesh.codec import FramePacker
 from mesh.errors import CodecError, LinkError, MessageError
-from mesh.messages import Bye, Hello, Type, encode, is_ack
+from mesh.messages import Bye, Hello, Type, encode, is_ack, messages_of
 from mesh.session import Session
 from mesh.transport.contract import Connection, Network
 from mesh.transport.errors import ConnectionLost

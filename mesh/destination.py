@@ -271,7 +271,7 @@ class Destination:
             fraction,
             now_ms,
         )
-        fact = make(PROGRESS, content)
+        fact = make(PROGRESS, content, self._ledger.pack)
         self._ledger.unsigned(fact)
         job.hold(fact)
         self._ledger.changed(job)

@@ -16,6 +16,8 @@ from itertools import product
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from msgpack import packb
+
 from mesh.blobs import HASH_BYTES, Name
 from mesh.codec import pack, unpack
 from mesh.errors import CodecError, FactError
@@ -237,9 +239,9 @@ def short_text(job_id: bytes) -> str:
     return job_id[6:10].hex()
 
 
-def make(kind: Kind, content: Content) -> Fact:
-    """Encode `content` as a fact without proof yet; the step that made it signs it."""
-    return Fact(kind, pack(tuple(content)), b"", content)
+def make(kind: Kind, content: Content, packb: Callable[[object], bytes] = packb) -> Fact:
+    """Encode `content` as a fact without proof yet; the step that made it signs it. `packb` is as in `codec.pack`."""
+    return Fact(kind, pack(tuple(content), packb=packb), b"", content)
 
 
 def decode(kind: int, body: bytes, proof: bytes) -> Fact:

@@ -274,7 +274,7 @@ class Ledger:
 
     def make(self, job: Job, kind: Kind, content: Content, now_ms: int) -> Fact:
         """Make a fact of our own, merge it, and have it signed at the end of the step."""
-        fact = make(kind, content)
+        fact = make(kind, content, self.pack)
         self._unsigned.append(fact)
         job.merge(fact, None, now_ms)
         self.changed(job)

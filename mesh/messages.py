@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from msgpack import packb
 
-from mesh.codec import pack
+from mesh.codec import pack, unpack_frame
 from mesh.errors import MessageError
 
 OPTIONAL: Final = 128
@@ -306,6 +306,20 @@ def read(array: object) -> Message | None:
     if type(content) is Ack or type(content) is Hello:
         _check_lists(content)
     return content
+
+
+def messages_of(plaintext: bytes) -> list[Message]:
+    """The messages of one frame; unknown optional ones are passed over.
+
+    Raises:
+        CodecError, MessageError: what no honest peer sends.
+    """
+    found: list[Message] = []
+    for array in unpack_frame(plaintext):
+        message = read(array)
+        if message is not None:
+            found.append(message)
+    return found
 
 
 def _check_lists(message: Ack | Hello) -> None:

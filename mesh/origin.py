@@ -160,7 +160,7 @@ class Origin:
             put.repeats if parent is None else parent.id,
             None if parent is None else self._lineage(parent),
         )
-        fact = make(REQUEST, content)
+        fact = make(REQUEST, content, ledger.pack)
         if len(fact.body) > ledger.limits.request_bytes:
             raise TooLarge(f"the request has {len(fact.body)} bytes, at most {ledger.limits.request_bytes} are taken")
         job = ledger.create(fact.job_id, Role.ORIGIN, place, now_ms)

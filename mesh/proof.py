@@ -67,25 +67,43 @@ def sign_batch(leaves: Sequence[bytes], sign: Callable[[bytes], bytes]) -> list[
     return [signature + path for path in steps]
 
 
+class _Path:
+    """The way from one fact to its signature that was checked last.
+
+    Attributes:
+        public_key: under which the signature holds.
+        proof: of that fact.
+        nodes: the hashes along it, from the fact's own to the root.
+    """
+
+    __slots__ = ("nodes", "proof", "public_key")
+
+    def __init__(self, public_key: bytes, proof: bytes, nodes: list[bytes]) -> None:
+        self.public_key = public_key
+        self.proof = proof
+        self.nodes = nodes
+
+
 class Verifier:
     """Checks proofs and remembers what held, so that a batch costs one verification and a hash a fact, beside
     that of the fact itself.
 
-    A node whose path to a signed root was checked is remembered with the rest of that path, and so are the siblings on
-    it, whose paths follow from it: the next proof that comes to the node with the same rest needs no hash and no
-    signature beyond it. What is remembered is the exact bytes, so that a proof which holds here holds everywhere.
+    Of each signature the path that was checked last is remembered. A proof that comes to a node of it, or to the
+    sibling of one, and goes on from there by the same bytes, needs no hash and no signature beyond: most facts come in
+    the order in which they were signed. What is compared is the exact bytes, so that a proof which holds here holds
+    everywhere.
 
     Args:
         verify: `verify(public_key, data, signature) -> bool`, an Ed25519 check.
-        capacity: how many nodes are remembered; all are forgotten when there are as many.
+        capacity: how many signatures are remembered; all are forgotten when there are as many.
     """
 
-    __slots__ = ("_capacity", "_nodes", "_verify")
+    __slots__ = ("_capacity", "_paths", "_verify")
 
-    def __init__(self, verify: Callable[[bytes, bytes, bytes], bool], *, capacity: int = 8_192) -> None:
+    def __init__(self, verify: Callable[[bytes, bytes, bytes], bool], *, capacity: int = 1_024) -> None:
         self._verify = verify
         self._capacity = capacity
-        self._nodes: dict[bytes, tuple[bytes, bytes, bytes]] = {}
+        self._paths: dict[bytes, _Path] = {}
 
     def holds(self, leaf: bytes, proof: bytes, public_key: bytes) -> bool:
         """Say whether `public_key` signed the fact whose hash `leaf` is. A malformed proof does not hold."""
@@ -93,31 +111,48 @@ class Verifier:
         if size < _SIGNATURE or (size - _SIGNATURE) % _STEP or size > _LONGEST:
             return False
         signature = proof[:_SIGNATURE]
+        known = self._paths.get(signature)
+        if known is not None and known.public_key != public_key:
+            known = None
+        # One of another length belongs to another depth of the tree: only its root is the same.
+        beside = known if known is not None and len(known.proof) == size else None
         node = leaf
-        nodes = self._nodes
-        fresh = []
-        start = _SIGNATURE
-        while nodes.get(node) != (signature, public_key, proof[start:]):
-            fresh.append((node, start))
-            if start == size:
-                if not self._verify(public_key, _DOMAIN + node, signature):
-                    return False
-                break
+        nodes = [leaf]
+        for start in range(_SIGNATURE, size, _STEP):
+            if beside is not None and _joins(beside, node, len(nodes) - 1, proof, start):
+                beside.proof = proof
+                beside.nodes = nodes + beside.nodes[len(nodes) :]
+                return True
             side = proof[start]
             sibling = proof[start + 1 : start + _STEP]
-            start += _STEP
             if side == 1:
                 node = blake2b(_NODE + node + sibling, digest_size=32).digest()
             elif side == 0:
                 node = blake2b(_NODE + sibling + node, digest_size=32).digest()
             else:
                 return False
-        if len(nodes) >= self._capacity:
-            nodes.clear()
-        for node, start in fresh:
-            nodes[node] = (signature, public_key, proof[start:])
-            if start < size:
-                other = _LEFT if proof[start] else _RIGHT
-                above = start + _STEP
-                nodes[proof[start + 1 : above]] = (signature, public_key, other + node + proof[above:])
+            nodes.append(node)
+        if known is not None and node == known.nodes[-1]:
+            if size <= len(known.proof):
+                return True
+        elif not self._verify(public_key, _DOMAIN + node, signature):
+            return False
+        if len(self._paths) >= self._capacity:
+            self._paths.clear()
+        self._paths[signature] = _Path(public_key, proof, nodes)
         return True
+
+
+def _joins(path: _Path, node: bytes, level: int, proof: bytes, start: int) -> bool:
+    """Whether a proof that has come to `node` goes on as a checked path of the same length does: from the same node, or
+    from the sibling of the path's own to the node above both."""
+    checked = path.proof
+    if node == path.nodes[level]:
+        return proof[start:] == checked[start:]
+    above = start + _STEP
+    return (
+        node == checked[start + 1 : above]
+        and proof[start + 1 : above] == path.nodes[level]
+        and proof[start] + checked[start] == 1
+        and proof[above:] == checked[above:]
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agents.agent import Agent
-from agents.handshake import REFUSED, Handshake, PeerRefused, messages_of
+from agents.handshake import REFUSED, Handshake, PeerRefused
 from agents.pairing import accept
 from invitations.card import Card, make_card
 from invitations.identity import Identity
@@ -18,7 +18,7 @@ from invitations.joining import psk_for
 from invitations.peers import InvitationRow, PeerBook, PeerRow
 from mesh.codec import FramePacker, pack
 from mesh.errors import CodecError, LinkError, MessageError
-from mesh.messages import OPTIONAL, Bye, Identify, Message, Ping, Type, encode
+from mesh.messages import Bye, Identify, Message, Ping, Type, encode, messages_of
 from mesh.session import Answering, Dialing, Session
 from mesh.transport.contract import UNPROVEN, Connection
 from mesh.transport.errors import ConnectionLost
@@ -302,14 +302,3 @@ async def test_a_refusal_without_a_word_is_explained_as_well_as_can_be(
         assert isinstance(trouble, PeerRefused)
         assert "the invitation is expired, revoked or used" in trouble.message
         assert 'read the log of "portal"' in trouble.fix
-
-
-def test_unknown_optional_messages_are_passed_over_and_others_are_not() -> None:
-    packer = FramePacker()
-    packer.extend([encode(Type.PING, Ping(7)), pack([OPTIONAL + 99, 1, "later"]), encode(Type.PING, Ping(8))])
-    (found,) = packer.take()
-    assert messages_of(found) == [Ping(7), Ping(8)]
-    packer.extend([pack([OPTIONAL - 1])])
-    (critical,) = packer.take()
-    with pytest.raises(MessageError, match="not known to this version"):
-        messages_of(critical)

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from agents.agent import Agent
-from agents.handshake import messages_of
 from agents.links import MALFORMED, Link
 from agents.running import Running
 from grammar.identifiers import UserIdentifier
@@ -20,7 +19,7 @@ from invitations.joining import psk_for
 from mesh.board import Board
 from mesh.codec import FramePacker, pack
 from mesh.errors import LinkError
-from mesh.messages import Bye, CardMessage, Hello, Identify, Message, Ping, Pong, Type, encode
+from mesh.messages import Bye, CardMessage, Hello, Identify, Message, Ping, Pong, Type, encode, messages_of
 from mesh.session import Dialing, Session
 from mesh.transport.contract import UNPROVEN, VANISHED, Connection
 from mesh.transport.errors import ConnectionLost

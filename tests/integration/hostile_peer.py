@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agents.agent import Agent
-from agents.handshake import messages_of
 from agents.settings import Settings
 from invitations.joining import psk_for
 from invitations.peers import PeerRow
 from mesh.codec import FramePacker
 from mesh.errors import LinkError
 from mesh.facts import VERSION, Kind, Outcome, Request, make
-from mesh.messages import END, Hello, Identify, Message, Type, encode, encode_fact
+from mesh.messages import END, Hello, Identify, Message, Type, encode, encode_fact, messages_of
 from mesh.proof import leaf_of, sign_batch
 from mesh.session import Dialing, Session
 from mesh.transport.contract import Connection

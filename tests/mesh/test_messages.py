@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mesh.codec import unpack
+from mesh.codec import FramePacker, pack, unpack
 from mesh.errors import MessageError
 from mesh.messages import (
     OPTIONAL,
@@ -36,6 +36,7 @@ from mesh.messages import (
     encode,
     encode_fact,
     is_ack,
+    messages_of,
     read,
 )
 
@@ -217,3 +218,14 @@ def test_nearly_right_messages_raise_nothing_else(example: tuple[Type, Message],
 @pytest.mark.parametrize(("code", "message"), MESSAGES.items())
 def test_an_acknowledgement_is_told_by_its_bytes(code: Type, message: Message) -> None:
     assert is_ack(encode(code, message)) is (code is Type.ACK)
+
+
+def test_unknown_optional_messages_are_passed_over_and_others_are_not() -> None:
+    packer = FramePacker()
+    packer.extend([encode(Type.PING, Ping(7)), pack([OPTIONAL + 99, 1, "later"]), encode(Type.PING, Ping(8))])
+    (found,) = packer.take()
+    assert messages_of(found) == [Ping(7), Ping(8)]
+    packer.extend([pack([OPTIONAL - 1])])
+    (critical,) = packer.take()
+    with pytest.raises(MessageError, match="not known to this version"):
+        messages_of(critical)

@@ -136,7 +136,30 @@ def test_the_cache_stays_within_its_capacity_and_keeps_no_failure() -> None:
         (proof,) = sign_batch([leaf_of(1, body)], ANNA.sign)
         assert verifier.holds(leaf_of(1, body), proof, ANNA.public_key)
         assert not verifier.holds(leaf_of(1, body), proof, BERT.public_key)
-        assert len(verifier._nodes) <= 8
+        assert len(verifier._paths) <= 8
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 33, 64])
+def test_facts_come_in_any_order(size: int) -> None:
+    bodies, proofs = batch(size)
+    order = list(zip(bodies, proofs, strict=True)) * 2
+    Random(size).shuffle(order)
+    check = Counting()
+    verifier = Verifier(check)
+    assert all(verifier.holds(leaf_of(1, body), proof, ANNA.public_key) for body, proof in order)
+    assert check.asked == 1
+
+
+def test_in_the_order_of_their_signing_a_fact_costs_one_hash() -> None:
+    bodies, proofs = batch(64)
+    verifier, hashed = Verifier(verify), 0
+    leaves = [leaf_of(1, body) for body in bodies]
+    for leaf, proof in zip(leaves, proofs, strict=True):
+        before = verifier._paths.get(proof[:64])
+        known = set(before.nodes) if before is not None else set()
+        assert verifier.holds(leaf, proof, ANNA.public_key)
+        hashed += len(set(verifier._paths[proof[:64]].nodes) - known - {leaf})
+    assert hashed == 63, "each node above the leaves once"
 
 
 @pytest.mark.parametrize("first", [0, 3, 12])

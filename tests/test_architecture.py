@@ -57,9 +57,9 @@ ORDER = MappingProxyType(
             handle calling children pairing handshake metrics links peering lookup jobs running exports logs calls
             chunks records wire trusted uploads caller contents api door program agent offline answers client measuring
             __init__
-            cli/showing cli/session cli/streaming cli/instructions cli/parsing cli/processes cli/demo cli/loopback
-            cli/bench cli/knowing cli/looking cli/making cli/meeting cli/stopping cli/retrying cli/language cli/putting
-            cli/codes cli/serving cli/program cli/__init__
+            cli/showing cli/session cli/streaming cli/instructions cli/parsing cli/processes cli/processors cli/demo
+            cli/loopback cli/bench cli/knowing cli/looking cli/making cli/meeting cli/stopping cli/retrying cli/language
+            cli/putting cli/codes cli/serving cli/program cli/__init__
         """,
     }
 )

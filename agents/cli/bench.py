@@ -120,9 +120,11 @@ def bench(
     """Measure throughput, and the time from put to result.
 
     Without PATH: agents of its own, on loopback, in a temporary folder (TMPDIR) of which nothing is left; in under a
-    minute. With PATH: from the agent of this folder, which has to run, to the last agent of PATH and to each on the
-    way. Every agent does `ping TEXT`, which has no effect and gives the text back, for whoever may put jobs there; one
-    on the way that refuses it is left out. The jobs stay in the agents' lists of finished jobs, like any others.
+    minute. Each that is at work has a core of its own where there are as many.
+
+    With PATH: from the agent of this folder, which has to run, to the last agent of PATH and to each on the way. Every
+    agent does `ping TEXT`, which has no effect and gives the text back, for whoever may put jobs there; one on the way
+    that refuses it is left out. The jobs stay in the agents' lists of finished jobs, like any others.
     """
     if jobs is not None and jobs < max(outstanding):
         raise click.UsageError(f"--jobs {jobs} is less than {max(outstanding)} outstanding; give both")
@@ -170,8 +172,10 @@ async def _own_mesh(hops: Sequence[int], wanted: _Wanted, show: _Show) -> int:
         names = make_row(folder, max(hops), HANDLERS_TEXT)
         durable = on_disk(folder)
         async with running_row(folder, names) as row:
+            apart = []
             for over in hops:
                 job = _pings(row, row.path(over))
+                apart += [over] if row.spread(over) else []
                 for many in wanted.outstanding:
                     show.measuring(over, many)
                     timing = await row.guard(partial(_measured, job, many, wanted, MeshError))
@@ -180,6 +184,9 @@ async def _own_mesh(hops: Sequence[int], wanted: _Wanted, show: _Show) -> int:
     show.end()
     if not wanted.as_json:
         remark("put to result, timed in the process of the first agent; each other one is a process of its own.")
+        if apart:
+            links = f"{' and '.join(map(str, apart))} {'hop' if apart == [1] else 'hops'}"
+            remark(f"Over {links} each agent had a core of its own, as where each has a machine of its own.")
         if durable:
             remark("Every job was signed, encrypted, and on disk at each agent before it was passed on or answered.")
         else:

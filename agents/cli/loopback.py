@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
@@ -18,6 +19,7 @@ from agents import offline
 from agents.agent import Agent
 from agents.calls import CallFailed
 from agents.cli.processes import LOG, START_S, agent_process, last_lines
+from agents.cli.processors import keep_on, one_of_each_core, own_processors
 from agents.logs import log_to
 from agents.settings import HANDLERS, make_home
 from invitations.files import write_private
@@ -56,10 +58,35 @@ class Row:
         self.origin = origin
         self._names = tuple(names)
         self._processes = tuple(processes)
+        self._processors = own_processors()
 
     def path(self, hops: int) -> str:
         """From the origin over so many links."""
         return ".".join(self._names[: hops + 1])
+
+    def spread(self, hops: int) -> bool:
+        """Give each agent of a path over so many links a core of its own, as it has where every agent runs on a machine
+        of its own; if there are fewer cores than such agents, let all share all of them.
+
+        Returns:
+            Whether each has its own.
+        """
+        cores = one_of_each_core(self._processors)
+        apart = hops < len(cores)
+        self.gather()
+        if apart:
+            for core, pid in zip(cores, self._pids[: hops + 1], strict=False):
+                keep_on(pid, (core,))
+        return apart
+
+    def gather(self) -> None:
+        """Let all agents share all processors again."""
+        for pid in self._pids:
+            keep_on(pid, self._processors)
+
+    @property
+    def _pids(self) -> list[int]:
+        return [os.getpid(), *(process.pid for process in self._processes)]
 
     def ping(self, path: str, text: str) -> asyncio.Future[None]:
         """One job, put to result.
@@ -141,4 +168,7 @@ async def running_row(folder: Path, names: Sequence[str]) -> AsyncIterator[Row]:
             raise BenchFailed(
                 f"no job came back over {len(processes)} hops within {START_S:g} s: {last_lines(folder / ORIGIN)}"
             ) from error
-        yield row
+        try:
+            yield row
+        finally:
+            row.gather()

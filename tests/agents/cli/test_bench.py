@@ -15,6 +15,7 @@ from typing import Any, Final
 import pytest
 
 from agents.cli.bench import TEXT, on_disk
+from agents.cli.processors import one_of_each_core, own_processors
 from tests.agents.cli.typed import type_now
 
 ROOT: Final = Path(__file__).resolve().parents[3]
@@ -101,6 +102,8 @@ def test_the_table_for_people_with_progress_on_a_terminal(tmp_path: Path) -> Non
     assert row.split()[:3] == ["1", "1", "10"]
     assert b"measuring 1 hop, 1 outstanding" in shown
     assert b"put to result, timed in the process of the first agent" in shown
+    apart = len(one_of_each_core(own_processors())) > 1
+    assert (b"Over 1 hop each agent had a core of its own" in shown) is apart
 
 
 @pytest.mark.slow

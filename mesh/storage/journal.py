@@ -121,8 +121,7 @@ class Journal:
         end = start + _padded(len(entry))
         if end > self._size:
             self._grow(end)
-        self._file.write(entry, start)
-        self._file.sync()
+        self._file.write_durably(entry, start)
         self._size = max(self._size, start + len(entry))
         self._at = end
         self._needed.append((place, start, end))

@@ -6,6 +6,12 @@ import errno
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
+
+from mesh.storage.faults import NO_ROOM
+
+_UNKNOWN: Final = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
+"""How the system says that it does not know that flag, for this file or at all."""
 
 
 class PlainFile:
@@ -18,6 +24,8 @@ class PlainFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._descriptor: int | None = None
+        # Makes a write return when it is durable (pwritev2(2), Linux 4.7).
+        self._durably: int | None = getattr(os, "RWF_DSYNC", None)
 
     def make(self) -> None:
         """Make it, or open it if it is there; without effect on one that is open.
@@ -58,6 +66,30 @@ class PlainFile:
             os.fdatasync(self._opened())
         except OSError as error:
             raise OSError(errno.EIO, f"fdatasync: {error.strerror}", str(self.path)) from error
+
+    def write_durably(self, data: bytes, start: int) -> None:
+        """Write all of `data` at `start`, and have it on the disk: `write` and `sync`, in one call where the system has
+        one for both. What was written elsewhere in the file before is not synced by that.
+
+        Raises:
+            OSError: as `write` does; with EIO, what became of the bytes is not known.
+        """
+        done = 0 if self._durably is None else self._at_once(data, start, self._durably)
+        if done < len(data):
+            self.write(memoryview(data)[done:], start + done)
+            self.sync()
+
+    def _at_once(self, data: bytes, start: int, durably: int) -> int:
+        """How much of it one call wrote, durably."""
+        try:
+            return os.pwritev(self._opened(), (data,), start, durably)
+        except OSError as error:
+            if error.errno in _UNKNOWN:
+                self._durably = None
+            elif error.errno not in NO_ROOM:
+                raise OSError(errno.EIO, f"pwritev: {error.strerror}", str(self.path)) from error
+            # Which half of it found no room decides whether anything is certain: two calls tell.
+            return 0
 
     def cut(self, size: int) -> None:
         """Cut it to `size` bytes."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
-from tests.disks.recording import Create, Delete, Event, Mark, Sync, SyncNames, Truncate, Write
+from tests.disks.recording import Create, Delete, Event, Mark, Sync, SyncNames, SyncWrite, Truncate, Write
 
 SECTOR: Final = 512
 
@@ -27,6 +27,18 @@ class _File:
         for change in self.pending:
             _apply(self.durable, change)
         self.pending.clear()
+
+    def sync_write(self, write: Write) -> None:
+        """One write is durable, and so is how long the file is; what was written elsewhere is not."""
+        pending: list[Write | Truncate] = []
+        for change in self.pending:
+            if isinstance(change, Truncate):
+                _apply(self.durable, change)
+                pending = [part for one in pending for part in _outside(one, change.size, 1 << 62)]
+            elif change is not write:
+                pending += _outside(change, write.offset, write.offset + len(write.data))
+        _apply(self.durable, write)
+        self.pending = pending
 
 
 class Disk:
@@ -52,6 +64,8 @@ class Disk:
             case Sync(path, folder):
                 self._names[path].sync()
                 self._sync_names(folder)
+            case SyncWrite(path, write):
+                self._names[path].sync_write(write)
             case SyncNames():
                 self._sync_names(True)
             case Mark():
@@ -105,6 +119,17 @@ def _torn(content: bytearray, write: Write, random: Random) -> Write:
             case _:
                 data[low:high] = before[low:high]
     return Write(write.path, start, bytes(data))
+
+
+def _outside(change: Write | Truncate, start: int, end: int) -> list[Write | Truncate]:
+    """What of a write is not between two places."""
+    if isinstance(change, Truncate):
+        return [change]
+    before = change.data[: max(0, start - change.offset)]
+    after = change.data[max(0, end - change.offset) :]
+    last = change.offset + len(change.data)
+    parts = (Write(change.path, change.offset, before), Write(change.path, last - len(after), after))
+    return [part for part in parts if part.data]
 
 
 def _apply(content: bytearray, change: Write | Truncate) -> None:

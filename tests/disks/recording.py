@@ -14,7 +14,7 @@ from __future__ import annotations
 import _sqlite3
 import ctypes
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_int, c_int64, c_void_p
 from dataclasses import dataclass
@@ -99,6 +99,14 @@ class Sync:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncWrite:
+    """That write, the last one, was made durable with the length of its file, and nothing else of it."""
+
+    path: str
+    write: Write
+
+
+@dataclass(frozen=True, slots=True)
 class SyncNames:
     """The names in the folder of `path` were made durable, and nothing else."""
 
@@ -129,7 +137,7 @@ class Mark:
     value: int
 
 
-Event = Write | Truncate | Sync | SyncNames | Create | Delete | Mark
+Event = Write | Truncate | Sync | SyncWrite | SyncNames | Create | Delete | Mark
 
 
 class Recording:
@@ -261,6 +269,15 @@ class _System:
     def pwrite(self, descriptor: int, data: memoryview, offset: int) -> int:
         written = os.pwrite(descriptor, data, offset)
         self._recording.events.append(Write(self._files[descriptor], offset, bytes(data[:written])))
+        return written
+
+    def pwritev(self, descriptor: int, parts: Sequence[bytes], offset: int, flags: int) -> int:
+        assert flags == os.RWF_DSYNC, "the flag whose meaning is played"
+        written = os.pwritev(descriptor, parts, offset, flags)
+        path = self._files[descriptor]
+        # The power may go while it is on its way.
+        write = Write(path, offset, b"".join(parts)[:written])
+        self._recording.events += (write, SyncWrite(path, write))
         return written
 
     def fdatasync(self, descriptor: int) -> None:

@@ -1,7 +1,7 @@
 """A disk that fails under a real agent: the process stops before it says anything untrue (rule R10).
 
-The fault is put between SQLite and the kernel by a small library that is loaded before all others: `fdatasync` and
-`fsync` fail with EIO while a file of a certain name is there.
+The fault is put between the agent and the kernel by a small library that is loaded before all others: `fdatasync`,
+`fsync` and durable writes fail with EIO while a file of a certain name is there.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ FAULT = r"""
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 static int broken(void) {
@@ -40,6 +41,18 @@ int fsync(int descriptor) {
     int (*real)(int) = dlsym(RTLD_NEXT, "fsync");
     if (broken()) { errno = EIO; return -1; }
     return real(descriptor);
+}
+
+ssize_t pwritev2(int descriptor, const struct iovec *parts, int count, off_t offset, int flags) {
+    ssize_t (*real)(int, const struct iovec *, int, off_t, int) = dlsym(RTLD_NEXT, "pwritev2");
+    if (flags & RWF_DSYNC && broken()) { errno = EIO; return -1; }
+    return real(descriptor, parts, count, offset, flags);
+}
+
+ssize_t pwritev64v2(int descriptor, const struct iovec *parts, int count, off64_t offset, int flags) {
+    ssize_t (*real)(int, const struct iovec *, int, off64_t, int) = dlsym(RTLD_NEXT, "pwritev64v2");
+    if (flags & RWF_DSYNC && broken()) { errno = EIO; return -1; }
+    return real(descriptor, parts, count, offset, flags);
 }
 """
 
@@ -93,7 +106,7 @@ async def _failing(root: Path, sign: Path, at: str) -> None:
         (said,) = await struck.log.matching("critical")
         assert "the disk under" in said
         (error,) = [line for line in struck.log.lines if line.startswith("error MESH-E340")]
-        assert "fdatasync" in error
+        assert "pwritev" in error
         assert "fix: check the disk" in struck.log.lines[struck.log.lines.index(error) + 1]
         assert "Traceback" not in "\n".join(struck.log.lines)
 

@@ -228,9 +228,10 @@ def test_without_room_to_grow_ahead_an_entry_alone_is_written(path: Path) -> Non
 def test_after_a_failed_sync_nothing_is_certain(path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     made, _ = opened(path)
 
-    def fail(_: Any) -> None:
+    def fail(*_: Any) -> int:
         raise OSError(number, os.strerror(number))
 
+    monkeypatch.setattr(os, "pwritev", fail)
     monkeypatch.setattr(os, "fdatasync", fail)
     with pytest.raises(OSError) as raised:
         made.append(1, b"one")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,83 @@ def test_a_failed_sync_says_that_nothing_is_certain(file: PlainFile, monkeypatch
     monkeypatch.setattr(os, "fdatasync", fails)
     with pytest.raises(OSError, match="fdatasync: no room") as failed:
         file.sync()
+    assert failed.value.errno == errno.EIO
+    file.close()
+
+
+def refusing(number: int, asked: list[str] | None = None) -> Callable[..., int]:
+    """A call of the system that fails."""
+
+    def call(*_: object) -> int:
+        if asked is not None:
+            asked.append("asked")
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
+def test_a_durable_write_is_one_call_where_there_is_one(file: PlainFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.make()
+    monkeypatch.setattr(os, "pwrite", refusing(errno.EIO))
+    monkeypatch.setattr(os, "fdatasync", refusing(errno.EIO))
+    file.write_durably(b"0123", 4)
+    assert file.path.read_bytes() == b"\0\0\0\0" + b"0123"
+    file.close()
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS])
+def test_where_there_is_none_it_is_written_and_synced(
+    file: PlainFile, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    asked: list[str] = []
+    synced: list[int] = []
+    file.make()
+    monkeypatch.setattr(os, "pwritev", refusing(number, asked))
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    file.write_durably(b"one", 0)
+    file.write_durably(b"two", 3)
+    assert file.path.read_bytes() == b"onetwo"
+    assert (len(synced), len(asked)) == (2, 1), "asked for once"
+    file.close()
+
+
+def test_a_short_durable_write_is_finished(file: PlainFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, synced = os.pwritev, []
+    monkeypatch.setattr(os, "pwritev", lambda fd, parts, start, flags: real(fd, [parts[0][:3]], start, flags))
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    file.make()
+    file.write_durably(b"0123456789", 2)
+    assert file.path.read_bytes() == b"\0\0" + b"0123456789"
+    assert len(synced) == 1
+    file.close()
+
+
+def test_a_durable_write_that_fails_says_that_nothing_is_certain(
+    file: PlainFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.make()
+    monkeypatch.setattr(os, "pwritev", refusing(errno.EROFS))
+    with pytest.raises(OSError, match="pwritev: Read-only") as failed:
+        file.write_durably(b"one", 0)
+    assert failed.value.errno == errno.EIO
+    file.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_without_room_the_two_calls_tell_what_is_certain(
+    file: PlainFile, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    file.make()
+    monkeypatch.setattr(os, "pwritev", refusing(number))
+    file.write_durably(b"there was", 0)
+    with monkeypatch.context() as full:
+        full.setattr(os, "pwrite", refusing(number))
+        with pytest.raises(OSError, match=os.strerror(number)) as failed:
+            file.write_durably(b"there is none", 9)
+        assert failed.value.errno == number, "nothing was kept"
+    monkeypatch.setattr(os, "fdatasync", refusing(number))
+    with pytest.raises(OSError, match="fdatasync") as failed:
+        file.write_durably(b"it was lost", 9)
     assert failed.value.errno == errno.EIO
     file.close()
 

@@ -172,6 +172,7 @@ def test_a_journal_without_room_keeps_nothing_of_the_commit(
 
     put(sqlite, row(1))
     monkeypatch.setattr(os, "pwrite", full)
+    monkeypatch.setattr(os, "pwritev", full)
     with pytest.raises(StoreFull):
         put(sqlite, row(2))
     monkeypatch.undo()
@@ -222,10 +223,10 @@ def test_on_a_full_disk_a_few_are_folded_at_a_time(sqlite: SqliteStore, path: Pa
 
 @pytest.mark.interpreted
 def test_a_failed_fsync_of_the_journal_stops_the_store(sqlite: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: int) -> None:
+    def fail(*_: object) -> int:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(os, "fdatasync", fail)
+    monkeypatch.setattr(os, "pwritev", fail)
     with pytest.raises(StoreError, match="has to stop") as raised:
         put(sqlite, row(1))
     assert not isinstance(raised.value, StoreFull)

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, Protocol
 
 from agents.errors import AgentError
-from mesh.effects import Answer, Batch, Effects, Query
+from mesh.effects import Answer, Batch, Effects, Query, Told
 from mesh.engine import Engine
 from mesh.messages import is_ack
 from mesh.storage.writer import Writer
@@ -37,8 +37,11 @@ Clock = Callable[[], int]
 class Outlet(Protocol):
     """What carries effects out into the world."""
 
+    def tell(self, told: Sequence[Told]) -> None:
+        """`told`, which waits for nothing."""
+
     def at_once(self, effects: Effects) -> None:
-        """`ahead` and `told`, which do not wait for the commit."""
+        """`ahead`, which does not wait for the commit."""
 
     def after_commit(self, effects: Effects) -> None:
         """Everything else but the queries, which the loop asks itself."""
@@ -181,13 +184,16 @@ class Stepping:
         if self._closed:
             return
         self.steps += 1
+        if self._engine.told:
+            # Before the step's own work: a lone caller waits for nothing else any more.
+            self._outlet.tell(self._engine.told)
         try:
             effects = self._engine.end_step(self._clock())
         except Exception as error:  # noqa: BLE001 - a broken invariant: nothing may be built on it
             self.fail(error)
             return
         after, self._after = self._after, []
-        if effects.ahead or effects.told:
+        if effects.ahead:
             self._outlet.at_once(effects)
         if effects.batch:
             self._pending.append(_Pending(effects, after, durable=False))

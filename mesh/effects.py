@@ -1,6 +1,7 @@
 """What a step of the engine wants done, as a value with an order (rule R1).
 
-    1. at once:        `ahead` (Outcomes that are durable at their destination), `told` (waiters of such an Outcome)
+    1. at once:        `told` (waiters of an Outcome that is durable at its destination; also before the step ends, by
+                       `Engine.told`), `ahead` (such Outcomes, for the next agent)
     2. durable:        `batch`, in one commit
     3. after commit:   `send`, `slices` (behind whatever else waits for the same link), `start`, `stop`, `replies`,
                        `changed`, `lost`, `close`, `alarms`

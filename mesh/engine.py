@@ -14,7 +14,7 @@ The duties of whoever drives it:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from grammar.errors import MeshError
@@ -41,6 +41,7 @@ from mesh.effects import (
     Reply,
     Revoked,
     Shared,
+    Told,
     Unfinished,
     Usage,
     Waiting,
@@ -111,8 +112,7 @@ class Engine:
 
     def show(self, card: Card) -> None:
         """Use a newer card of our own from now on: a zone was added."""
-        self.card = card
-        self.ledger.trust.cards[card.fingerprint] = card
+        self.card = self.ledger.trust.cards[card.fingerprint] = card
 
     # -- peers --------------------------------------------------------------------------------------------------
 
@@ -235,6 +235,11 @@ class Engine:
         self._wanted.setdefault(job_id, []).append(run)
         self.ledger.effects.queries.append(ById((job_id,)))
 
+    @property
+    def told(self) -> Sequence[Told]:
+        """Outcomes of the step that goes on: whoever waits for them may be told before it ends."""
+        return self.ledger.effects.told
+
     # -- handlers -----------------------------------------------------------------------------------------------
 
     def finished(self, job_id: bytes, ending: Ending, now_ms: int) -> None:
@@ -353,13 +358,8 @@ class Engine:
     def next_deadline_ms(self) -> int | None:
         """When `tick` has something to do, if nothing else happens before."""
         due = None if self._due_asked else self.ledger.next_due_ms
-        times = (
-            due,
-            self._collect_ms,
-            self.destination.next_deadline_ms(),
-            self._liveness.next_deadline_ms(),
-            self._shortage.next_deadline_ms(),
-        )
+        watched = (self.destination.next_deadline_ms(), self._liveness.next_deadline_ms())
+        times = (due, self._collect_ms, *watched, self._shortage.next_deadline_ms())
         return min((time for time in times if time is not None), default=None)
 
     def tick(self, now_ms: int) -> None:

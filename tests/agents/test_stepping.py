@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,9 +94,12 @@ class Outlet:
     flushed: int = 0
     """How much of `out` was there when everything was written."""
 
-    def at_once(self, effects: Effects) -> None:
-        self.ahead.extend(effects.told)
+    def tell(self, told: Sequence[Any]) -> None:
+        self.ahead.extend(told)
         self.on_told()
+
+    def at_once(self, effects: Effects) -> None:
+        self.ahead.extend(effects.ahead)
 
     def after_commit(self, effects: Effects) -> None:
         self.out.append(list(effects.replies))

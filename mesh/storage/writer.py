@@ -49,10 +49,8 @@ class _Call(NamedTuple):
 _Entry = _Commit | _Read | _Call
 
 LOOK: Final = 8
-"""Commits after which the room is looked at, though more of them wait."""
-PAUSE_S: Final = 0.005
-"""How long none waits before the room is looked at after fewer. (The system is asked for it, and Python's lock given up
-for that: who goes on now that a commit is durable, or brings the next one, would wait for it.)"""
+"""Commits after which the room is looked at, though more of them wait. (The system is asked for it, and Python's lock
+given up for that: they would wait for a busy event loop once more.)"""
 _Outcome = tuple[Callable[[Any], None], object]
 """A callback and what it is called with."""
 
@@ -205,16 +203,15 @@ class Writer:
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         ending = False
         while not ending:
-            group = self._take(loop)
+            group = self._take()
             ending = None in group
             outcomes = self._carry_out([entry for entry in group if entry is not None])
             self._say(loop, outcomes)
             if any(type(entry) is _Commit for entry in group):
                 # Whoever waited was told. What fails here is said to the next one who wants something of the store.
+                if room := self._look():
+                    self._say(loop, room)
                 self._attempt(self._store.tidy)
-                self._unseen += 1
-                if self._unseen >= LOOK or self._room is not Room.ENOUGH:
-                    self._look(loop)
         try:
             self._store.close()
         finally:
@@ -224,16 +221,9 @@ class Writer:
         self._news.extend(outcomes)
         _tell(loop, self.deliver)
 
-    def _take(self, loop: asyncio.AbstractEventLoop) -> list[_Entry | None]:
+    def _take(self) -> list[_Entry | None]:
         queue = self._queue
-        group: list[_Entry | None] = []
-        if self._unseen:
-            try:
-                group.append(queue.get(timeout=PAUSE_S))
-            except Empty:
-                self._look(loop)
-        if not group:
-            group.append(queue.get())
+        group = [queue.get()]
         try:
             while True:
                 group.append(queue.get_nowait())
@@ -276,14 +266,18 @@ class Writer:
                 self._failed = error
         return self._failed
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Look at the room that is left, and say what is new of it."""
+    def _look(self) -> list[_Outcome]:
+        """What is to be said of the room that is left, if that is new."""
+        self._unseen += 1
+        if self._unseen < LOOK and self._room is Room.ENOUGH and not self._queue.empty():
+            return []
         self._unseen = 0
         room = self._attempt(self._store.room)
-        # Why a store cannot be asked is said to the next one who wants something of it.
-        if isinstance(room, Room) and room is not self._room:
-            self._room = room
-            self._say(loop, [(self._on_room, room)])
+        if not isinstance(room, Room) or room is self._room:
+            # Why a store cannot be asked is said to the next one who wants something of it.
+            return []
+        self._room = room
+        return [(self._on_room, room)]
 
     def _attempt(self, run: Callable[..., object], *arguments: object) -> object:
         """Give what `run` returns, or the exception that it raises."""

@@ -176,7 +176,7 @@ def test_what_is_done_is_told_in_the_midst_of_a_turn_of_the_loop_to_who_asks_for
             writer.deliver()
             assert told.heard == []
             store.going.set()
-            # The loop has no turn meanwhile. (The store is asked for its room soon behind a group.)
+            # The loop has no turn meanwhile. (The store is asked for its room right behind a group.)
             assert store.looked.wait(10)
             writer.deliver()
             assert [name for name, _ in told.heard] == [1, "read"]

@@ -111,14 +111,16 @@ class Jobs:
         Raises:
             GrammarError: there is nothing after the path, or what is no Unicode text.
         """
-        try:
-            command.encode()
-        except UnicodeEncodeError as error:
-            raise GrammarError(
-                "the command has bytes that are no UTF-8 text", column=error.start + 1, expected="UTF-8"
-            ) from None
+        if not command.isascii():
+            try:
+                command.encode()
+            except UnicodeEncodeError as error:
+                raise GrammarError(
+                    "the command has bytes that are no UTF-8 text", column=error.start + 1, expected="UTF-8"
+                ) from None
         path, _, instruction = command.strip().partition(" ")
-        if not instruction.strip():
+        instruction = instruction.strip()
+        if not instruction:
             raise GrammarError(
                 "a command is a path and an instruction",
                 text=command,
@@ -128,7 +130,7 @@ class Jobs:
         return Put(
             zone or self._settings.zone,
             path,
-            instruction.strip(),
+            instruction,
             life_s=life_s,
             key=key,
             circle=circle,

@@ -116,13 +116,14 @@ class Journal:
         """
         self._file.make()
         head = _HEAD.pack(_MAGIC, self._mark, place, len(content))
-        entry = b"".join((head, _SUM.pack(crc32(content, crc32(head))), content))
-        start = self._room_for(_padded(len(entry)))
-        end = start + _padded(len(entry))
+        checksum = _SUM.pack(crc32(content, crc32(head)))
+        size = _BEFORE + len(content)
+        start = self._room_for(_padded(size))
+        end = start + _padded(size)
         if end > self._size:
             self._grow(end)
-        self._file.write_durably(entry, start)
-        self._size = max(self._size, start + len(entry))
+        self._file.write_durably((head, checksum, content), start)
+        self._size = max(self._size, start + size)
         self._at = end
         self._needed.append((place, start, end))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -67,22 +68,22 @@ class PlainFile:
         except OSError as error:
             raise OSError(errno.EIO, f"fdatasync: {error.strerror}", str(self.path)) from error
 
-    def write_durably(self, data: bytes, start: int) -> None:
-        """Write all of `data` at `start`, and have it on the disk: `write` and `sync`, in one call where the system has
-        one for both. What was written elsewhere in the file before is not synced by that.
+    def write_durably(self, parts: Sequence[bytes], start: int) -> None:
+        """Write all of `parts`, one behind the other, at `start`, and have them on the disk: `write` and `sync`, in one
+        call where the system has one for both. What was written elsewhere in the file before is not synced by that.
 
         Raises:
             OSError: as `write` does; with EIO, what became of the bytes is not known.
         """
-        done = 0 if self._durably is None else self._at_once(data, start, self._durably)
-        if done < len(data):
-            self.write(memoryview(data)[done:], start + done)
+        done = 0 if self._durably is None else self._at_once(parts, start, self._durably)
+        if done < sum(map(len, parts)):
+            self.write(memoryview(b"".join(parts))[done:], start + done)
             self.sync()
 
-    def _at_once(self, data: bytes, start: int, durably: int) -> int:
-        """How much of it one call wrote, durably."""
+    def _at_once(self, parts: Sequence[bytes], start: int, durably: int) -> int:
+        """How many bytes one call wrote, durably."""
         try:
-            return os.pwritev(self._opened(), (data,), start, durably)
+            return os.pwritev(self._opened(), parts, start, durably)
         except OSError as error:
             if error.errno in _UNKNOWN:
                 self._durably = None

@@ -7,7 +7,7 @@ loop's. A seed decides when what happens; nothing waits for real time.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -66,6 +66,9 @@ class LoopWriter:
         self._random = random
         self._longest_s = longest_s
         self._queue: list[Callable[[], Callable[[], None]]] = []
+        # What is done and was not said yet.
+        self._news: deque[Callable[[], None]] = deque()
+        self._telling = False
         self._busy = False
         self.dead = False
 
@@ -125,14 +128,26 @@ class LoopWriter:
         if self.dead or self._dies(self._store):
             return
         group, self._queue = self._queue, []
-        told = [work() for work in group]
-        self._later(lambda: self._tell(told))
+        self._news.extend([work() for work in group])
+        self._later(self._go_on)
 
-    def _tell(self, told: list[Callable[[], None]]) -> None:
-        for tell in told:
-            if self.dead or self._dies(self._store):
-                return
-            tell()
+    def deliver(self) -> None:
+        """The loop asks in the midst of a turn. What was committed a moment ago may not have come to it yet."""
+        if self._news and self._random.random() < 0.5:
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._telling:
+            return
+        self._telling = True
+        while self._news and not self.dead and not self._dies(self._store):
+            self._news.popleft()()
+        self._telling = False
+
+    def _go_on(self) -> None:
+        self._tell()
+        if self._news:
+            return
         self._busy = bool(self._queue)
         if self._busy:
             self._later(self._work)

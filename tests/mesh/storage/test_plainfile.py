@@ -97,7 +97,7 @@ def test_a_durable_write_is_one_call_where_there_is_one(file: PlainFile, monkeyp
     file.make()
     monkeypatch.setattr(os, "pwrite", refusing(errno.EIO))
     monkeypatch.setattr(os, "fdatasync", refusing(errno.EIO))
-    file.write_durably(b"0123", 4)
+    file.write_durably((b"01", b"23"), 4)
     assert file.path.read_bytes() == b"\0\0\0\0" + b"0123"
     file.close()
 
@@ -111,8 +111,8 @@ def test_where_there_is_none_it_is_written_and_synced(
     file.make()
     monkeypatch.setattr(os, "pwritev", refusing(number, asked))
     monkeypatch.setattr(os, "fdatasync", synced.append)
-    file.write_durably(b"one", 0)
-    file.write_durably(b"two", 3)
+    file.write_durably((b"one",), 0)
+    file.write_durably((b"two",), 3)
     assert file.path.read_bytes() == b"onetwo"
     assert (len(synced), len(asked)) == (2, 1), "asked for once"
     file.close()
@@ -123,7 +123,7 @@ def test_a_short_durable_write_is_finished(file: PlainFile, monkeypatch: pytest.
     monkeypatch.setattr(os, "pwritev", lambda fd, parts, start, flags: real(fd, [parts[0][:3]], start, flags))
     monkeypatch.setattr(os, "fdatasync", synced.append)
     file.make()
-    file.write_durably(b"0123456789", 2)
+    file.write_durably((b"01234", b"", b"56789"), 2)
     assert file.path.read_bytes() == b"\0\0" + b"0123456789"
     assert len(synced) == 1
     file.close()
@@ -135,7 +135,7 @@ def test_a_durable_write_that_fails_says_that_nothing_is_certain(
     file.make()
     monkeypatch.setattr(os, "pwritev", refusing(errno.EROFS))
     with pytest.raises(OSError, match="pwritev: Read-only") as failed:
-        file.write_durably(b"one", 0)
+        file.write_durably((b"one",), 0)
     assert failed.value.errno == errno.EIO
     file.close()
 
@@ -146,15 +146,15 @@ def test_without_room_the_two_calls_tell_what_is_certain(
 ) -> None:
     file.make()
     monkeypatch.setattr(os, "pwritev", refusing(number))
-    file.write_durably(b"there was", 0)
+    file.write_durably((b"there was",), 0)
     with monkeypatch.context() as full:
         full.setattr(os, "pwrite", refusing(number))
         with pytest.raises(OSError, match=os.strerror(number)) as failed:
-            file.write_durably(b"there is none", 9)
+            file.write_durably((b"there is none",), 9)
         assert failed.value.errno == number, "nothing was kept"
     monkeypatch.setattr(os, "fdatasync", refusing(number))
     with pytest.raises(OSError, match="fdatasync") as failed:
-        file.write_durably(b"it was lost", 9)
+        file.write_durably((b"it was lost",), 9)
     assert failed.value.errno == errno.EIO
     file.close()
 

@@ -251,9 +251,9 @@ class Links:
                 raise self._refused_by(board, hello)
             if not isinstance(hello, Hello):
                 raise MessageError("the other side did not greet")
+            local.stepping.feed(partial(self._connected, link, hello))
             if self._live.get(board.id) is not link:
-                raise ConnectionLost("replaced by a newer link", REPLACED)
-            local.stepping.feed(partial(local.engine.connected, board, hello))
+                raise ConnectionLost("replaced by a newer link, or closed", REPLACED)
             if rest:
                 local.stepping.feed(partial(local.engine.received, board, rest))
         except BaseException:
@@ -265,6 +265,11 @@ class Links:
         log.info("link to %s is up", board.name)
         self._changed(board)
         return link
+
+    def _connected(self, link: Link, hello: Hello, now_ms: int) -> None:
+        # What became durable in this moment may have closed it.
+        if self._live.get(link.board.id) is link:
+            self._local.engine.connected(link.board, hello, now_ms)
 
     def _refused_by(self, board: Board, bye: Bye) -> PeerRefused:
         """The side that dialled does not want the link after all: people find the reason here, too."""

@@ -1,4 +1,4 @@
-"""The journal: a file beside the store, in which a commit of jobs and boards is one write and one sync (R1).
+"""The journal: a file beside the store, in which a commit of jobs and boards is one durable write (R1).
 
 The table of jobs has nine indexes, and a job changes two or three times within milliseconds: a commit that wrote it
 touched eight pages or more, and a row cost 6 us of CPU. As a part of an entry of a file it costs less than 1, and no

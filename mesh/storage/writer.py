@@ -159,16 +159,13 @@ class Writer:
         if self._delivering or not self._news:
             return
         self._delivering, full = True, False
-        while self._news:
-            done, outcome = self._news.popleft()
-            full = full or isinstance(outcome, StoreFull)
-            try:
-                done(outcome)
-            except Exception as error:  # noqa: BLE001 - a bug of one callback must not leave the others uncalled
-                asyncio.get_running_loop().call_exception_handler(
-                    {"message": "a callback of the store failed", "exception": error}
-                )
-        self._delivering = False
+        try:
+            while self._news:
+                done, outcome = self._news.popleft()
+                full = full or isinstance(outcome, StoreFull)
+                self._call_back(done, outcome)
+        finally:
+            self._delivering = False
         if full:
             # Whoever handed over a batch knows by now; what comes after this is made in that knowledge.
             self._queue.put(_Call(self._try_again, _ignore))
@@ -193,6 +190,13 @@ class Writer:
         await asyncio.shield(self._ended)
 
     # -- on the loop ----------------------------------------------------------------------------------------------
+
+    def _call_back(self, done: Callable[[Any], None], outcome: object) -> None:
+        try:
+            done(outcome)
+        except Exception as error:  # noqa: BLE001 - a bug of one callback must not leave the others uncalled
+            loop = asyncio.get_running_loop()
+            loop.call_exception_handler({"message": "a callback of the store failed", "exception": error})
 
     def _end(self) -> None:
         if self._ended is not None and not self._ended.done():

@@ -338,6 +338,30 @@ async def test_a_link_that_had_no_room_goes_on_where_it_stood(tmp_path: Path) ->
         assert links.is_up(at.board.id)
 
 
+@in_loop
+async def test_a_link_that_is_closed_while_its_greeting_is_taken_opens_no_board(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What became durable meanwhile is carried out before an input, and may close the very link that brought it."""
+    async with alone(tmp_path) as (at, connection, session):
+        links, stepping = at.portal.running.peering.links, at.portal.running.stepping
+        make_room = stepping.make_room
+
+        def close() -> None:
+            make_room()
+            if links.is_up(at.board.id):
+                links.close(at.board.id, "it is revoked, say")
+
+        monkeypatch.setattr(stepping, "make_room", close)
+        hello = Hello(1, int(time.time() * 1000), [[bytes(8), 1]], 0, None, 0, 0, None)
+        await connection.send(session.seal(one(Type.HELLO, hello)))
+        await end_of(connection)
+        assert not at.board.open
+        monkeypatch.undo()
+        at.mesh.network.mend("portal", "cluster")
+        await at.works()
+
+
 @asynccontextmanager
 async def jammed(at: Two) -> AsyncIterator[Link]:
     """The portal's link to the cluster, with more in it than the network takes from a side that nobody reads."""

@@ -18,7 +18,7 @@ class Sizes:
     seconds: how long one throughput is measured.
     singles: jobs of one latency, one after the other.
     history, waiting: finished and waiting jobs in the store that is measured against an empty one.
-    flat_jobs: jobs of one such measurement.
+    flat_jobs: jobs of one such measurement: SQLite's log is checkpointed every 10,000 or so, and each has to have some.
     memory_jobs: jobs through one link while memory is looked at.
     idle_links: links beside the one that is measured.
     """
@@ -29,7 +29,7 @@ class Sizes:
     singles: int = 300
     history: int = 100_000
     waiting: int = 10_000
-    flat_jobs: int = 10_000
+    flat_jobs: int = 30_000
     memory_jobs: int = 100_000
     idle_links: tuple[int, ...] = (1, 10, 200)
 

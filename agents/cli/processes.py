@@ -38,7 +38,7 @@ def environment() -> dict[str, str]:
 
 @asynccontextmanager
 async def agent_process(
-    home: Path, fault: Fault, *, own_session: bool = False
+    home: Path, fault: Fault, *, own_session: bool = False, cwd: Path | None = None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run the agent of `home` by `mesh run` from here to the end of the block, its log in its folder.
 
@@ -46,6 +46,7 @@ async def agent_process(
         home: the agent's folder; its name is what errors call the agent.
         fault: makes the error to raise.
         own_session: keep the keys of the terminal from it: Ctrl-C is then for this process to act on.
+        cwd: where it runs; packages that stand there come before all others.
 
     Raises:
         whatever `fault` makes: it was not ready in time, or ended before, or with a status other than 0. The process
@@ -58,6 +59,7 @@ async def agent_process(
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
+            cwd=cwd,
             start_new_session=own_session,
         )
     told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()

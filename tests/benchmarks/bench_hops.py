@@ -7,21 +7,15 @@ engine is compiled to C, where there is a compiler; the targets are for that one
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from tests.benchmarks.hopboard import Row, mesh_bench, tells_compiled
-from tests.benchmarks.peers.processes import ROOT
+from tests.benchmarks.hopboard import Row, builds, mesh_bench
 from tests.benchmarks.report import Report, markdown_table
 from tests.benchmarks.rounds import Spread
-from tests.compiled import LEVELS, CannotCompile, build
 
 HOPS = (1, 3)
-INTERPRETED = "interpreted"
-COMPILED = "compiled"
 
 
 def test_hops(report: Report) -> None:
-    folders, skipped = _builds()
+    folders, skipped = builds()
     rounds = [
         {name: mesh_bench(HOPS, seconds=report.sizes.seconds, folder=folder) for name, folder in folders.items()}
         for _ in range(report.sizes.rounds)
@@ -43,17 +37,6 @@ def test_hops(report: Report) -> None:
         report.target(f"{key}-rate", spread(judged, hops, 1_000, "per_s").median, judged)
         report.target(f"{key}-p50", spread(judged, hops, 1, "p50_ms").median, judged)
     report.target("one-hop-p99", spread(judged, 1, 1, "p99_ms").median, judged)
-
-
-def _builds() -> tuple[dict[str, Path], str]:
-    """The folders of the builds, by engine, and why the compiled one is not among them."""
-    try:
-        folder = build(LEVELS[-1])
-    except CannotCompile as error:
-        return {INTERPRETED: ROOT}, f"Skipped: {error}."
-    assert tells_compiled(folder), "the compiled modules are not the ones in use"
-    assert not tells_compiled(ROOT)
-    return {INTERPRETED: ROOT, COMPILED: folder}, ""
 
 
 def _is(row: Row, hops: int, outstanding: int) -> bool:

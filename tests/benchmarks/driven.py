@@ -111,12 +111,19 @@ def prepare_row(folder: Path, hops: int, *, handlers: str = HANDLERS_TEXT, limit
 
 
 @asynccontextmanager
-async def driven_row(folder: Path, hops: int) -> AsyncIterator[Driven]:
-    """Run the origin in `folder` and the agents after it to the end of the block; a job has been along by then."""
+async def driven_row(folder: Path, hops: int, *, packages: Path = ROOT) -> AsyncIterator[Driven]:
+    """Run the origin in `folder` and the agents after it to the end of the block; a job has been along by then.
+
+    Args:
+        packages: the folder with the packages that they use.
+    """
     names = (ORIGIN, *(f"agent{n}" for n in range(1, hops + 1)))
     async with AsyncExitStack() as started:
-        origin = await started.enter_async_context(_origin(folder / ORIGIN))
-        others = [await started.enter_async_context(agent_process(folder / name, BenchFailed)) for name in names[1:]]
+        origin = await started.enter_async_context(_origin(folder / ORIGIN, packages))
+        others = [
+            await started.enter_async_context(agent_process(folder / name, BenchFailed, cwd=packages))
+            for name in names[1:]
+        ]
         driven = Driven(origin, others)
         reading = asyncio.create_task(driven.read())
         try:
@@ -131,12 +138,12 @@ async def driven_row(folder: Path, hops: int) -> AsyncIterator[Driven]:
 
 
 @asynccontextmanager
-async def _origin(home: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _origin(home: Path, packages: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     with (home / "origin.log").open("a") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.benchmarks.origin", str(home)),
-            cwd=ROOT,
-            env=environment(),
+            cwd=packages,
+            env=environment() | {"PYTHONPATH": str(ROOT)},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=log,

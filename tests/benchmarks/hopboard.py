@@ -9,8 +9,11 @@ from typing import Any, Final
 from agents.cli.processes import MESH, environment
 from tests.benchmarks.commands import run_command
 from tests.benchmarks.peers.processes import ROOT
+from tests.compiled import LEVELS, CannotCompile, build
 
 Row = dict[str, Any]
+INTERPRETED: Final = "interpreted"
+COMPILED: Final = "compiled"
 _PATIENCE_S: Final = 120.0
 
 
@@ -25,6 +28,17 @@ def mesh_bench(hops: tuple[int, ...], *, seconds: float, folder: Path = ROOT) ->
     """
     words = ("bench", "--json", "--hops", ",".join(map(str, hops)), "--seconds", f"{seconds:g}")
     return [json.loads(line) for line in _mesh(words, folder).splitlines()]
+
+
+def builds() -> tuple[dict[str, Path], str]:
+    """The folders of the builds that are measured, by engine, and why the compiled one is not among them."""
+    try:
+        folder = build(LEVELS[-1])
+    except CannotCompile as error:
+        return {INTERPRETED: ROOT}, f"Skipped: {error}."
+    assert tells_compiled(folder), "the compiled modules are not the ones in use"
+    assert not tells_compiled(ROOT)
+    return {INTERPRETED: ROOT, COMPILED: folder}, ""
 
 
 def tells_compiled(folder: Path) -> bool:

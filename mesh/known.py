@@ -2,8 +2,9 @@
 
 De-duplication is complete (R7), so every Request that arrives asks "do I know this id?". Almost always the answer is
 no, and a Bloom filter gives it from memory in a microsecond; a maybe is looked up in the store, and the board waits for
-that. Memory is bounded by the ids that are kept: about 4 bytes for each, in layers that double, so that nothing is ever
-rebuilt while it grows. A full layer is wrong about one new id in 16,000.
+that. Memory is bounded by the ids that are kept: about 8 bytes for each, in layers that double, so that nothing is ever
+rebuilt while it grows. A full layer is wrong about one new id in 400,000. (With half the bits it was one in 16,000, and
+a busy link waited for the disk several times a second.)
 
 The k positions of an id are cut out of its own hash part, which is uniformly distributed already.
 """
@@ -15,7 +16,7 @@ from struct import Struct
 from typing import Final
 
 _FIRST_BITS: Final = 1 << 17
-_BITS_PER_ID: Final = 32
+_BITS_PER_ID: Final = 64
 _HASH_BYTES: Final = 20
 _WORDS: Final = Struct(">5I")
 

@@ -177,6 +177,8 @@ class Running:
             self._start(start)
         links = self.peering.links
         links.send(effects.send)
+        # The next agent has something to do meanwhile.
+        links.flush()
         for board_id, packed in effects.slices.items():
             links.send_slices(board_id, packed)
         for job_id in effects.stop:

@@ -58,6 +58,8 @@ class Journal:
         # Where the next entry goes, if it ends before `_ceiling`; place, start and end of those that are needed.
         self._at, self._ceiling = 0, LENGTH
         self._needed: deque[tuple[int, int, int]] = deque()
+        # The last place of which another may stand below one that was written before it.
+        self._leapt = 0
 
     def open(self, mark: bytes, folded: int, known: int) -> list[bytes]:
         """The contents of the entries behind the place `folded`, in order.
@@ -87,6 +89,7 @@ class Journal:
         self._needed.extend((place, found[place][0], _padded(found[place][1])) for place in places)
         self._at = max((end for _, _, end in self._needed), default=0)
         self._ceiling = max(self._at, LENGTH)
+        self._leapt = places[-1] if places else 0
         return [data[found[place][0] + _BEFORE : found[place][1]] for place in places]
 
     def _entries(self, data: bytes) -> Iterator[tuple[int, tuple[int, int]]]:
@@ -146,13 +149,24 @@ class Journal:
         if not self._needed:
             self._at, self._ceiling = 0, LENGTH
         elif self._at + size > self._ceiling:
-            lowest = min(start for _, start, _ in self._needed)
-            if size <= lowest:
-                self._at, self._ceiling = 0, lowest
-            else:
-                self._at = max(end for _, _, end in self._needed)
-                self._ceiling = self._at + size
+            self._look_for(size)
         return self._at
+
+    def _look_for(self, size: int) -> None:
+        """Find the next place for `size` bytes without a look at every entry that is needed: there may be thousands,
+        and from here on each commit may come by."""
+        place, oldest, _ = self._needed[0]
+        if self._at <= oldest:
+            # Those of the round before stand there; the first of them may be needed no more.
+            if self._at + size > oldest:
+                # What was written in this round stays below the others.
+                self._leapt = self._needed[-1][0]
+                oldest = self._at = max(end for _, _, end in self._needed)
+            self._ceiling = max(oldest, self._at + size)
+        elif self._at + size > LENGTH and size <= oldest and place > self._leapt:
+            self._at, self._ceiling = 0, oldest
+        else:
+            self._ceiling = max(LENGTH, self._at + size)
 
     def _grow(self, end: int) -> None:
         wanted = -(-end // _CHUNK) * _CHUNK

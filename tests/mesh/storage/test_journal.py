@@ -142,6 +142,22 @@ def test_it_begins_anew_from_its_start(path: Path) -> None:
     made.close()
 
 
+@pytest.mark.interpreted
+def test_it_goes_round_in_itself_as_long_as_half_of_it_is_enough(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Round after round its end follows its beginning: it neither grows nor looks at every entry that is needed."""
+    monkeypatch.setattr(journal, "LENGTH", 64 * SECTOR)
+    monkeypatch.setattr(journal, "_CHUNK", 8 * SECTOR)
+    made, _ = opened(path)
+    starts = []
+    for place in range(1, 1_001):
+        made.append(place, b"x")
+        made.forget(place - 30)
+        starts.append(made._needed[-1][1] // SECTOR)
+    assert starts == [place % 64 for place in range(1_000)]
+    assert file_of(path).stat().st_size == 64 * SECTOR
+    made.close()
+
+
 # --- a power cut, and damage ---
 
 

@@ -1,7 +1,7 @@
 """Live links: where bytes (`session`) and boards (`engine`) meet.
 
-After the handshake the engine greets, and from then on a link is two tasks: one reads frames, one packs whatever waits
-into as few frames as it needs.
+After the handshake the engine greets, and from then on what arrives is given to it at once, and what waits is packed
+into as few frames as it needs. Two tasks of each link wait for its end and for room in its socket.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, NoReturn
 
 from agents.handshake import REFUSED, Agreed, Handshake, Local, PeerRefused
 from agents.metrics import Traffic
@@ -134,7 +134,7 @@ class Links:
         everything would have each frame wait for a turn of the loop, in which a thousand callers may go on.)"""
         ready, self._ready = self._ready, []
         for link in ready:
-            if link.flushing or not link.queue:
+            if link.flushing or not link.queue or self._live.get(link.board.id) is not link:
                 continue
             self._seal(link, with_slice=False)
             while link.sealed and link.connection.offer(link.sealed[0]):
@@ -288,23 +288,28 @@ class Links:
             await asyncio.wait([writing])
             link.session.close()
 
-    async def _read(self, link: Link) -> None:
-        local, board = self._local, link.board
-        engine, stepping = local.engine, local.stepping
-        receive, opened, traffic = link.connection.receive, link.session.open, self.traffic
-        while True:
-            frame = await receive()
-            if self._live.get(board.id) is not link:
-                return
-            try:
-                messages = messages_of(opened(frame))
-            except (CodecError, MessageError) as error:
-                await link.connection.close(MALFORMED, error.message[:100])
-                raise
-            traffic.frames_in += 1
-            traffic.bytes_in += len(frame)
-            traffic.messages_in += len(messages)
-            stepping.feed(partial(engine.received, board, messages), len(messages))
+    async def _read(self, link: Link) -> NoReturn:
+        try:
+            await link.connection.receive_each(partial(self._received, link))
+        except (CodecError, MessageError) as error:
+            await link.connection.close(MALFORMED, error.message[:100])
+            raise
+
+    def _received(self, link: Link, frame: bytes) -> None:
+        board = link.board
+        if self._live.get(board.id) is not link:
+            return
+        try:
+            messages = messages_of(link.session.open(frame))
+        except BaseException:
+            # At once: a session that met what it cannot open seals nothing more, either.
+            self._drop(link)
+            raise
+        traffic, local = self.traffic, self._local
+        traffic.frames_in += 1
+        traffic.bytes_in += len(frame)
+        traffic.messages_in += len(messages)
+        local.stepping.feed(partial(local.engine.received, board, messages), len(messages))
 
     async def _write(self, link: Link) -> None:
         try:

@@ -11,7 +11,8 @@ websockets 15 to 17.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
 
 from websockets.asyncio.connection import Connection as LibraryConnection
 from websockets.exceptions import ConnectionClosed
@@ -59,6 +60,13 @@ class Guarded(LibraryConnection):
         self._library_fail = protocol.fail
         protocol.fail = self._fail  # type: ignore[method-assign]
         self._is_discarding = False
+        # Messages of which something is in the library's queue.
+        self._queued = 0
+        # Where messages go that do not go there, their frames so far, and who waits for the end of that.
+        self._take: Callable[[bytes], None] | None = None
+        self._parts: list[bytes] = []
+        self._taking: asyncio.Future[None] | None = None
+        self._is_lost = False
         self._messages = 0
         self._fragments = 0
         self._closing: asyncio.TimerHandle | None = None
@@ -93,6 +101,42 @@ class Guarded(LibraryConnection):
         if self.paused:
             await self.drain()
 
+    async def receive_message(self) -> str | bytes:
+        """Wait for the next message.
+
+        Raises:
+            ConnectionClosed: it is over.
+        """
+        message = await self.recv()
+        self._queued -= 1
+        return message
+
+    async def receive_each(self, take: Callable[[bytes], None]) -> NoReturn:
+        """Call `take` with each message, those that wait and then each as it arrives: the library would queue it and
+        wake a task, which takes as long as all else that is done to a small one. What `take` raises is raised here, and
+        the rest is dropped.
+
+        Raises:
+            TextReceived: a message was text.
+            ConnectionClosed: it is over.
+        """
+        while self._queued:
+            message = await self.receive_message()
+            if isinstance(message, str):
+                raise TextReceived
+            take(message)
+        if not self._is_lost:
+            self._take, self._taking = take, self.loop.create_future()
+            try:
+                await self._taking
+            finally:
+                self._take = self._taking = None
+                if self._parts and not self._is_lost:
+                    self._abort("a message was left in the midst of it")
+        # There is nothing left but how it ended.
+        while True:
+            await self.recv()
+
     def data_received(self, data: bytes) -> None:
         """Feed what arrived to the library, within the budget of an unproven side."""
         if not self.is_authenticated:
@@ -115,7 +159,11 @@ class Guarded(LibraryConnection):
             return
         if self._is_discarding:
             return
-        super().process_event(event)
+        if self._take is not None:
+            self._hand(event, self._take)
+        else:
+            self._queued += event.opcode is not Opcode.CONT
+            super().process_event(event)
         self._fragments = self._fragments + 1 if event.opcode is Opcode.CONT else 0
         self._messages += 1
         if self._fragments >= FRAGMENTS:
@@ -123,11 +171,29 @@ class Guarded(LibraryConnection):
         elif self._messages > PREAUTH_MESSAGES and not self.is_authenticated:
             self._abort("too many messages were sent before authentication")
 
+    def _hand(self, frame: Frame, take: Callable[[bytes], None]) -> None:
+        assert self._taking is not None, "somebody waits for the end"
+        if self._taking.done():
+            return
+        try:
+            if frame.opcode is Opcode.TEXT:
+                raise TextReceived
+            self._parts.append(bytes(frame.data))
+            if frame.fin:
+                message = b"".join(self._parts)
+                self._parts.clear()
+                take(message)
+        except Exception as error:  # noqa: BLE001 - it belongs to whoever gave `take`
+            self._taking.set_exception(error)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of timers and of the reference cycle made in the constructor."""
         if self._closing is not None:
             self._closing.cancel()
         super().connection_lost(exc)
+        self._is_lost = True
+        if self._taking is not None and not self._taking.done():
+            self._taking.set_result(None)
         self.protocol.fail = self._library_fail  # type: ignore[method-assign]
 
     def discard_input(self) -> None:
@@ -155,6 +221,10 @@ class Guarded(LibraryConnection):
             self._library_fail(code, reason)
         else:
             self._library_fail(UNPROVEN)
+
+
+class TextReceived(Exception):
+    """The other side sent text, of which there is none between agents."""
 
 
 def _name_of_size_limit(protocol: Protocol) -> str:
@@ -199,13 +269,23 @@ class WebsocketConnection:
     async def receive(self) -> bytes:
         """See `contract.Connection.receive`. A text message is a protocol error and closes the connection."""
         try:
-            message = await self._websocket.recv()
+            message = await self._websocket.receive_message()
         except ConnectionClosed as closed:
             raise self._lost(closed) from None
-        if isinstance(message, str):
-            await self.close(NOT_BINARY, "binary messages only")
-            raise ConnectionLost("the other side sent text", NOT_BINARY)
-        return message
+        return message if isinstance(message, bytes) else await self._refuse_text()
+
+    async def receive_each(self, take: Callable[[bytes], None]) -> NoReturn:
+        """See `contract.Connection.receive_each`. A text message is a protocol error and closes the connection."""
+        try:
+            await self._websocket.receive_each(take)
+        except ConnectionClosed as closed:
+            raise self._lost(closed) from None
+        except TextReceived:
+            await self._refuse_text()
+
+    async def _refuse_text(self) -> NoReturn:
+        await self.close(NOT_BINARY, "binary messages only")
+        raise ConnectionLost("the other side sent text", NOT_BINARY)
 
     def authenticated(self) -> None:
         """See `contract.Connection.authenticated`."""

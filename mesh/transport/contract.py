@@ -16,7 +16,7 @@ one under the session keys.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, Protocol
+from typing import Final, NoReturn, Protocol
 
 PREAUTH_BYTES: Final = 2_048
 PREAUTH_MESSAGES: Final = 8
@@ -70,6 +70,18 @@ class Connection(Protocol):
 
         Raises:
             ConnectionLost: the connection is over and what had arrived before was handed out.
+        """
+
+    async def receive_each(self, take: Callable[[bytes], None]) -> NoReturn:
+        """Call `take` with each message from now on, in the moment in which it arrives: nobody has to be woken for it.
+        Nothing else receives meanwhile.
+
+        Args:
+            take: called within the event loop's own work on the connection. What it raises ends this call, and what
+                arrives after that is lost.
+
+        Raises:
+            ConnectionLost: the connection is over.
         """
 
     def authenticated(self) -> None:

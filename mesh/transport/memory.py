@@ -43,6 +43,7 @@ class MemoryConnection:
         self._outward = outward
         self._inbox: deque[bytes] = deque()
         self._reader: asyncio.Future[None] | None = None
+        self._take: Callable[[bytes], None] | None = None
         self._end: End | None = None
         self._is_authenticated = False
         self._messages = 0
@@ -84,6 +85,19 @@ class MemoryConnection:
         self._inward.take(len(data))
         return data
 
+    async def receive_each(self, take: Callable[[bytes], None]) -> NoReturn:
+        """See `contract.Connection.receive_each`."""
+        while self._inbox:
+            take(await self.receive())
+        if self._end is None:
+            self._take = take
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = self._take = None
+        self._raise()
+
     def authenticated(self) -> None:
         """See `contract.Connection.authenticated`."""
         self._is_authenticated = True
@@ -122,9 +136,20 @@ class MemoryConnection:
             self._finish(TOO_BIG, "a message was too big")
         elif self._messages > PREAUTH_MESSAGES and not self._is_authenticated:
             self._finish(UNPROVEN, "too many messages were sent before authentication")
-        else:
+        elif self._take is None:
             self._inbox.append(item)
             self._wake_reader()
+        else:
+            self._hand(item, self._take)
+
+    def _hand(self, item: bytes, take: Callable[[bytes], None]) -> None:
+        self._inward.take(len(item))
+        assert self._reader is not None, "somebody waits for the end"
+        if not self._reader.done():
+            try:
+                take(item)
+            except Exception as error:  # noqa: BLE001 - it belongs to whoever gave `take`
+                self._reader.set_exception(error)
 
     def _finish(self, code: int, reason: str) -> None:
         """End it from this side and tell the other, who learns no more than the contract allows."""

@@ -18,8 +18,8 @@ from grammar.identifiers import UserIdentifier
 from invitations.joining import psk_for
 from mesh.board import Board
 from mesh.codec import FramePacker, pack
-from mesh.errors import LinkError
-from mesh.messages import Bye, CardMessage, Hello, Identify, Message, Ping, Pong, Type, encode, messages_of
+from mesh.errors import LinkError, SessionError
+from mesh.messages import Ack, Bye, CardMessage, Hello, Identify, Message, Ping, Pong, Type, encode, messages_of
 from mesh.session import Dialing, Session
 from mesh.transport.contract import UNPROVEN, VANISHED, Connection
 from mesh.transport.errors import ConnectionLost
@@ -182,6 +182,22 @@ async def test_a_frame_that_does_not_open_closes_the_link(tmp_path: Path) -> Non
         await link.connection.send(bytes(100))
         async with asyncio.timeout(5):
             await at.cluster.running.peering.until(lambda: not board_of(at.cluster.running, "portal").open)
+        await at.works()
+
+
+@in_loop
+async def test_what_waits_for_a_link_that_met_a_broken_frame_stops_nobody(tmp_path: Path) -> None:
+    """Its session seals nothing more, and an acknowledgement may still wait for the next step."""
+    async with two(tmp_path) as at:
+        links, board = at.cluster.running.peering.links, board_of(at.cluster.running, "portal")
+        link = links._live[board.id]
+        links.send({board.id: [encode(Type.ACK, Ack(1, 1, []))]})
+        with pytest.raises(SessionError):
+            links._received(link, bytes(100))
+        assert not board.open
+        links.send({})
+        links.flush()
+        link.connection.abort()
         await at.works()
 
 

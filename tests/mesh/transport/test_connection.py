@@ -146,12 +146,81 @@ def test_a_message_in_some_fragments_arrives_whole(against):
     against(test, proven=True)
 
 
-def test_a_message_in_endless_fragments_ends_the_connection(against):
+@pytest.mark.parametrize("early", [0, 1, 2, 3])
+def test_fragments_are_handed_over_as_one_message(against, early):
+    """Whatever of them came before somebody took each message."""
+
     async def test(attacker: RawSocket, victim: Connection) -> None:
+        parts = [(Opcode.BINARY, b"a", False), (Opcode.CONT, b"b", False), (Opcode.CONT, b"c", True)]
+        for opcode, part, fin in parts[:early]:
+            await attacker.frame(opcode, part, fin=fin)
+        heard: list[bytes] = []
+        some = asyncio.Event()
+
+        def take(message: bytes) -> None:
+            heard.append(message)
+            if message == b"last":
+                some.set()
+
+        # What was sent is there before anybody receives.
+        while early and not victim._websocket._queued:  # type: ignore[attr-defined]
+            await asyncio.sleep(0)
+        running = asyncio.create_task(victim.receive_each(take))
+        await asyncio.sleep(0)
+        for opcode, part, fin in parts[early:]:
+            await attacker.frame(opcode, part, fin=fin)
+        await attacker.frame(Opcode.BINARY, b"last")
+        await some.wait()
+        assert heard == [b"abc", b"last"]
+        running.cancel()
+        await asyncio.wait([running])
+
+    against(test, proven=True)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_text_is_handed_to_nobody(against, before):
+    async def test(attacker: RawSocket, victim: Connection) -> None:
+        if before:
+            await attacker.frame(Opcode.TEXT, b"hello", fin=False)
+            await attacker.frame(Opcode.CONT, b"hello")
+        heard: list[bytes] = []
+        running = asyncio.create_task(victim.receive_each(heard.append))
+        await asyncio.sleep(0)
+        if not before:
+            await attacker.frame(Opcode.TEXT, b"hello", fin=False)
+        with pytest.raises(ConnectionLost, match="the other side sent text"):
+            await running
+        assert heard == []
+        assert await attacker.close_frame() == (NOT_BINARY, "binary messages only")
+
+    against(test, proven=True)
+
+
+def test_whoever_leaves_in_the_midst_of_a_message_ends_the_connection(against):
+    async def test(attacker: RawSocket, victim: Connection) -> None:
+        running = asyncio.create_task(victim.receive_each(lambda _: None))
+        await asyncio.sleep(0)
+        await attacker.frame(Opcode.BINARY, b"a", fin=False)
+        while not victim._websocket._parts:  # type: ignore[attr-defined]
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait([running])
+        assert (await lost(victim)).reason == "a message was left in the midst of it"
+
+    against(test, proven=True)
+
+
+@pytest.mark.parametrize("each", [True, False])
+def test_a_message_in_endless_fragments_ends_the_connection(against, each):
+    async def test(attacker: RawSocket, victim: Connection) -> None:
+        ending = asyncio.create_task(victim.receive_each(lambda _: None) if each else victim.receive())
+        await asyncio.sleep(0)
         await attacker.frame(Opcode.BINARY, fin=False)
         for _ in range(FRAGMENTS):
             await attacker.frame(Opcode.CONT, fin=False)
-        assert (await lost(victim)).reason == "a message came in too many fragments"
+        with pytest.raises(ConnectionLost, match="a message came in too many fragments"):
+            await ending
 
     against(test, proven=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import NoReturn
 
 import pytest
 
@@ -116,6 +117,106 @@ async def test_a_cancelled_receive_loses_nothing(client, server):
         await asyncio.wait([waiting])
         got = await server.receive() if waiting.cancelled() else waiting.result()
         assert got == bytes([n])
+
+
+def receiving(end: Connection, take: Callable[[bytes], None]) -> asyncio.Task[NoReturn]:
+    return asyncio.create_task(end.receive_each(take))
+
+
+@on_pair()
+async def test_each_message_is_handed_over_once_and_in_order_from_those_that_wait_to_the_last(client, server):
+    messages = [b"%d" % n + bytes(n * 1_000) for n in range(60)]
+    for message in messages[:3]:
+        await client.send(message)
+    assert await server.receive() == messages[0]
+    heard: list[bytes] = []
+    running = receiving(server, heard.append)
+    for message in messages[3:]:
+        await client.send(message)
+        if len(message) % 7 == 0:
+            await asyncio.sleep(0)
+    await client.close(4_000, "that was all")
+    with pytest.raises(ConnectionLost, match="that was all"):
+        await running
+    assert heard == messages[1:]
+
+
+@on_pair()
+async def test_what_was_there_before_the_end_is_handed_over_after_it(client, server):
+    await client.send(b"last words")
+    await client.close(4_000, "gone")
+    heard: list[bytes] = []
+    with pytest.raises(ConnectionLost, match="gone"):
+        await server.receive_each(heard.append)
+    assert heard == [b"last words"]
+    with pytest.raises(ConnectionLost, match="gone"):
+        await server.receive_each(heard.append)
+
+
+@on_pair()
+async def test_what_the_receiver_raises_ends_its_call_and_hands_over_nothing_more(client, server):
+    heard: list[bytes] = []
+
+    def take(message: bytes) -> None:
+        heard.append(message)
+        if message == b"bad":
+            raise ValueError("what is this?")
+
+    running = receiving(server, take)
+    for message in (b"good", b"bad", b"more", b"and more"):
+        await client.send(message)
+    with pytest.raises(ValueError, match="what is this"):
+        await running
+    assert heard == [b"good", b"bad"]
+    await server.close(4_400, "malformed")
+    assert (await lost(client)).close_code == 4_400
+
+
+@on_pair()
+async def test_a_receiver_may_answer_and_end_the_connection_from_within(client, server):
+    def take(message: bytes) -> None:
+        assert server.offer(b"so " + message)
+        if message == b"stop":
+            server.abort()
+
+    running = receiving(server, take)
+    await client.send(b"go")
+    assert await client.receive() == b"so go"
+    await client.send(b"stop")
+    with pytest.raises(ConnectionLost):
+        await running
+    await lost(client)
+
+
+@on_pair()
+async def test_after_a_cancelled_call_messages_wait_again(client, server):
+    heard: list[bytes] = []
+    running = receiving(server, heard.append)
+    await client.send(b"one")
+    while not heard:
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait([running])
+    await client.send(b"two")
+    assert await server.receive() == b"two"
+    assert heard == [b"one"]
+
+
+@on_pair()
+async def test_a_receiver_that_takes_each_message_slows_nobody_down(client, server):
+    size = 0
+
+    def take(message: bytes) -> None:
+        nonlocal size
+        size += len(message)
+
+    running = receiving(server, take)
+    for _ in range(600):
+        await client.send(bytes(60_000))
+    await client.close()
+    with pytest.raises(ConnectionLost):
+        await running
+    assert size == 36_000_000
 
 
 @on_pair()

@@ -6,9 +6,8 @@ its end, while with several each works on what the one before it left. Steps are
 their effects come out in order, and soon: not at the end of a turn in which a thousand callers go on, but between two
 inputs, so that the peers have something to do meanwhile.
 
-A step that ended jobs for callers here, and did nothing else that anybody waits for, keeps its commit back for two
-turns: whoever was told goes on at once, often with the next job, and that one's put then shares the commit instead of
-waiting for it.
+A step that was given hardly anything but Outcomes for callers here ends a turn later: whoever was told goes on at once,
+often with the next job, and that one's put then shares the step and its commit instead of waiting for them.
 
 Nothing here polls or sleeps: it waits for the next input or for the engine's next deadline.
 """
@@ -22,9 +21,8 @@ from functools import partial
 from typing import Final, Protocol
 
 from agents.errors import AgentError
-from mesh.effects import Answer, Batch, Effects, Query, Told
+from mesh.effects import Answer, Effects, Query, Told
 from mesh.engine import Engine
-from mesh.messages import is_ack
 from mesh.storage.writer import Writer
 
 INPUTS: Final = 512
@@ -81,12 +79,12 @@ class Stepping:
         self._loop = asyncio.get_running_loop()
         self._poked = False
         self._inputs = 0
+        # Of the Outcomes in the present step: how many were told.
+        self._told = 0
         self._closed = False
         self._failed = False
         self._settling: list[asyncio.Future[None]] = []
         self._pending: deque[_Pending] = deque()
-        # Batches at the end of `_pending` that are not handed over yet.
-        self._kept: list[Batch] = []
         self._after: list[Callable[[], None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms = 0
@@ -176,17 +174,28 @@ class Stepping:
             self._timer.cancel()
 
     def _turn(self) -> None:
+        if 0 < self._inputs <= 2 * self._tell():
+            self._loop.call_soon(self._turn)
+            return
         self._poked = False
         self._end_step()
 
+    def _tell(self) -> int:
+        """Tell whoever waits for the Outcomes that came; gives how many those were."""
+        told = self._engine.told
+        new = len(told) - self._told
+        if new and not self._closed:
+            self._outlet.tell(told[self._told :])
+            self._told = len(told)
+        return new
+
     def _end_step(self) -> None:
-        self._inputs = 0
+        # Before the step's own work: a lone caller waits for nothing else any more.
+        self._tell()
+        self._inputs = self._told = 0
         if self._closed:
             return
         self.steps += 1
-        if self._engine.told:
-            # Before the step's own work: a lone caller waits for nothing else any more.
-            self._outlet.tell(self._engine.told)
         try:
             effects = self._engine.end_step(self._clock())
         except Exception as error:  # noqa: BLE001 - a broken invariant: nothing may be built on it
@@ -197,25 +206,13 @@ class Stepping:
             self._outlet.at_once(effects)
         if effects.batch:
             self._pending.append(_Pending(effects, after, durable=False))
-            self._kept.append(effects.batch)
-            if effects.told and not after and not _is_awaited(effects):
-                if len(self._kept) == 1:
-                    # In the next turn the callers go on, in the one after it their step ends.
-                    self._loop.call_soon(self._loop.call_soon, self._commit)
-            else:
-                self._commit()
+            self._writer.commit(effects.batch, self._committed)
         elif self._pending:
             self._pending.append(_Pending(effects, after, durable=True))
         else:
             self._carry_out(effects, after)
         self._outlet.flush()
         self._set_timer()
-
-    def _commit(self) -> None:
-        kept, self._kept = self._kept, []
-        if not self._closed:
-            for batch in kept:
-                self._writer.commit(batch, self._committed)
 
     def _committed(self, error: BaseException | None) -> None:
         if error is not None:
@@ -266,21 +263,6 @@ class Stepping:
     def _ring(self) -> None:
         self._timer = None
         self.feed(self._engine.tick)
-
-
-def _is_awaited(effects: Effects) -> bool:
-    """Whether somebody waits for the commit of a step. An acknowledgement makes nobody go on."""
-    return bool(
-        effects.start
-        or effects.stop
-        or effects.replies
-        or effects.slices
-        or effects.lost
-        or effects.close
-        or effects.alarms
-        or effects.queries
-        or not all(len(packed) == 1 and is_ack(packed[0]) for packed in effects.send.values())
-    )
 
 
 def _stopped() -> AgentError:

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from agents.stepping import Stepping
+from agents.stepping import INPUTS, Stepping
 from mesh.effects import Answer, Batch, ById, Effects
-from mesh.messages import Ack, Type, encode
 from tests.agents.doors import in_loop
 
 
@@ -24,7 +23,6 @@ class Engine:
         self.dry = False
         self.queries: list[ById] = []
         self.told: list[Any] = []
-        self.acks = False
         self.done: list[int] = []
         self.deadline: int | None = None
         self.broken: Exception | None = None
@@ -36,8 +34,6 @@ class Engine:
         effects = Effects(step=self.step)
         effects.replies, self.inputs = self.inputs, []
         effects.told, self.told = self.told, []
-        if self.acks:
-            effects.send[1] = [encode(Type.ACK, Ack(1, 1, []))]
         effects.queries, self.queries = self.queries, []  # type: ignore[assignment]
         if not self.dry:
             effects.batch.cards.append((b"", b""))
@@ -180,7 +176,7 @@ async def test_steps_go_on_while_commits_run_and_effects_come_out_in_order() -> 
 
 
 @in_loop
-async def test_a_put_that_follows_an_end_shares_its_commit() -> None:
+async def test_a_put_that_follows_an_end_shares_its_step() -> None:
     bench = Bench()
     caller: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     bench.outlet.on_told = lambda: caller.set_result(None)
@@ -192,53 +188,69 @@ async def test_a_put_that_follows_an_end_shares_its_commit() -> None:
     calling = asyncio.ensure_future(call())
     await asyncio.sleep(0)
     bench.engine.told = ["outcome"]
-    bench.engine.acks = True
     bench.stepping.poke()
     await bench.turn()
     assert calling.done()
-    assert (bench.stepping.steps, len(bench.writer.commits)) == (1, 0)
-    await bench.turn()
-    assert (bench.stepping.steps, len(bench.writer.commits)) == (2, 2)
-    assert bench.outlet.out == []
+    assert (bench.stepping.steps, len(bench.writer.commits)) == (1, 1)
     bench.writer.finish()
-    bench.writer.finish()
-    assert bench.outlet.out == [[], ["next"]]
-    assert bench.engine.done == [1, 2]
+    assert bench.outlet.out == [["next"]]
+    assert bench.outlet.ahead == ["outcome"], "told once"
 
 
 @in_loop
-async def test_an_end_that_nothing_follows_is_committed_by_itself() -> None:
+async def test_an_end_that_nothing_follows_waits_one_turn() -> None:
     bench = Bench()
     bench.engine.told = ["outcome"]
     bench.stepping.poke()
-    await bench.turn()
-    assert len(bench.writer.commits) == 0
-    await bench.turn()
-    assert (bench.stepping.steps, len(bench.writer.commits)) == (1, 1)
+    await asyncio.sleep(0)
+    assert (bench.outlet.ahead, bench.stepping.steps) == (["outcome"], 0)
+    await asyncio.sleep(0)
+    assert (bench.outlet.ahead, bench.stepping.steps) == (["outcome"], 1)
 
 
 @in_loop
-async def test_a_commit_that_somebody_waits_for_is_not_kept_back() -> None:
+async def test_ends_that_come_one_after_the_other_do_not_put_a_step_off_for_ever() -> None:
     bench = Bench()
-    for waits in (lambda: bench.put("reply"), lambda: bench.stepping.after(bool), bench.engine.ask):
-        bench.engine.told = ["outcome"]
-        waits()
+    for number in range(3):
+        bench.engine.told.append(number)
         bench.stepping.poke()
         await asyncio.sleep(0)
-        assert len(bench.writer.commits) == 1
-        bench.writer.finish()
+    assert (bench.outlet.ahead, bench.stepping.steps) == ([0, 1, 2], 1)
 
 
 @in_loop
-async def test_what_is_kept_back_is_not_handed_over_after_a_failure() -> None:
+async def test_a_step_that_others_wait_for_is_not_put_off() -> None:
+    bench = Bench()
+    bench.put("request", "request")
+    bench.engine.told = ["outcome"]
+    bench.stepping.poke()
+    await asyncio.sleep(0)
+    assert (bench.outlet.ahead, bench.stepping.steps) == (["outcome"], 1)
+
+
+@in_loop
+async def test_a_full_step_tells_nothing_twice() -> None:
+    bench = Bench()
+    bench.engine.told = ["outcome"]
+    bench.stepping.poke()
+    await asyncio.sleep(0)
+    bench.stepping.poke(INPUTS)
+    bench.stepping.make_room()
+    bench.engine.told = ["next"]
+    bench.stepping.poke()
+    await bench.turn()
+    assert bench.outlet.ahead == ["outcome", "next"]
+
+
+@in_loop
+async def test_what_is_put_off_is_not_handed_over_after_a_failure() -> None:
     bench = Bench()
     bench.engine.told = ["outcome"]
     bench.stepping.poke()
     await asyncio.sleep(0)
     bench.stepping.fail(OSError("no disk"))
     await bench.turn()
-    await bench.turn()
-    assert bench.writer.commits == []
+    assert (bench.outlet.ahead, bench.writer.commits) == (["outcome"], [])
 
 
 @in_loop

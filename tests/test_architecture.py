@@ -42,7 +42,7 @@ ORDER = MappingProxyType(
             storage/contract storage/columns storage/faults storage/plainfile storage/slots storage/blobs storage/memory
             storage/statements storage/checks storage/log storage/mark storage/lock storage/database storage/queries
             storage/snapshot storage/journal storage/pending storage/sweep storage/space storage/sqlite storage/reader
-            storage/writer storage/beside storage/__init__
+            storage/inbox storage/writer storage/beside storage/__init__
             simulation/world simulation/wires simulation/history simulation/disk simulation/blob_points
             simulation/excuses simulation/failpoints
             simulation/setting simulation/program simulation/steps simulation/host simulation/stores

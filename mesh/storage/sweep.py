@@ -46,6 +46,8 @@ class Sweep:
 
     def asked(self, batches: Sequence[Batch], place: int) -> Sweep:
         """With what `batches` ask for, which were committed at that place of the journal, or before the next."""
+        if not any(batch.trims or batch.collect_ms is not None for batch in batches):
+            return self
         trims = tuple((*trim, place) for batch in batches for trim in batch.trims)
         times = [batch.collect_ms for batch in batches if batch.collect_ms is not None]
         sweep = replace(self, trims=self.trims + trims, is_new=True) if trims else self

@@ -14,7 +14,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
-from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -23,6 +22,7 @@ from mesh.errors import StoreError, StoreFull
 from mesh.opening import Snapshot
 from mesh.room import Room
 from mesh.storage.contract import Store
+from mesh.storage.inbox import Bell, Inbox
 
 _T = TypeVar("_T")
 
@@ -49,8 +49,11 @@ class _Call(NamedTuple):
 _Entry = _Commit | _Read | _Call
 
 LOOK: Final = 8
-"""Commits after which the room is looked at, though more of them wait. (The system is asked for it, and Python's lock
-given up for that: they would wait for a busy event loop once more.)"""
+"""Commits after which the room is looked at, though more of them come. (The system is asked for it, and Python's lock
+taken and given up for that: whoever was told of a commit would wait for it before he can go on, and the next commit,
+when the event loop is busy, once more.)"""
+PAUSE_S: Final = 0.001
+"""Seconds without work after which it is looked at in any case."""
 _Outcome = tuple[Callable[[Any], None], object]
 """A callback and what it is called with."""
 
@@ -71,12 +74,13 @@ class Writer:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
+        self._inbox: Inbox[_Entry | None] = Inbox()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Future[None] | None = None
         self._on_room: Callable[[Room], None] = _ignore
         # What the thread has done and the loop has not said yet.
         self._news: deque[_Outcome] = deque()
+        self._bell = Bell()
         self._delivering = False
         # The thread's own: why nothing is committed any more, and what room was last told of.
         self._failed: BaseException | None = None
@@ -92,6 +96,7 @@ class Writer:
         assert self._loop is None, "a writer is opened once"
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
+        self._loop.add_reader(self._bell, self._heard)
         # A daemon: a process that dies without `close` does not wait for it, and what was acknowledged is on the disk.
         Thread(target=self._run, args=(self._loop,), name="hopboard-store", daemon=True).start()
         try:
@@ -101,8 +106,8 @@ class Writer:
             raise
 
     def watch_room(self, tell: Callable[[Room], None]) -> None:
-        """Have `tell` called whenever a commit left more or less room than the one before, right behind the callbacks
-        of what was committed. A store that was just opened counts as one with room."""
+        """Have `tell` called whenever commits left more or less room than the ones before, soon behind the callbacks of
+        what was committed. A store that was just opened counts as one with room."""
         self._on_room = tell
 
     def commit(self, batch: Batch, done: Done) -> None:
@@ -112,7 +117,7 @@ class Writer:
             batch: not changed any more.
             done: called with None once it is on the disk; else with the error, and nothing of it was kept.
         """
-        self._queue.put(_Commit(batch, done))
+        self._inbox.put(_Commit(batch, done))
 
     def read(self, query: Query, done: Answered) -> None:
         """Answer `query` from every batch handed over before it, and maybe from some after it.
@@ -121,7 +126,7 @@ class Writer:
             query: what to find.
             done: called with the answer or the error, after the callbacks of the batches before it.
         """
-        self._queue.put(_Read(query, done))
+        self._inbox.put(_Read(query, done))
 
     async def call(self, run: Callable[[Store], _T]) -> _T:
         """Run a function on the store, in order with the rest, and return what it returns.
@@ -133,7 +138,7 @@ class Writer:
             StoreError: the store failed; or whatever else `run` raises.
         """
         future: asyncio.Future[_T] = self._future()
-        self._queue.put(_Call(run, partial(_settle, future)))
+        self._inbox.put(_Call(run, partial(_settle, future)))
         return await future
 
     async def answer(self, query: Query) -> Answer:
@@ -149,6 +154,12 @@ class Writer:
     def _future(self) -> asyncio.Future[Any]:
         assert self._loop is not None, "the writer is not open"
         return self._loop.create_future()
+
+    def _heard(self) -> None:
+        self.deliver()
+        self._bell.silence()
+        # What was done in between rang in vain.
+        self.deliver()
 
     def deliver(self) -> None:
         """Run the callbacks of all that is done by now. The loop does so by itself, once it has done all else that
@@ -168,7 +179,7 @@ class Writer:
             self._delivering = False
         if full:
             # Whoever handed over a batch knows by now; what comes after this is made in that knowledge.
-            self._queue.put(_Call(self._try_again, _ignore))
+            self._inbox.put(_Call(self._try_again, _ignore))
 
     async def reopen(self) -> Snapshot:
         """Close the store and open it again, after a full disk: what it holds now, to begin anew from.
@@ -186,8 +197,12 @@ class Writer:
     async def close(self) -> None:
         """Finish what was handed over, close the store and end the thread. Nothing is handed over after it."""
         assert self._ended is not None, "the writer is not open"
-        self._queue.put(None)
+        self._inbox.put(None)
         await asyncio.shield(self._ended)
+        self.deliver()
+        asyncio.get_running_loop().remove_reader(self._bell)
+        self._bell.close()
+        self._inbox.close()
 
     # -- on the loop ----------------------------------------------------------------------------------------------
 
@@ -210,29 +225,30 @@ class Writer:
             group = self._take()
             ending = None in group
             outcomes = self._carry_out([entry for entry in group if entry is not None])
-            self._say(loop, outcomes)
+            self._say(outcomes)
             if any(type(entry) is _Commit for entry in group):
                 # Whoever waited was told. What fails here is said to the next one who wants something of the store.
-                if room := self._look():
-                    self._say(loop, room)
                 self._attempt(self._store.tidy)
+                self._unseen += 1
         try:
             self._store.close()
         finally:
             _tell(loop, self._end)
 
-    def _say(self, loop: asyncio.AbstractEventLoop, outcomes: Iterable[_Outcome]) -> None:
+    def _say(self, outcomes: Iterable[_Outcome]) -> None:
         self._news.extend(outcomes)
-        _tell(loop, self.deliver)
+        self._bell.ring()
 
     def _take(self) -> list[_Entry | None]:
-        queue = self._queue
-        group = [queue.get()]
-        try:
-            while True:
-                group.append(queue.get_nowait())
-        except Empty:
-            return group
+        """All that waits, or what comes next; with a look at the room first, when it is due or there is time for it."""
+        if self._unseen < LOOK and self._room is Room.ENOUGH:
+            group = self._inbox.take(PAUSE_S if self._unseen else None)
+            if group:
+                return group
+        if self._unseen:
+            self._unseen = 0
+            self._look()
+        return self._inbox.take()
 
     def _carry_out(self, group: list[_Entry]) -> list[_Outcome]:
         """Do all of `group`: the batches between two calls are one commit, and the reads among them follow it."""
@@ -270,18 +286,13 @@ class Writer:
                 self._failed = error
         return self._failed
 
-    def _look(self) -> list[_Outcome]:
-        """What is to be said of the room that is left, if that is new."""
-        self._unseen += 1
-        if self._unseen < LOOK and self._room is Room.ENOUGH and not self._queue.empty():
-            return []
-        self._unseen = 0
+    def _look(self) -> None:
+        """Tell of the room that is left, if that is new."""
         room = self._attempt(self._store.room)
-        if not isinstance(room, Room) or room is self._room:
-            # Why a store cannot be asked is said to the next one who wants something of it.
-            return []
-        self._room = room
-        return [(self._on_room, room)]
+        # Why a store cannot be asked is said to the next one who wants something of it.
+        if isinstance(room, Room) and room is not self._room:
+            self._room = room
+            self._say([(self._on_room, room)])
 
     def _attempt(self, run: Callable[..., object], *arguments: object) -> object:
         """Give what `run` returns, or the exception that it raises."""

@@ -21,6 +21,7 @@ from mesh.errors import DiskFull, StoreError
 from mesh.room import Room
 from mesh.storage.memory import MemoryStore
 from mesh.storage.sqlite import SqliteStore
+from mesh.storage.writer import LOOK
 from mesh.transport.errors import ListenFailed
 from tests.agents.doors import in_loop
 from tests.agents.memory_mesh import Mesh, memory_mesh
@@ -289,9 +290,13 @@ async def test_without_room_puts_are_refused_and_come_through_once_there_is_some
         await portal.invite("cluster", urls=("ws://portal",))
         assert portal.running._readyz()[0] == 200
         store.said = Room.DISK_FULL
-        await portal.put(WORK)
+
+        async def put_until_it_is_seen() -> None:
+            for _ in range(LOOK + 1):
+                await portal.put(WORK)
+
         with pytest.raises(DiskFull, match="disk_full"):
-            await portal.put(WORK)
+            await put_until_it_is_seen()
         assert portal.running._readyz() == (503, "application/json", '{"status":"disk_full"}')
         waiting = asyncio.create_task(portal.put(WORK, wait_for_room=True))
         assert await outcome(asyncio.ensure_future(asyncio.shield(waiting))) is None

@@ -404,7 +404,7 @@ def test_a_loop_that_ends_first_leaves_a_thread_that_ends_too(path: Path) -> Non
         writer = Writer(store)
         await writer.open()
         await held(store, writer, Told())
-        writer._queue.put(None)
+        writer._inbox.put(None)
 
     run(abandoned)
     store.going.set()

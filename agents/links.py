@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +34,8 @@ REPLACED: Final = 4409
 MALFORMED: Final = 4400
 GOODBYE_S: Final = 3.0
 """How long the other side may take to read our last words before its connection is cut."""
+ALONE_S: Final = 0.005
+"""How long an acknowledgement waits for company at most. Less than a window is sent meanwhile."""
 QUEUED: Final = 65_536
 """Messages that may wait for room in a socket. The window bounds the records among them and what is passed ahead does
 not wait, so only somebody who asks for answers and does not read them comes near."""
@@ -95,6 +97,7 @@ class Links:
         # Links for which nothing but an acknowledgement waits, and those for which something else does.
         self._quiet: list[Link] = []
         self._ready: list[Link] = []
+        self._timer: asyncio.TimerHandle | None = None
         self.traffic = Traffic()
         self.events: dict[tuple[str, str], LinkEvent] = {}
 
@@ -104,11 +107,9 @@ class Links:
         """Queue on the present links of boards what one step has for each, for the next `flush`; where there is no link
         there is nothing to do, the store remembers.
 
-        A mere acknowledgement makes nobody go on. It goes behind the rest and behind the step that this one leads to,
-        and with what that sends: a frame less, and neither the next agent nor a handler waits for it.
+        A mere acknowledgement makes nobody go on. It waits a moment for something else to go with, mostly an Outcome or
+        the next Request: a frame less here, and a step and a commit less on the other side, for which jobs would wait.
         """
-        # These have waited for one commit.
-        waiting, self._quiet = self._quiet, []
         for board_id, packed in messages.items():
             link = self._live.get(board_id)
             if link is None:
@@ -117,17 +118,14 @@ class Links:
             (self._quiet if len(packed) == 1 and is_ack(packed[0]) else self._ready).append(link)
             if len(link.queue) > QUEUED:
                 self.close(board_id, "it asks for answers and does not read them")
-        self._ready += waiting
-        if self._quiet:
-            loop = asyncio.get_running_loop()
-            # In the next turn handlers begin, and short ones end; in the one after it their step does.
-            loop.call_soon(loop.call_soon, self._send_quiet)
+        if self._quiet and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(ALONE_S, self._send_quiet)
 
     def _send_quiet(self) -> None:
-        if not self._local.stepping.committing:
-            self._ready += self._quiet
-            self._quiet = []
-            self.flush()
+        self._timer = None
+        self._ready += self._quiet
+        self._quiet.clear()
+        self.flush()
 
     def flush(self) -> None:
         """Write what was queued, as far as sockets take it at once; the task of a link does the rest. (To wake that for
@@ -142,7 +140,7 @@ class Links:
             if link.sealed:
                 link.waiting.set()
 
-    def pass_ahead(self, board_id: int, packed: list[bytes]) -> None:
+    def pass_ahead(self, board_id: int, packed: Sequence[bytes]) -> None:
         """Queue Outcomes ahead of their records, if that makes them early: on a link without room they would only wait
         in memory, beside the window, for records that wait as well (R12)."""
         link = self._live.get(board_id)

@@ -13,7 +13,6 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Sequence
 from functools import partial
 
 from agents.blobs import BlobReader, Source, store_result
@@ -33,7 +32,7 @@ from grammar.errors import MeshError
 from invitations.card import Card
 from invitations.peers import PeerBook
 from mesh.access import Access
-from mesh.effects import Effects, Start, Told
+from mesh.effects import Early, Effects, Start
 from mesh.ending import Ending
 from mesh.engine import Engine
 from mesh.facts import Kind, Request, id_text
@@ -158,18 +157,16 @@ class Running:
 
     # -- effects (see `stepping.Outlet`) ------------------------------------------------------------------------
 
-    def tell(self, told: Sequence[Told]) -> None:
-        """Outcomes that are durable at their destination, for whoever waits for them here."""
-        for one in told:
-            watch = self.watching.find(one.job_id)
-            if watch is not None:
-                watch.told(one.fact)
-
-    def at_once(self, effects: Effects) -> None:
-        """What does not wait for the commit."""
+    def at_once(self, early: Early) -> None:
+        """Outcomes, which are durable at their destination."""
         links = self.peering.links
-        for board_id, packed in effects.ahead.items():
+        for board_id, packed in early.ahead.items():
             links.pass_ahead(board_id, packed)
+        links.flush()
+        for told in early.told:
+            watch = self.watching.find(told.job_id)
+            if watch is not None:
+                watch.told(told.fact)
 
     def after_commit(self, effects: Effects) -> None:
         """What is true now that it is durable."""

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
 from agents.errors import AgentError
-from mesh.effects import Answer, Effects, Query, Told
+from mesh.effects import Answer, Early, Effects, Query
 from mesh.engine import Engine
 from mesh.storage.writer import Writer
 
@@ -35,11 +35,8 @@ Clock = Callable[[], int]
 class Outlet(Protocol):
     """What carries effects out into the world."""
 
-    def tell(self, told: Sequence[Told]) -> None:
-        """`told`, which waits for nothing."""
-
-    def at_once(self, effects: Effects) -> None:
-        """`ahead`, which does not wait for the commit."""
+    def at_once(self, early: Early) -> None:
+        """What waits for nothing."""
 
     def after_commit(self, effects: Effects) -> None:
         """Everything else but the queries, which the loop asks itself."""
@@ -79,8 +76,6 @@ class Stepping:
         self._loop = asyncio.get_running_loop()
         self._poked = False
         self._inputs = 0
-        # Of the Outcomes in the present step: how many were told.
-        self._told = 0
         self._closed = False
         self._failed = False
         self._settling: list[asyncio.Future[None]] = []
@@ -94,11 +89,6 @@ class Stepping:
     def failed(self) -> bool:
         """Whether it stopped for good."""
         return self._failed
-
-    @property
-    def committing(self) -> bool:
-        """Whether a step waits for its commit; what it sends goes out after that."""
-        return bool(self._pending)
 
     def now_ms(self) -> int:
         """The time."""
@@ -174,25 +164,24 @@ class Stepping:
             self._timer.cancel()
 
     def _turn(self) -> None:
-        if 0 < self._inputs <= 2 * self._tell():
+        if 0 < self._inputs <= 2 * self._at_once():
             self._loop.call_soon(self._turn)
             return
         self._poked = False
         self._end_step()
 
-    def _tell(self) -> int:
-        """Tell whoever waits for the Outcomes that came; gives how many those were."""
-        told = self._engine.told
-        new = len(told) - self._told
-        if new and not self._closed:
-            self._outlet.tell(told[self._told :])
-            self._told = len(told)
-        return new
+    def _at_once(self) -> int:
+        """Carry out what is early; gives how many Outcomes were told here."""
+        early = self._engine.early()
+        if early is None or self._closed:
+            return 0
+        self._outlet.at_once(early)
+        return len(early.told)
 
     def _end_step(self) -> None:
-        # Before the step's own work: a lone caller waits for nothing else any more.
-        self._tell()
-        self._inputs = self._told = 0
+        # Before the step's own work, for which neither a lone caller nor the next agent has to wait.
+        self._at_once()
+        self._inputs = 0
         if self._closed:
             return
         self.steps += 1
@@ -202,8 +191,6 @@ class Stepping:
             self.fail(error)
             return
         after, self._after = self._after, []
-        if effects.ahead:
-            self._outlet.at_once(effects)
         if effects.batch:
             self._pending.append(_Pending(effects, after, durable=False))
             self._writer.commit(effects.batch, self._committed)

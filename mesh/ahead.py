@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mesh.effects import Told
+from mesh.effects import Early, Told
 from mesh.facts import Fact, Outcome
 from mesh.job import Job
 from mesh.ledger import Ledger
@@ -17,11 +17,11 @@ from mesh.lifecycle import Role
 from mesh.messages import Ahead, Type, encode
 
 AHEAD: Final = 8
-"""Outcomes of one step that are passed on ahead of their records on one board; of more than that, none."""
+"""Outcomes that came at once and that are passed on ahead of their records on one board; of more than that, none."""
 
 
 def told_ahead(ledger: Ledger, job: Job, fact: Fact) -> None:
-    """An Outcome came, durable at its destination: tell the waiter, or have it passed on when the step ends."""
+    """An Outcome came, durable at its destination: have the waiter told of it, or the next agent."""
     content = fact.content
     assert isinstance(content, Outcome)
     if type(content.result) is list or (job.ahead is not None and job.ahead.body == fact.body):
@@ -29,15 +29,24 @@ def told_ahead(ledger: Ledger, job: Job, fact: Fact) -> None:
         return
     job.ahead = fact
     if job.role is Role.ORIGIN:
-        ledger.effects.told.append(Told(job.id, fact))
+        ledger.told.append(Told(job.id, fact))
     elif job.up is not None:
         board = ledger.boards[job.up.board]
         if board.open and content.signer in board.cards:
             ledger.ahead.setdefault(board.id, []).append(fact)
 
 
-def pass_ahead(ledger: Ledger) -> None:
-    """Pass on what came in this step, where it is not too much."""
-    for board_id, facts in ledger.ahead.items():
-        if len(facts) <= AHEAD:
-            ledger.effects.ahead[board_id] = [encode(Type.AHEAD, Ahead(fact.body, fact.proof)) for fact in facts]
+def take_early(ledger: Ledger) -> Early | None:
+    """What came since this was called last; of what is to be passed on only what is not too much."""
+    told, ahead = ledger.told, ledger.ahead
+    if not told and not ahead:
+        return None
+    ledger.told, ledger.ahead = [], {}
+    return Early(
+        told,
+        {
+            board_id: [encode(Type.AHEAD, Ahead(fact.body, fact.proof)) for fact in facts]
+            for board_id, facts in ahead.items()
+            if len(facts) <= AHEAD
+        },
+    )

@@ -1,11 +1,11 @@
 """What a step of the engine wants done, as a value with an order (rule R1).
 
-    1. at once:        `told` (waiters of an Outcome that is durable at its destination; also before the step ends, by
-                       `Engine.told`), `ahead` (such Outcomes, for the next agent)
-    2. durable:        `batch`, in one commit
-    3. after commit:   `send`, `slices` (behind whatever else waits for the same link), `start`, `stop`, `replies`,
+    1. durable:        `batch`, in one commit
+    2. after commit:   `send`, `slices` (behind whatever else waits for the same link), `start`, `stop`, `replies`,
                        `changed`, `lost`, `close`, `alarms`
-    4. reads:          `queries`, answered after all commits before them; the answer is an input like any other
+    3. reads:          `queries`, answered after all commits before them; the answer is an input like any other
+
+Outcomes, which are durable at their destination, do not wait for that: they are `Early`.
 
 A shell that keeps this order keeps every promise; one that sends before it commits breaks the first one, and the
 simulation finds it.
@@ -13,6 +13,7 @@ simulation finds it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -235,19 +236,26 @@ class Reply(NamedTuple):
     result: bytes | MeshError
 
 
+class Early(NamedTuple):
+    """What came in the step that goes on, and waits neither for its end nor for its commit."""
+
+    told: Sequence[Told]
+    """For whoever waits at the origin."""
+    ahead: Mapping[int, Sequence[bytes]]
+    """For the next agents: packed messages by board."""
+
+
 @dataclass(slots=True)
 class Effects:
     """The outcome of one step; see the head of this file for the order.
 
-    `step` numbers the step, for `Engine.committed`. `send`, `slices` and `ahead` hold packed messages by board;
-    `changed` the ids of jobs that say something new; `lost` jobs of our own that are gone; `close` boards whose link is
-    to be closed, with the reason.
+    `step` numbers the step, for `Engine.committed`. `send` and `slices` hold packed messages by board; `changed` the
+    ids of jobs that say something new; `lost` jobs of our own that are gone; `close` boards whose link is to be closed,
+    with the reason.
     """
 
     step: int = 0
     batch: Batch = field(default_factory=Batch)
-    ahead: dict[int, list[bytes]] = field(default_factory=dict)
-    told: list[Told] = field(default_factory=list)
     send: dict[int, list[bytes]] = field(default_factory=dict)
     slices: dict[int, list[bytes]] = field(default_factory=dict)
     start: list[Start] = field(default_factory=list)
@@ -262,8 +270,6 @@ class Effects:
     def __bool__(self) -> bool:
         return bool(
             self.batch
-            or self.ahead
-            or self.told
             or self.send
             or self.slices
             or self.start

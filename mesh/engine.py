@@ -6,22 +6,23 @@ It never waits, reads no clock, draws no random number but by what it was given:
 The duties of whoever drives it:
 
 1. Call `open` once with what the store holds, then feed inputs, each with the time in milliseconds of Unix time.
-2. After each input, or after many that wait at once, call `end_step` and carry its effects out in the order that
-   `effects` names. Steps may be carried out while later ones are computed, but their commits keep their order.
+2. After each input, or after many that wait at once, carry out what is `early`, then call `end_step` and carry its
+   effects out in the order that `effects` names. Steps may be carried out while later ones are computed, but their
+   commits keep their order.
 3. Say `committed` when the batch of a step is durable, and `answer` every query, after the commits before it.
 4. Call `tick` at `next_deadline_ms`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from grammar.errors import MeshError
 from invitations.card import Card
 from invitations.peers import InvitationRow, PeerRow
 from mesh.access import Access
-from mesh.ahead import pass_ahead
+from mesh.ahead import take_early
 from mesh.arrival import Arrival
 from mesh.blobs import Blob
 from mesh.board import Board
@@ -36,12 +37,12 @@ from mesh.effects import (
     ByKey,
     Bytes,
     Due,
+    Early,
     Effects,
     Numbered,
     Reply,
     Revoked,
     Shared,
-    Told,
     Unfinished,
     Usage,
     Waiting,
@@ -235,10 +236,9 @@ class Engine:
         self._wanted.setdefault(job_id, []).append(run)
         self.ledger.effects.queries.append(ById((job_id,)))
 
-    @property
-    def told(self) -> Sequence[Told]:
-        """Outcomes of the step that goes on: whoever waits for them may be told before it ends."""
-        return self.ledger.effects.told
+    def early(self) -> Early | None:
+        """What came since the last call and does not wait for the end of its step; None for nothing."""
+        return take_early(self.ledger)
 
     # -- handlers -----------------------------------------------------------------------------------------------
 
@@ -385,7 +385,6 @@ class Engine:
         uncount(ledger)
         number_all(ledger)
         ledger.sign()
-        pass_ahead(ledger)
         build_records(ledger)
         for board in (*ledger.paged, *ledger.pumped.values()):
             self._greeting.stepped(board)

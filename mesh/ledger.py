@@ -16,7 +16,7 @@ from msgpack import Packer
 from mesh.access import Access
 from mesh.blobs import Blobs
 from mesh.board import Board, BoardRow, count
-from mesh.effects import Effects, Lost, Query
+from mesh.effects import Effects, Lost, Query, Told
 from mesh.errors import CorruptRow
 from mesh.facts import ID_BYTES, REQUEST, Content, Fact, Kind, make, short_text
 from mesh.job import Job
@@ -86,6 +86,9 @@ class Ledger:
         """Boards whose watermarks changed, to be stored with the next commit, for which they are no reason."""
         self.step = 1
         self.durable_step = 0
+        self.told: list[Told] = []
+        self.ahead: dict[int, list[Fact]] = {}
+        """Outcomes that came and nobody has taken yet (see `ahead`): ours, and by board those that go on."""
         self._asked: dict[int, int] = {}
         self._places: dict[str, Place | None] = {}
         self._finished: list[bytes] = []
@@ -96,7 +99,6 @@ class Ledger:
         self.dirty: dict[bytes, Job] = {}
         self.dirty_boards: dict[int, Board] = {}
         self.acks: dict[int, Board] = {}
-        self.ahead: dict[int, list[Fact]] = {}
         self.pumped: dict[int, Board] = {}
         self.roomier: dict[int, Board] = {}
         self.sending: list[tuple[Board, Job, Lane, int]] = []

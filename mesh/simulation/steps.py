@@ -6,7 +6,7 @@ dials it and talks to it is in `host`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from grammar.errors import MeshError
@@ -160,24 +160,25 @@ class Steps:
         if engine is None:
             return
         try:
-            effects = engine.end_step(self.clock_ms)
+            early, effects = engine.early(), engine.end_step(self.clock_ms)
         except Exception as error:  # noqa: BLE001 - as above
             self._fall_over(error)
             return
         if effects.alarms:
             self._history.alarms += [Alarm(self._world.now_ms, self.name, alarm) for alarm in effects.alarms]
-        if effects:
-            linked = {board.id: self.wire_of(board).linked.get(self.seat, 0) for board in engine.boards}
-            for told in effects.told:
+        linked = {board.id: self.wire_of(board).linked.get(self.seat, 0) for board in engine.boards}
+        if early is not None:
+            for told in early.told:
                 self._history.tell(told.job_id, State(told.fact.content.state))  # type: ignore[union-attr]
                 self._tell_parents(told.job_id)
-            for board_id, packed in effects.ahead.items():
+            for board_id, packed in early.ahead.items():
                 self._send(board_id, packed, linked)
+        if effects:
             self._commits.append((effects, linked))
             self._commit_next()
         self._set_timer()
 
-    def _send(self, board_id: int, packed: list[bytes], linked: dict[int, int]) -> None:
+    def _send(self, board_id: int, packed: Sequence[bytes], linked: dict[int, int]) -> None:
         assert self.engine is not None
         board = self.engine.ledger.boards[board_id]
         messages = [message for message in (read(unpack(one)) for one in packed) if message is not None]

@@ -250,13 +250,17 @@ def heard_by(running: Running) -> asyncio.Queue[list[str]]:
 
 
 @in_loop
-async def test_an_acknowledgement_goes_with_the_end_of_a_quick_job(tmp_path: Path) -> None:
+async def test_an_acknowledgement_goes_with_the_end_of_a_quick_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.links.ALONE_S", 60.0)
     async with two(tmp_path) as at:
         await at.works()
-        await at.cluster.running.stepping.settled()
         frames = heard_by(at.portal.running)
-        await at.works()
-        assert frames.get_nowait() == ["Ack", "FactMessage"]
+        for _ in range(3):
+            await at.works()
+            frame = frames.get_nowait()
+            assert (set(frame), frame[-1]) == ({"Ack", "FactMessage"}, "FactMessage")
 
 
 @in_loop

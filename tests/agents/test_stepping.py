@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from agents.stepping import INPUTS, Stepping
-from mesh.effects import Answer, Batch, ById, Effects
+from mesh.effects import Answer, Batch, ById, Early, Effects
 from tests.agents.doors import in_loop
 
 
@@ -23,6 +23,7 @@ class Engine:
         self.dry = False
         self.queries: list[ById] = []
         self.told: list[Any] = []
+        self.ahead: dict[int, list[bytes]] = {}
         self.done: list[int] = []
         self.deadline: int | None = None
         self.broken: Exception | None = None
@@ -33,11 +34,15 @@ class Engine:
         self.step += 1
         effects = Effects(step=self.step)
         effects.replies, self.inputs = self.inputs, []
-        effects.told, self.told = self.told, []
         effects.queries, self.queries = self.queries, []  # type: ignore[assignment]
         if not self.dry:
             effects.batch.cards.append((b"", b""))
         return effects
+
+    def early(self) -> Early | None:
+        told, self.told = self.told, []
+        ahead, self.ahead = self.ahead, {}
+        return Early(told, ahead) if told or ahead else None
 
     def ask(self) -> None:
         self.queries.append(ById((b"id",)))
@@ -90,12 +95,11 @@ class Outlet:
     flushed: int = 0
     """How much of `out` was there when everything was written."""
 
-    def tell(self, told: Sequence[Any]) -> None:
-        self.ahead.extend(told)
-        self.on_told()
-
-    def at_once(self, effects: Effects) -> None:
-        self.ahead.extend(effects.ahead)
+    def at_once(self, early: Early) -> None:
+        self.ahead += early.told
+        self.ahead += early.ahead
+        if early.told:
+            self.on_told()
 
     def after_commit(self, effects: Effects) -> None:
         self.out.append(list(effects.replies))
@@ -212,7 +216,7 @@ async def test_an_end_that_nothing_follows_waits_one_turn() -> None:
 async def test_ends_that_come_one_after_the_other_do_not_put_a_step_off_for_ever() -> None:
     bench = Bench()
     for number in range(3):
-        bench.engine.told.append(number)
+        bench.engine.told = [number]
         bench.stepping.poke()
         await asyncio.sleep(0)
     assert (bench.outlet.ahead, bench.stepping.steps) == ([0, 1, 2], 1)
@@ -229,17 +233,21 @@ async def test_a_step_that_others_wait_for_is_not_put_off() -> None:
 
 
 @in_loop
-async def test_a_full_step_tells_nothing_twice() -> None:
+async def test_what_goes_to_the_next_agent_at_once_puts_no_step_off() -> None:
     bench = Bench()
-    bench.engine.told = ["outcome"]
+    bench.engine.ahead = {7: [b"outcome"]}
     bench.stepping.poke()
     await asyncio.sleep(0)
+    assert (bench.outlet.ahead, bench.stepping.steps) == ([7], 1)
+
+
+@in_loop
+async def test_a_full_step_carries_out_what_is_early_before_it_ends() -> None:
+    bench = Bench()
+    bench.engine.told = ["outcome"]
     bench.stepping.poke(INPUTS)
     bench.stepping.make_room()
-    bench.engine.told = ["next"]
-    bench.stepping.poke()
-    await bench.turn()
-    assert bench.outlet.ahead == ["outcome", "next"]
+    assert (bench.outlet.ahead, bench.stepping.steps) == (["outcome"], 1)
 
 
 @in_loop

@@ -290,10 +290,12 @@ class Mesh:
     def step(self, name: str) -> None:
         """End the step of an agent and carry it out in the order of `effects`."""
         node = self.nodes[name]
+        early = node.engine.early()
+        if early is not None:
+            node.told += early.told
+            for board_id, packed in early.ahead.items():
+                self._send(node, board_id, packed, self.turn)
         effects = node.engine.end_step(self.clock(name))
-        node.told += effects.told
-        for board_id, packed in effects.ahead.items():
-            self._send(node, board_id, packed, self.turn)
         node.held.append((effects, self.turn))
         if not node.holding and not node.committing:
             self.release(name)

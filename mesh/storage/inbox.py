@@ -24,7 +24,7 @@ class Bell:
     def __init__(self) -> None:
         self._out, self._in = os.pipe()
         os.set_blocking(self._out, False)
-        os.set_blocking(self._in, False)
+        self._rings = False
         self._ears = select.poll()
         self._ears.register(self._out, select.POLLIN)
 
@@ -33,9 +33,9 @@ class Bell:
         return self._out
 
     def ring(self) -> None:
-        """Ring it. Whoever waits goes on before the one who rang, if he can."""
-        # One that is full of it has been heard often enough.
-        with suppress(BlockingIOError):
+        """Ring it, unless it rings. Whoever waits goes on before the one who rang, if he can."""
+        if not self._rings:
+            self._rings = True
             os.write(self._in, b"!")
 
     def wait(self, patience_s: float | None) -> bool:
@@ -44,8 +44,10 @@ class Bell:
 
     def silence(self) -> None:
         """Stop it. What it was rung for has to be looked for after that."""
+        # (There may be nothing: two may ring at once, and be heard by two.)
         with suppress(BlockingIOError):
             os.read(self._out, _MANY)
+        self._rings = False
 
     def close(self) -> None:
         """Let go of the pipe; nobody rings or waits any more."""

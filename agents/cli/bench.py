@@ -120,7 +120,7 @@ def bench(
     """Measure throughput, and the time from put to result.
 
     Without PATH: agents of its own, on loopback, in a temporary folder (TMPDIR) of which nothing is left; in under a
-    minute. Each that is at work has a core of its own where there are as many.
+    minute. With several jobs outstanding each that is at work has a core of its own where there are as many.
 
     With PATH: from the agent of this folder, which has to run, to the last agent of PATH and to each on the way. Every
     agent does `ping TEXT`, which has no effect and gives the text back, for whoever may put jobs there; one on the way
@@ -172,11 +172,15 @@ async def _own_mesh(hops: Sequence[int], wanted: _Wanted, show: _Show) -> int:
         names = make_row(folder, max(hops), HANDLERS_TEXT)
         durable = on_disk(folder)
         async with running_row(folder, names) as row:
-            apart = []
+            apart: dict[int, None] = {}
             for over in hops:
                 job = _pings(row, row.path(over))
-                apart += [over] if row.spread(over) else []
                 for many in wanted.outstanding:
+                    if many == 1:
+                        # Agents work one after the other then, and both threads of each at once.
+                        row.gather()
+                    elif row.spread(over):
+                        apart[over] = None
                     show.measuring(over, many)
                     timing = await row.guard(partial(_measured, job, many, wanted, MeshError))
                     show.row(over, timing, durable=durable)
@@ -185,8 +189,11 @@ async def _own_mesh(hops: Sequence[int], wanted: _Wanted, show: _Show) -> int:
     if not wanted.as_json:
         remark("put to result, timed in the process of the first agent; each other one is a process of its own.")
         if apart:
-            links = f"{' and '.join(map(str, apart))} {'hop' if apart == [1] else 'hops'}"
-            remark(f"Over {links} each agent had a core of its own, as where each has a machine of its own.")
+            links = f"{' and '.join(map(str, apart))} {'hop' if list(apart) == [1] else 'hops'}"
+            remark(
+                f"With several jobs outstanding over {links} each agent had a core of its own, as where each has a "
+                "machine of its own."
+            )
         if durable:
             remark("Every job was signed, encrypted, and on disk at each agent before it was passed on or answered.")
         else:

@@ -86,7 +86,7 @@ def test_a_row_for_each_number_of_hops_and_of_jobs_outstanding(tmp_path: Path) -
 @pytest.mark.slow
 def test_the_table_for_people_with_progress_on_a_terminal(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
-    process = started(tmp_path, "--hops", "1", "--outstanding", "1", "--jobs", "10", stderr=theirs)
+    process = started(tmp_path, "--hops", "1", "--outstanding", "1,2", "--jobs", "10", stderr=theirs)
     os.close(theirs)
     said, _ = process.communicate(timeout=PATIENCE_S)
     shown = b""
@@ -97,13 +97,14 @@ def test_the_table_for_people_with_progress_on_a_terminal(tmp_path: Path) -> Non
     except OSError:
         pass
     os.close(ours)
-    heads, row = said.splitlines()
+    heads, row, last = said.splitlines()
     assert heads.split()[:4] == ["hops", "outstanding", "jobs", "seconds"]
     assert row.split()[:3] == ["1", "1", "10"]
+    assert last.split()[:3] == ["1", "2", "10"]
     assert b"measuring 1 hop, 1 outstanding" in shown
     assert b"put to result, timed in the process of the first agent" in shown
     apart = len(one_of_each_core(own_processors())) > 1
-    assert (b"Over 1 hop each agent had a core of its own" in shown) is apart
+    assert (b"With several jobs outstanding over 1 hop each agent had a core of its own" in shown) is apart
 
 
 @pytest.mark.slow

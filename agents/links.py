@@ -22,8 +22,8 @@ from invitations.peers import PeerRow
 from invitations.refusal import Refused
 from mesh.board import Board
 from mesh.codec import FramePacker
-from mesh.errors import CodecError, LinkError, MessageError
-from mesh.messages import Bye, Hello, Type, encode, is_ack, messages_of
+from mesh.errors import CodecError, LinkError, MessageError, SessionError
+from mesh.messages import Bye, Hello, Type, encode, is_ack, is_hello, messages_of
 from mesh.session import Session
 from mesh.transport.contract import Connection, Network
 from mesh.transport.errors import ConnectionLost
@@ -48,16 +48,18 @@ class Link:
         queue: what is yet to be sent, as packed messages.
         slices: those of blobs, which go one at a time behind whatever else waits (R14).
         sealed: frames that were not taken at once; they go before anything else.
+        greeted: our HELLO is among what was queued; nothing goes before it.
         flushing: a flush is under way; seen from elsewhere, the socket has no room and TCP waits for the other side.
     """
 
-    __slots__ = ("board", "connection", "flushing", "queue", "sealed", "session", "slices", "waiting")
+    __slots__ = ("board", "connection", "flushing", "greeted", "queue", "sealed", "session", "slices", "waiting")
 
     def __init__(self, board: Board, connection: Connection, session: Session) -> None:
         self.board = board
         self.connection = connection
         self.session = session
         self.queue: list[bytes] = []
+        self.greeted = False
         self.flushing = False
         self.slices: deque[bytes] = deque()
         self.sealed: deque[bytes] = deque()
@@ -112,8 +114,10 @@ class Links:
         """
         for board_id, packed in messages.items():
             link = self._live.get(board_id)
-            if link is None:
+            if link is None or not (link.greeted or is_hello(packed[0])):
+                # What was meant for the link before this one is sent again once they have greeted.
                 continue
+            link.greeted = True
             link.queue += packed
             (self._quiet if len(packed) == 1 and is_ack(packed[0]) else self._ready).append(link)
             if len(link.queue) > QUEUED:
@@ -144,7 +148,7 @@ class Links:
         """Queue Outcomes ahead of their records, if that makes them early: on a link without room they would only wait
         in memory, beside the window, for records that wait as well (R12)."""
         link = self._live.get(board_id)
-        if link is not None and not link.flushing and not link.sealed:
+        if link is not None and link.greeted and not link.flushing and not link.sealed:
             link.queue += packed
             self._ready.append(link)
         elif link is not None:
@@ -163,7 +167,7 @@ class Links:
     def send_slices(self, board_id: int, packed: list[bytes]) -> None:
         """Send slices of blobs on the present link of a board, behind whatever else waits for it."""
         link = self._live.get(board_id)
-        if link is not None:
+        if link is not None and link.greeted:
             link.slices += packed
             link.waiting.set()
 
@@ -283,7 +287,11 @@ class Links:
         finally:
             self._drop(link)
             link.waiting.set()
-            await asyncio.wait([writing])
+            # It may wait for room in a socket that the other side does not read.
+            _, stuck = await asyncio.wait([writing], timeout=GOODBYE_S)
+            if stuck:
+                link.connection.abort()
+                await asyncio.wait(stuck)
             link.session.close()
 
     async def _read(self, link: Link) -> NoReturn:
@@ -299,7 +307,7 @@ class Links:
             return
         try:
             messages = messages_of(link.session.open(frame))
-        except BaseException:
+        except SessionError:
             # At once: a session that met what it cannot open seals nothing more, either.
             self._drop(link)
             raise

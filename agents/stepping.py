@@ -172,10 +172,14 @@ class Stepping:
 
     def _at_once(self) -> int:
         """Carry out what is early; gives how many Outcomes were told here."""
-        early = self._engine.early()
-        if early is None or self._closed:
+        try:
+            early = self._engine.early()
+            if early is None or self._closed:
+                return 0
+            self._outlet.at_once(early)
+        except Exception as error:  # noqa: BLE001 - half carried out: nothing may be built on it
+            self.fail(error)
             return 0
-        self._outlet.at_once(early)
         return len(early.told)
 
     def _end_step(self) -> None:

@@ -275,6 +275,11 @@ def is_ack(packed: bytes) -> bool:
     return packed[1] == Type.ACK
 
 
+def is_hello(packed: bytes) -> bool:
+    """Whether a packed message is a HELLO."""
+    return packed[1] == Type.HELLO
+
+
 def read(array: object) -> Message | None:
     """Read one unpacked message.
 

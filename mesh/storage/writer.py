@@ -81,6 +81,7 @@ class Writer:
         # What the thread has done and the loop has not said yet.
         self._news: deque[_Outcome] = deque()
         self._bell = Bell()
+        self._closed = False
         self._delivering = False
         # The thread's own: why nothing is committed any more, and what room was last told of.
         self._failed: BaseException | None = None
@@ -195,14 +196,19 @@ class Writer:
         return await self.call(reopened)
 
     async def close(self) -> None:
-        """Finish what was handed over, close the store and end the thread. Nothing is handed over after it."""
+        """Finish what was handed over, close the store and end the thread. Nothing is handed over after it.
+
+        Idempotent.
+        """
         assert self._ended is not None, "the writer is not open"
         self._inbox.put(None)
         await asyncio.shield(self._ended)
         self.deliver()
-        asyncio.get_running_loop().remove_reader(self._bell)
-        self._bell.close()
-        self._inbox.close()
+        if not self._closed:
+            self._closed = True
+            asyncio.get_running_loop().remove_reader(self._bell)
+            self._bell.close()
+            self._inbox.close()
 
     # -- on the loop ----------------------------------------------------------------------------------------------
 

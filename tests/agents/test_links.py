@@ -202,6 +202,46 @@ async def test_what_waits_for_a_link_that_met_a_broken_frame_stops_nobody(tmp_pa
 
 
 @in_loop
+async def test_a_peer_that_reads_no_more_and_breaks_a_frame_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for room in its socket would wait as long as its kernel answers."""
+    monkeypatch.setattr("agents.links.GOODBYE_S", 0.01)
+    async with two(tmp_path) as at:
+        links, board = at.cluster.running.peering.links, board_of(at.cluster.running, "portal")
+        link = links._live[board.id]
+        at.mesh.network.stall("cluster", "portal")
+        while not links.blocked:
+            links.send({board.id: [encode(Type.PING, Ping(1))] * 1_000})
+            links.flush()
+            await asyncio.sleep(0)
+        other = at.portal.running.peering.links._live[at.board.id]
+        await other.connection.send(bytes(100))
+        async with asyncio.timeout(5):
+            await at.cluster.running.peering.until(lambda: not board.open)
+            with pytest.raises(ConnectionLost):
+                await link.connection.send(b"")
+        at.mesh.network.resume("cluster", "portal")
+        await at.works()
+
+
+@in_loop
+async def test_nothing_goes_on_a_link_before_its_greeting(tmp_path: Path) -> None:
+    """A step that was made for the link before it may be committed when this one has begun."""
+    async with two(tmp_path) as at:
+        links, board = at.cluster.running.peering.links, board_of(at.cluster.running, "portal")
+        link = links._live[board.id]
+        assert link.greeted
+        link.greeted = False
+        links.send({board.id: [encode(Type.PING, Ping(1))]})
+        links.pass_ahead(board.id, [encode(Type.PING, Ping(2))])
+        links.send_slices(board.id, [encode(Type.PING, Ping(3))])
+        assert (link.queue, list(link.slices)) == ([], [])
+        link.connection.abort()
+        await at.works()
+
+
+@in_loop
 async def test_an_old_frame_said_again_closes_the_link(tmp_path: Path) -> None:
     async with two(tmp_path) as at:
         link = at.cluster.running.peering.links._live[board_of(at.cluster.running, "portal").id]

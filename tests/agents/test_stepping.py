@@ -251,6 +251,21 @@ async def test_a_full_step_carries_out_what_is_early_before_it_ends() -> None:
 
 
 @in_loop
+async def test_what_is_early_and_breaks_stops_the_agent() -> None:
+    bench = Bench()
+    bench.engine.told = ["outcome"]
+
+    def broken() -> None:
+        raise RuntimeError("a bug")
+
+    bench.outlet.on_told = broken
+    bench.stepping.poke()
+    await bench.turn()
+    assert [str(error) for error in bench.outlet.failures] == ["a bug"]
+    assert bench.stepping.failed
+
+
+@in_loop
 async def test_what_is_put_off_is_not_handed_over_after_a_failure() -> None:
     bench = Bench()
     bench.engine.told = ["outcome"]

@@ -36,6 +36,7 @@ from mesh.messages import (
     encode,
     encode_fact,
     is_ack,
+    is_hello,
     messages_of,
     read,
 )
@@ -218,6 +219,7 @@ def test_nearly_right_messages_raise_nothing_else(example: tuple[Type, Message],
 @pytest.mark.parametrize(("code", "message"), MESSAGES.items())
 def test_an_acknowledgement_is_told_by_its_bytes(code: Type, message: Message) -> None:
     assert is_ack(encode(code, message)) is (code is Type.ACK)
+    assert is_hello(encode(code, message)) is (code is Type.HELLO)
 
 
 def test_unknown_optional_messages_are_passed_over_and_others_are_not() -> None:
